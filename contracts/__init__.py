@@ -1,0 +1,1 @@
+"""The contracts room: a deterministic, metered subset of Python, and what runs it."""

@@ -1,0 +1,1 @@
+"""The standard contracts: sources loaded as text, never imported."""

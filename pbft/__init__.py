@@ -1,0 +1,1 @@
+"""The consensus room: the protocol core, and the running node around it."""

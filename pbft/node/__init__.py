@@ -1,0 +1,1 @@
+"""The running replica around the pure core."""

@@ -1,0 +1,57 @@
+"""Packaging of GridQuorum: four import packages, one command. Tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+
+# One line of reason for each; requirements.lock pins every one of them with hashes.
+RUNTIME = [
+    "twisted[tls]>=26.4",  # the reactor, endpoints and TLS links of a node and of the client library
+    "pycryptodome>=3.20",  # encrypted key files: PKCS#8 with scrypt, readable by OpenSSL
+    "pynacl>=1.6",  # the one Ed25519 verifier (libsodium, strict)
+    "cryptography>=46",  # X.509 certificates of the TLS links
+    "lmdb>=1.4",  # the two environments of a replica: journal and ledger
+    "protobuf>=6.31",  # messages on the wire
+    "pyyaml>=6.0",  # network definitions, through a strict loader
+    "msgspec>=0.19",  # validation of network definitions with a path to the wrong field
+    "structlog>=25.1",  # structured logs
+    "click>=8.1",  # the command line
+    "rich>=14.0",  # tables and progress on a terminal
+    "prometheus-client>=0.22",  # metrics on the loopback port
+]
+DEVELOPMENT = [
+    "pytest>=8.4",  # the test runner
+    "pytest-twisted>=1.14",  # tests that wait for Deferreds
+    "hypothesis>=6.130",  # properties beside slow references
+    "mypy>=1.15",  # strict types
+    "ruff>=0.11",  # lint and format
+    "grpcio-tools>=1.74",  # protoc, to regenerate pbft/wire/gridquorum_pb2.py
+    "mypy-protobuf>=3.6",  # types of the generated code
+    "types-PyYAML>=6.0",  # types of the YAML loader
+    "types-protobuf>=6.30",  # types of the protobuf runtime
+]
+
+setup(
+    name="gridquorum",
+    version=VERSION,
+    description="A permissioned energy ledger: PBFT ordering, sandboxed Python contracts, settlement to the watt-hour",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pbft*", "ledger*", "contracts*", "meters*"]),
+    package_data={
+        "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi"],
+        "ledger": ["py.typed"],
+        "contracts": ["py.typed", "standard/*.py"],
+        "meters": ["py.typed", "data/*"],
+    },
+    install_requires=RUNTIME,
+    extras_require={"dev": DEVELOPMENT},
+    entry_points={
+        "console_scripts": ["gridquorum = pbft.cli:main"],
+        "gridquorum.commands": ["demo = meters.cli:demo"],  # how a room to the right adds commands
+    },
+)
