@@ -230,7 +230,7 @@ def readme_tables() -> list[Path]:
 
 @pytest.mark.parametrize("readme", readme_tables(), ids=lambda path: path.parent.name)
 def test_room_readmes_list_their_files(readme: Path) -> None:
-    """Each room's README has a row `| file.py | ... |` for every module of the room, and none for a file that is gone."""
+    """Each room's README has a row `| file.py | ... |` for every module of the room, and none for a file now gone."""
     room = readme.parent
     rows = re.findall(r"^\|\s*`?([\w/.-]+\.py)`?\s*\|", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
     listed = set(rows)
