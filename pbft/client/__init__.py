@@ -1,1 +1,24 @@
-"""The client library."""
+"""The client library: one session core without I/O (`pbft.core.client_session`), two faces over it.
+
+    TwistedClient(reactor, network, identity)      Deferreds, for services that run a reactor already
+    Client(network, identity)                      blocking, for scripts; runs the reactor in a thread of its own
+
+Both have the same methods, the first with Deferreds:
+
+    submit(account, contract, method, *arguments, gas_limit=, follows=, ...)  -> Committed | Rejected | OutcomeUnknown
+    submit_signed(signed_transaction, ...)                                    -> the same; safe to repeat
+    query(contract, method, *arguments, read="vouched", min_height=0)         -> QueryAnswer(value, height, time_ms, ...)
+    receipt_proof(tx_id)  -> bytes      a proof file, verified before it is returned
+    state_proof(key)      -> VerifiedState
+    head()                -> HeadAnswer
+
+Read levels (D11, D48), shown in every answer: `local` is one replica's word; `vouched` is W byte-equal answers at one
+height, genuine though it may be old, never below `min_height`; `latest` is ordered like a write; `proof` is one
+replica's answer under a quorum certificate, checked against the genesis file alone.
+
+Importing this package installs no reactor: the faces take one, or import it when a `Client` starts its thread.
+"""
+
+from pbft.core.client_session import Committed, Outcome, OutcomeUnknown, Rejected
+
+__all__ = ["Committed", "Outcome", "OutcomeUnknown", "Rejected"]

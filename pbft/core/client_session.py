@@ -1,0 +1,307 @@
+"""A client's side of section 4.1, pure: one transaction on its way to an answer that cannot be taken back.
+
+The session owns: whom to send to and when (the primary first, after a time-out everybody, then again with capped
+backoff), which answers count (byte-equal reply content from W distinct replicas, D43, M20), and when the question
+ends. It holds no clock, no socket and no key: time arrives as ticks, replies arrive from the edge tagged with the
+replica whose link they came on, and what to do next leaves as a list of actions.
+
+How a session ends:
+
+- `Committed`: W replicas report the same receipt with status "ok". W = f + 1 contains a correct replica, so the block
+  is fixed and survives any f faults (PROTOCOL.md 32).
+- `Rejected`: the same, with a receipt that says why not; or with the receipt of another transaction that used the
+  nonce (code NONCE_USED, D43); or without any receipt, when a verified state proof shows the nonce unused at a
+  certified header past the expiry (code EXPIRED, D46, D47).
+- `OutcomeUnknown` is not an end but a report that a caller can ask for at any moment: the session goes on, and the
+  expiry bounds it.
+
+A refusal by a replica's door is never final (D47): it only moves the next attempt. A receipt that leaves the nonce
+free (RETRY, NONCE_OUT_OF_WINDOW) is not final either: the same transaction may still execute, so the session resends.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvalidTransaction
+from ledger.transaction import Receipt, parse_receipt
+
+REPLY_BYTES_MAX: Final = 131_072  # a receipt holds bounded events (ledger.transaction); the envelope around it is small
+
+CODE_EXPIRED: Final = "EXPIRED"
+CODE_NONCE_USED: Final = "NONCE_USED"
+NONCE_STAYS_FREE: Final = frozenset({"RETRY", "NONCE_OUT_OF_WINDOW"})  # refused receipts that do not end a transaction
+
+
+class InvalidReply(ValueError):  # noqa: N818 - a name of the protocol, like InvalidMessage
+    """Reply bytes that no correct replica sends; `reason` is stable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid reply: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyContent:
+    """What a REPLY says, and nothing that differs between correct replicas (D43): no view, primary or certificate."""
+
+    client: bytes  # 32-byte public key
+    nonce: int
+    tx_id: bytes  # of the transaction that used the nonce, which need not be the one asked about
+    height: int
+    index: int  # of the receipt in its block
+    receipt: bytes
+    header_hash: bytes
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes that W replicas must send alike."""
+        return encode([self.client, self.nonce, self.tx_id, self.height, self.index, self.receipt, self.header_hash])
+
+
+def parse_reply(data: bytes) -> ReplyContent:
+    """Read reply content; total and bounded. Raises InvalidReply for anything a correct replica would not send."""
+    try:
+        fields = decode(data, max_bytes=REPLY_BYTES_MAX)
+    except EncodingError as error:
+        raise InvalidReply("encoding") from error
+    if not isinstance(fields, list) or len(fields) != 7:
+        raise InvalidReply("shape")
+    client, nonce, tx_id, height, index, receipt, header_hash = fields
+    for value in (client, tx_id, header_hash):
+        if not isinstance(value, bytes) or len(value) != 32:
+            raise InvalidReply("hash")
+    for number in (nonce, height, index):
+        if type(number) is not int or not 0 <= number < 2**63:
+            raise InvalidReply("number")
+    if not isinstance(receipt, bytes):
+        raise InvalidReply("receipt")
+    return ReplyContent(
+        client=client,
+        nonce=nonce,
+        tx_id=tx_id,
+        height=height,
+        index=index,
+        receipt=receipt,
+        header_hash=header_hash,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A signed transaction as the session needs to know it."""
+
+    client: bytes
+    nonce: int
+    tx_id: bytes
+    expiry_height: int
+    expiry_time: int  # seconds UTC, of agreed time
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTiming:
+    """Waiting times in ticks; each is at least 1."""
+
+    primary_alone_ticks: int = 20  # how long the primary has the request to itself (section 4.1)
+    resend_ticks: int = 40  # first interval between resends to everybody
+    resend_max_ticks: int = 320  # where doubling stops: a healed network is noticed within this time
+
+    def validate(self) -> None:
+        """Raise ValueError where the values do not make sense together."""
+        if self.primary_alone_ticks < 1 or self.resend_ticks < 1:
+            raise ValueError("session timing: every interval is at least one tick")
+        if self.resend_max_ticks < self.resend_ticks:
+            raise ValueError(
+                f"session timing: resend_max_ticks {self.resend_max_ticks} < resend_ticks {self.resend_ticks}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """Send the transaction to this replica."""
+
+    replica: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskHead:
+    """Ask this replica how far the chain is: a hint that the expiry may have passed."""
+
+    replica: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskNonceProof:
+    """Ask this replica for a state proof of the client's nonce window; verify it before telling the session."""
+
+    replica: int
+
+
+SessionAction: TypeAlias = SendRequest | AskHead | AskNonceProof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """Executed with status "ok", vouched for by W replicas."""
+
+    reply: ReplyContent
+    receipt: Receipt
+    vouched_by: tuple[int, ...]  # ascending replica ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Will never have an effect, with the stable code that says why."""
+
+    tx_id: bytes
+    code: str
+    reply: ReplyContent | None  # None only for an expiry shown by a state proof
+    receipt: Receipt | None
+    vouched_by: tuple[int, ...]  # empty for an expiry shown by a state proof: the certificate vouches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeUnknown:
+    """Not an answer: what is known so far. Ask again; the expiry ends it."""
+
+    tx_id: bytes
+    nonce: int
+    expiry_height: int
+    expiry_time: int
+    answers: int  # replicas that sent a reply
+    refusals: tuple[tuple[int, str], ...]  # (replica, code): the last word of each door, never final
+
+
+Outcome: TypeAlias = Committed | Rejected
+
+
+class ClientSession:
+    """One transaction of one client. Feed it replies, refusals, heads, proofs and ticks; perform its actions."""
+
+    def __init__(
+        self, submission: Submission, *, replicas: int, weak_quorum: int, primary: int, timing: SessionTiming
+    ) -> None:
+        timing.validate()
+        if not 0 <= primary < replicas or not 1 <= weak_quorum <= replicas:
+            raise ValueError(f"session: primary {primary} or weak quorum {weak_quorum} outside 0..{replicas}")
+        self.submission = submission
+        self.outcome: Outcome | None = None
+        self.misbehaved: set[int] = set()  # replicas that sent what no correct replica sends
+        self._replicas = replicas
+        self._weak_quorum = weak_quorum
+        self._primary = primary
+        self._timing = timing
+        self._tick = 0
+        self._next_send_tick = timing.primary_alone_ticks
+        self._interval_ticks = timing.resend_ticks
+        self._replies: dict[int, bytes] = {}  # the latest content of each replica: one vote each (M3)
+        self._refusals: dict[int, str] = {}
+        self._not_before_tick: dict[int, int] = {}  # a busy door's wish, honoured for this replica alone
+        self._expiry_claimed = False
+
+    def start(self) -> list[SessionAction]:
+        """The first step of section 4.1: the request goes to the primary alone."""
+        return [SendRequest(replica=self._primary)]
+
+    def tick(self) -> list[SessionAction]:
+        """One tick has passed. Resends to everybody who has not given a countable answer, when it is time."""
+        self._tick += 1
+        if self.outcome is not None or self._tick < self._next_send_tick:
+            return []
+        self._next_send_tick = self._tick + self._interval_ticks
+        self._interval_ticks = min(self._interval_ticks * 2, self._timing.resend_max_ticks)
+        return self._resend_actions()
+
+    def receive_reply(self, replica: int, content: bytes) -> None:
+        """Count a reply from the replica at the other end of the link. Sets `outcome` when W agree."""
+        if self.outcome is not None or not self._is_member(replica):
+            return
+        try:
+            reply = parse_reply(content)
+            parse_receipt(reply.receipt)
+        except (InvalidReply, EncodingError, InvalidTransaction):
+            self.misbehaved.add(replica)
+            return
+        if reply.client != self.submission.client or reply.nonce != self.submission.nonce:
+            self.misbehaved.add(replica)
+            return
+        self._replies[replica] = content
+        self._refusals.pop(replica, None)
+        voters = tuple(sorted(voter for voter, vote in self._replies.items() if vote == content))
+        if len(voters) >= self._weak_quorum:
+            self._decide(reply, voters)
+
+    def receive_refusal(self, replica: int, code: str, retry_after_ticks: int) -> list[SessionAction]:
+        """A door would not take the request. Never final (D47): if the primary refused, everybody is asked now."""
+        if self.outcome is not None or not self._is_member(replica):
+            return []
+        self._refusals[replica] = code
+        wait_ticks = min(max(retry_after_ticks, 1), self._timing.resend_max_ticks)
+        self._not_before_tick[replica] = self._tick + wait_ticks
+        if self._next_send_tick <= self._timing.primary_alone_ticks and replica == self._primary:
+            self._next_send_tick = self._tick + self._interval_ticks
+            return self._resend_actions()
+        return []
+
+    def receive_head(self, replica: int, certified_height: int, time_ms: int) -> list[SessionAction]:
+        """A replica's unproved word on how far the chain is; past the expiry it is worth asking for the proof."""
+        if self.outcome is not None or not self._is_member(replica):
+            return []
+        if not self._is_past_expiry(certified_height, time_ms // 1000):
+            return []
+        self._expiry_claimed = True
+        return [AskNonceProof(replica=replica)]
+
+    def receive_nonce_proof(self, *, height: int, time_ms: int, is_used: bool) -> None:
+        """A state proof that the edge has verified down to a certified header: the only end without a receipt (D47).
+
+        A used nonce ends nothing here: the receipt exists, and the replies to the next resend will show it.
+        """
+        if self.outcome is not None or is_used or not self._is_past_expiry(height, time_ms // 1000):
+            return
+        self.outcome = Rejected(tx_id=self.submission.tx_id, code=CODE_EXPIRED, reply=None, receipt=None, vouched_by=())
+
+    def unknown(self) -> OutcomeUnknown:
+        """What is known so far, for a caller whose patience has ended before the session has."""
+        return OutcomeUnknown(
+            tx_id=self.submission.tx_id,
+            nonce=self.submission.nonce,
+            expiry_height=self.submission.expiry_height,
+            expiry_time=self.submission.expiry_time,
+            answers=len(self._replies),
+            refusals=tuple(sorted(self._refusals.items())),
+        )
+
+    def _decide(self, reply: ReplyContent, voters: tuple[int, ...]) -> None:
+        receipt = parse_receipt(reply.receipt)
+        if reply.tx_id != self.submission.tx_id:
+            self.outcome = self._rejected(CODE_NONCE_USED, reply, receipt, voters)
+        elif receipt.status == "ok":
+            self.outcome = Committed(reply=reply, receipt=receipt, vouched_by=voters)
+        elif receipt.code not in NONCE_STAYS_FREE:
+            self.outcome = self._rejected(receipt.code, reply, receipt, voters)
+
+    def _rejected(self, code: str, reply: ReplyContent, receipt: Receipt, voters: tuple[int, ...]) -> Rejected:
+        return Rejected(tx_id=self.submission.tx_id, code=code, reply=reply, receipt=receipt, vouched_by=voters)
+
+    def _resend_actions(self) -> list[SessionAction]:
+        due = [replica for replica in self._awaited() if self._not_before_tick.get(replica, 0) <= self._tick]
+        actions: list[SessionAction] = [SendRequest(replica=replica) for replica in due]
+        ask = AskNonceProof if self._expiry_claimed else AskHead
+        actions.extend(ask(replica=replica) for replica in range(self._replicas))
+        return actions
+
+    def _awaited(self) -> Iterable[int]:
+        """Replicas whose answer could still change the count: a final reply already given is not asked for again."""
+        for replica in range(self._replicas):
+            content = self._replies.get(replica)
+            if content is None or parse_receipt(parse_reply(content).receipt).code in NONCE_STAYS_FREE:
+                yield replica
+
+    def _is_member(self, replica: int) -> bool:
+        return 0 <= replica < self._replicas
+
+    def _is_past_expiry(self, height: int, time: int) -> bool:
+        """Whether no block after this one can execute the transaction: heights and agreed time never fall (D46)."""
+        return height >= self.submission.expiry_height or time > self.submission.expiry_time
