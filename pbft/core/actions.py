@@ -1,0 +1,97 @@
+"""What the core asks of its driver. A closed set; the driver performs a turn's actions in one order, whatever theirs.
+
+The order (D3): seal, journal, sync, send, hand own envelopes back, execute, reply. Nothing of a turn leaves before its
+sync, so the core may put an action that promises something beside the `Persist` that remembers the promise.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ledger.quorum_certificate import QuorumCertificate
+from pbft.core.messages import Batch, Envelope, PeerMessage, SignedMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist:
+    """Put or delete one journal record; durable before anything of this turn leaves. Keys: `pbft.core.persisted`."""
+
+    key: bytes
+    value: bytes | None  # None deletes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistEnvelope:
+    """Journal an envelope that others sealed, as received: the NEW-VIEW by which a view was entered (M25d)."""
+
+    key: bytes
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broadcast:
+    """Seal these messages into one envelope, send it to all others, and hand it back as a message from oneself."""
+
+    messages: tuple[SignedMessage, ...]
+    journal_key: bytes | None = None  # journal the sealed envelope under this key, in this turn's sync (M25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Send to all others what needs no sealing: a link message, or an envelope that exists already."""
+
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """As `Publish`, to one replica."""
+
+    replica: int
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute:
+    """Execute the block of this height, and report `Executed`. Asked for one height at a time, in order (M12, M47)."""
+
+    height: int
+    batch: Batch | None  # None for a null request
+    adopted: bool  # taken over from others by D28, not committed here; the core compares its header afterwards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCertificate:
+    """Keep a certificate in the ledger, where clients and auditors find it."""
+
+    certificate: QuorumCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendBlocks:
+    """Answer a FETCH-BLOCKS from the ledger: blocks from `first_height` on, as many as one answer carries (D28)."""
+
+    replica: int
+    first_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
+
+    replica: int  # the accused
+    kind: str  # a stable code: equivocation_pre_prepare, equivocation_prepare, invalid_new_view, ...
+    height: int
+    first: Envelope
+    second: Envelope | None  # None where one message convicts by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Stop voting and serving, keep everything, raise the alarm (M45). The core answers nothing afterwards."""
+
+    reason: str  # a sentence for the operator, with the heights and hashes that disagree
+
+
+Action: TypeAlias = (
+    Persist | PersistEnvelope | Broadcast | Publish | Send | Execute | StoreCertificate | SendBlocks | Evidence | Halt
+)

@@ -1,0 +1,86 @@
+"""The core's configuration: what all replicas of an epoch share, and the limits that each replica sets for itself.
+
+The first part comes from the genesis and is consensus-critical: replicas that differ in it disagree. The constants
+below it bound one replica's own memory and traffic; they may differ between versions without harm.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pbft.core.quorum import Quorums
+
+TICK_MS: Final = 50  # how often the driver calls `tick`; timers below are whole ticks
+STATUS_TICKS: Final = 4  # 200 ms between STATUS messages while something is outstanding
+IDLE_STATUS_TICKS: Final = 20  # 1 s between STATUS messages when nothing is
+ANSWER_TICKS: Final = 2  # a peer's STATUS, and its old messages, are answered at most this often (M50)
+FETCH_TICKS: Final = 4  # a fetch is repeated, to the next replica, after this time
+TIMER_DOUBLINGS_MAX: Final = 5  # timers grow to 32 T and stay there (D57)
+HALVING_HEIGHTS: Final = 64  # certified heights after which a doubled timer is halved once (D57)
+PAUSE_TIMERS_MAX: Final = 4  # own slowness stops the clock of suspicion for at most 4 T in a view (D58)
+WINDOW_BLOCKS_OF_GAS: Final = 2  # `window_gas`: unexecuted work below a fresh slot, in full blocks (D58)
+UNCERTIFIED_SLOTS_MAX: Final = 8  # slots a new primary keeps in flight until its view certifies a height (D30)
+CLOCK_AHEAD_MAX_MS: Final = 2_000  # a fresh batch's time may lead the own clock by this much (D60)
+CLOCK_BEHIND_MAX_MS: Final = 30_000  # and trail it by this much (D60)
+DUE_GRACE_MS: Final = 2_000  # backups start to time the primary this long after a call was due (D63)
+PENDING_REQUESTS_MAX: Final = 10_000  # requests known and not executed; beyond it the door answers busy (M55, M56)
+PENDING_BYTES_MAX: Final = 33_554_432  # the same, in bytes of their transactions
+FINISHED_REQUESTS_MAX: Final = 20_000  # executed tx ids remembered, so that a late relay starts no timer
+RELAYED_REQUESTS_MAX: Final = 64  # requests in one RELAY; the oldest first, the rest a tick later
+RELAY_BYTES_MAX: Final = 524_288  # bytes of transactions in one RELAY
+EARLY_ENVELOPES_MAX: Final = 256  # per sender: messages of views not entered here yet (M13)
+FORWARDED_ENVELOPES_MAX: Final = 256  # envelopes in one answer to a STATUS
+FETCHED_DIGESTS_MAX: Final = 64  # bodies asked for at once
+FETCHED_BLOCKS_MAX: Final = 128  # blocks held while their path to a certificate is incomplete: two windows
+FETCHED_BLOCKS_BYTES_MAX: Final = 67_108_864  # the same, in bytes of their transactions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfiguration:
+    """What an epoch fixes for the protocol. Derived quantities are properties, so that no two places compute them."""
+
+    network: bytes  # 32 bytes: hash of the genesis file (D33)
+    genesis_hash: bytes  # header hash of block 0, the certified height that needs no certificate
+    epoch: int
+    member_count: int  # n; replicas are 0..n-1
+    window: int  # L: slots between the watermarks
+    stride: int  # s: heights k with k mod s = 0 are always voted on (D24)
+    base_timer_ms: int  # T
+    batch_requests_max: int
+    batch_bytes_max: int  # sum of the transactions' bytes
+    block_gas_max: int  # sum of the gas limits of a batch (D42)
+    transaction_gas_max: int
+
+    @property
+    def quorums(self) -> Quorums:
+        return Quorums.of(self.member_count)
+
+    @property
+    def base_timer_ticks(self) -> int:
+        """T in ticks, rounded up: a timer never fires early."""
+        return -(-self.base_timer_ms // TICK_MS)
+
+    @property
+    def window_gas(self) -> int:
+        return WINDOW_BLOCKS_OF_GAS * self.block_gas_max
+
+    def primary(self, view: int) -> int:
+        """Section 4.1, with the epoch of D41: members[(epoch + view) mod n]."""
+        return (self.epoch + view) % self.member_count
+
+    def validate(self) -> None:
+        """Raises ValueError, naming the relation that does not hold."""
+        for name in ("window", "stride", "base_timer_ms", "batch_requests_max", "batch_bytes_max", "block_gas_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.member_count < 4:
+            raise ValueError(f"member_count: expected at least 4, got {self.member_count}")
+        if len(self.network) != 32 or len(self.genesis_hash) != 32:
+            raise ValueError("network and genesis_hash: expected 32 bytes each")
+        if self.epoch < 0:
+            raise ValueError(f"epoch: expected at least 0, got {self.epoch}")
+        if self.stride * 4 > self.window:
+            raise ValueError(f"stride: expected at most window / 4 = {self.window // 4}, got {self.stride} (D24)")
+        if self.transaction_gas_max > self.block_gas_max:
+            raise ValueError(f"transaction_gas_max: expected at most block_gas_max = {self.block_gas_max}")
+        if self.base_timer_ticks < 2:
+            raise ValueError(f"base_timer_ms: expected at least {2 * TICK_MS}, got {self.base_timer_ms}")
