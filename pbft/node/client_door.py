@@ -1,0 +1,418 @@
+"""The door: what a client may hand in, what it is told, and who waits for which answer. No Twisted, no clock.
+
+It owns admission (form, network, signature, limits, expiry, nonce) and the table of who waits for which transaction.
+Its rules: what passes is a well-formed transaction with its client's valid signature, whatever it asks for (D42); a
+refusal here is never final (D47); a used nonce is answered with its first receipt, at once (D43); every table has a
+bound, and closing a connection frees its places. Bytes and connections are left to `client_port`, order to the core,
+reads of contracts to the worker, proofs to the ledger.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from ledger.block import Block, Header
+from ledger.chain import Chain, StoredReceipt
+from ledger.execution import Call, CallOutcome
+from ledger.transaction import SignedTransaction, Transaction, parse_receipt, parse_transaction
+
+from ledger.errors import InvalidProof, InvalidTransaction, ProofNotReady
+from pbft.core.client_session import ReplyContent
+from pbft.core.config import PENDING_REQUESTS_MAX
+from pbft.core.messages import Request
+from pbft.node.metrics import Metrics
+from pbft.wire.client_frames import (
+    ClientFrame,
+    Head,
+    HeadRequest,
+    Proof,
+    ProofAnswer,
+    Refused,
+    ReplicaFrame,
+    Reply,
+    Submit,
+    View,
+    ViewAnswer,
+)
+from pbft.wire.limits import WireError
+
+WAITING_MAX: Final = 10_000  # transactions somebody waits for; as many as the core keeps pending
+WAITING_PER_VISIT_MAX: Final = 1_024  # of one connection: sixteen accounts with full windows
+VIEWS_MAX: Final = 64  # reads waiting for the worker, so that a flood of them never delays a block by long
+VIEWS_PER_VISIT_MAX: Final = 8  # of one connection
+NONCE_WINDOW: Final = 64  # D45, as the ledger judges at execution
+EXPIRY_AHEAD_MAX: Final = 10_000  # heights: an outcome is never open for longer (D46)
+RETRY_SOON_MS: Final = 200  # a few blocks: this replica is a little behind
+RETRY_BUSY_MS: Final = 1_000  # a full table drains within seconds
+RETRY_NEVER_MS: Final = 0  # trying the same again cannot help here; another replica may still judge otherwise
+VIEW_GAS_MAX: Final = 5_000_000  # as a transaction: what can be written can be read
+NO_HASH: Final = bytes(32)  # sender and transaction of a read: nobody, none
+
+Answer: TypeAlias = Callable[[ReplicaFrame], None]
+
+
+class Views(Protocol):
+    """The contract worker, as the door needs it (`pbft.node.execution.Worker`)."""
+
+    def run_view(
+        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
+    ) -> None:
+        """Run a read on the newest committed state, which is that of `height`."""
+        ...
+
+
+class Standing(Protocol):
+    """What the door tells clients about the order of things: hints, never promises (`pbft.core.replica.Replica`)."""
+
+    @property
+    def view(self) -> int: ...
+    @property
+    def primary(self) -> int: ...
+    @property
+    def pending_count(self) -> int: ...
+
+
+class RequestVerifier(Protocol):
+    """Checks a client's signature and remembers what verified, so that no batch checks it again (D44)."""
+
+    def verify_request(self, request: Request) -> None:
+        """Raises WireError."""
+        ...
+
+
+class _Refusal(Exception):  # noqa: N818 - control flow of this module: judged not, with the client's answer
+    def __init__(self, code: str, detail: str, retry_after_ms: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.retry_after_ms = retry_after_ms
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiting:
+    """Somebody waits for the outcome of a transaction."""
+
+    visit: "Visit"
+    correlation: int
+    tx_id: bytes
+    client: bytes
+    nonce: int
+    expiry_height: int
+    expiry_time: int
+    is_over: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Visit:
+    """One connection of one client: its answers' way back and its share of the tables."""
+
+    answer: Answer
+    waiting: set[_Waiting] = field(default_factory=set)
+    views: int = 0
+    is_closed: bool = False
+
+
+class ClientDoor:
+    """Admits transactions, answers reads and proofs, and remembers who waits. One per replica."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        network: bytes,
+        verifier: RequestVerifier,
+        submit: Callable[[Request], None],
+        views: Views,
+        is_executing: Callable[[], bool],
+        standing: Standing,
+        metrics: Metrics,
+    ) -> None:
+        """`submit` hands a request to the core; `is_executing` asks whether a block is on its way through the worker.
+
+        Subscribe the door to the execution: it must hear of every block before the next one starts.
+        """
+        self._chain = chain
+        self._network = network
+        self._verifier = verifier
+        self._submit = submit
+        self._views = views
+        self._is_executing = is_executing
+        self._standing = standing
+        self._metrics = metrics
+        self._waiting: dict[tuple[bytes, int], list[_Waiting]] = {}  # by (client, nonce): what the answer is about
+        self._waiting_count = 0
+        self._by_height: list[tuple[int, int, _Waiting]] = []  # heaps of expiries; the middle number breaks ties
+        self._by_time: list[tuple[int, int, _Waiting]] = []
+        self._arrivals = 0
+        self._views_asked: deque[tuple[Visit, View]] = deque()  # until the block on its way is done
+        self._views_open = 0  # asked or with the worker
+
+    # -- connections --
+
+    def open(self, answer: Answer) -> Visit:
+        """A client has connected; every answer to it goes through `answer`, now or later, until `close`."""
+        return Visit(answer=answer)
+
+    def close(self, visit: Visit) -> None:
+        """The connection is gone: nobody waits any more. What was handed in is still ordered."""
+        visit.is_closed = True
+        for waiting in list(visit.waiting):
+            self._forget(waiting)
+
+    def receive(self, visit: Visit, frame: ClientFrame) -> bool:
+        """Answer a frame, now or later. False for one that only a faulty or hostile client sends."""
+        tx_id = b""
+        try:
+            if isinstance(frame, Submit):
+                signed = parse_transaction(frame.transaction)
+                tx_id = signed.tx_id
+                self._receive_submit(visit, frame.correlation, signed)
+            elif isinstance(frame, View):
+                self._receive_view(visit, frame)
+            elif isinstance(frame, Proof):
+                self._receive_proof(visit, frame)
+            else:
+                self._receive_head_request(visit, frame)
+        except _Refusal as refusal:
+            self._refuse(visit, frame.correlation, tx_id, refusal)
+        except (InvalidTransaction, WireError) as error:
+            self._refuse(visit, frame.correlation, tx_id, _Refusal(error.code, error.detail, RETRY_NEVER_MS))
+            return False
+        return True
+
+    # -- transactions --
+
+    def _receive_submit(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
+        transaction = signed.transaction
+        if transaction.network != self._network:
+            raise _Refusal("wrong_network", f"this is network {self._network.hex()}", RETRY_NEVER_MS)
+        stored = self._chain.find_used(transaction.sender, transaction.nonce)
+        if stored is not None:
+            self._reply(visit, correlation, stored)
+            return
+        request = _request_of(signed)
+        self._verifier.verify_request(request)
+        self._validate_admission(visit, transaction)
+        self._wait(visit, correlation, signed)
+        self._metrics.client_requests_total += 1
+        self._submit(request)
+
+    def _validate_admission(self, visit: Visit, transaction: Transaction) -> None:
+        """Raise where ordering this transaction now would be in vain or too much; execution judges for good (D42)."""
+        head = self._chain.head
+        if transaction.commitments:
+            raise _Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
+        if transaction.expiry_height <= head.height:
+            detail = f"expiry height {transaction.expiry_height}, next height {head.height + 1}"
+            raise _Refusal("expired", detail, RETRY_NEVER_MS)
+        if transaction.expiry_time * 1_000 <= head.time_ms:
+            detail = f"expiry time {transaction.expiry_time} s, agreed time {head.time_ms} ms"
+            raise _Refusal("expired", detail, RETRY_NEVER_MS)
+        if transaction.expiry_height > head.height + EXPIRY_AHEAD_MAX:
+            detail = f"expiry height {transaction.expiry_height}, at most {head.height + EXPIRY_AHEAD_MAX}"
+            raise _Refusal("expiry_too_far", detail, RETRY_SOON_MS)
+        base = self._chain.nonce_window(transaction.sender).base
+        if transaction.nonce >= base + NONCE_WINDOW:
+            detail = f"nonce {transaction.nonce}, window {base}..{base + NONCE_WINDOW - 1}"
+            raise _Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
+        if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
+            raise _Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
+        if self._waiting_count >= WAITING_MAX or self._standing.pending_count >= PENDING_REQUESTS_MAX:
+            raise _Refusal("busy", f"{self._standing.pending_count} transactions wait here", RETRY_BUSY_MS)
+
+    def _wait(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
+        """Remember who asked. Asking again on the same connection moves the answer to the newest question."""
+        transaction = signed.transaction
+        for other in self._waiting.get((transaction.sender, transaction.nonce), ()):
+            if other.visit is visit and other.tx_id == signed.tx_id:
+                other.correlation = correlation
+                return
+        waiting = _Waiting(
+            visit=visit,
+            correlation=correlation,
+            tx_id=signed.tx_id,
+            client=transaction.sender,
+            nonce=transaction.nonce,
+            expiry_height=transaction.expiry_height,
+            expiry_time=transaction.expiry_time,
+        )
+        self._arrivals += 1
+        self._waiting.setdefault((waiting.client, waiting.nonce), []).append(waiting)
+        visit.waiting.add(waiting)
+        heapq.heappush(self._by_height, (waiting.expiry_height, self._arrivals, waiting))
+        heapq.heappush(self._by_time, (waiting.expiry_time, self._arrivals, waiting))
+        self._waiting_count += 1
+        self._metrics.client_waiting = self._waiting_count
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """Take an entry out of the table; the heaps let go of it when it comes up, or when they are mostly dead."""
+        waiting.is_over = True
+        waiting.visit.waiting.discard(waiting)
+        key = (waiting.client, waiting.nonce)
+        left = [other for other in self._waiting[key] if other is not waiting]
+        if left:
+            self._waiting[key] = left
+        else:
+            del self._waiting[key]
+        self._waiting_count -= 1
+        self._metrics.client_waiting = self._waiting_count
+        if len(self._by_height) > 2 * self._waiting_count + VIEWS_MAX:
+            self._by_height = [entry for entry in self._by_height if not entry[2].is_over]
+            self._by_time = [entry for entry in self._by_time if not entry[2].is_over]
+            heapq.heapify(self._by_height)
+            heapq.heapify(self._by_time)
+
+    # -- outcomes --
+
+    def block_executed(self, block: Block) -> None:
+        """A block is durable: answer those who wait for its transactions, let go of what has expired, run reads."""
+        if self._waiting:
+            header_hash = block.header.hash
+            for index, receipt in enumerate(block.receipts):
+                stored = StoredReceipt(
+                    height=block.header.height, index=index, receipt=receipt, header_hash=header_hash
+                )
+                self._process_receipt(stored)
+        self._process_expiry(block.header.height, block.header.time_ms)
+        self._process_views()
+
+    def _process_receipt(self, stored: StoredReceipt) -> None:
+        receipt = parse_receipt(stored.receipt)
+        everybody = self._waiting.get((receipt.sender, receipt.nonce))
+        if everybody is None:
+            return
+        leaves_nonce_free = receipt.status == "refused"
+        for waiting in list(everybody):
+            if leaves_nonce_free and waiting.tx_id != receipt.tx_id:
+                continue  # another transaction of that nonce was refused: this one may still execute
+            self._forget(waiting)
+            self._reply(waiting.visit, waiting.correlation, stored)
+
+    def _process_expiry(self, height: int, time_ms: int) -> None:
+        """Entries that no later block can execute leave the table. Their clients learn it by proof (D47)."""
+        while self._by_height and (self._by_height[0][2].is_over or self._by_height[0][0] <= height):
+            self._expire(heapq.heappop(self._by_height)[2])
+        while self._by_time and (self._by_time[0][2].is_over or self._by_time[0][0] * 1_000 <= time_ms):
+            self._expire(heapq.heappop(self._by_time)[2])
+
+    def _expire(self, waiting: _Waiting) -> None:
+        if waiting.is_over:
+            return
+        self._forget(waiting)
+        refusal = _Refusal("expired", "no block executed it before its expiry", RETRY_NEVER_MS)
+        self._refuse(waiting.visit, waiting.correlation, waiting.tx_id, refusal)
+
+    def _reply(self, visit: Visit, correlation: int, stored: StoredReceipt) -> None:
+        receipt = parse_receipt(stored.receipt)
+        content = ReplyContent(
+            client=receipt.sender,
+            nonce=receipt.nonce,
+            tx_id=receipt.tx_id,
+            height=stored.height,
+            index=stored.index,
+            receipt=stored.receipt,
+            header_hash=stored.header_hash,
+        )
+        hints = {"view_hint": self._standing.view, "primary_hint": self._standing.primary}
+        visit.answer(Reply(correlation=correlation, reply=content.to_bytes(), **hints))
+
+    def _refuse(self, visit: Visit, correlation: int, tx_id: bytes, refusal: _Refusal) -> None:
+        self._metrics.client_refused_total[refusal.code] += 1
+        visit.answer(
+            Refused(
+                correlation=correlation,
+                tx_id=tx_id,
+                code=refusal.code,
+                detail=refusal.detail,
+                retry_after_ms=refusal.retry_after_ms,
+            )
+        )
+
+    # -- reads --
+
+    def _receive_view(self, visit: Visit, frame: View) -> None:
+        if frame.min_height > self._chain.height:
+            raise _Refusal("behind", f"height {self._chain.height}, {frame.min_height} wanted", RETRY_SOON_MS)
+        if visit.views >= VIEWS_PER_VISIT_MAX or self._views_open >= VIEWS_MAX:
+            raise _Refusal("busy", f"{self._views_open} reads wait here", RETRY_SOON_MS)
+        visit.views += 1
+        self._views_open += 1
+        self._views_asked.append((visit, frame))
+        if not self._is_executing():
+            self._process_views()
+
+    def _process_views(self) -> None:
+        """Hand reads to the worker between two blocks, so that each one's state is that of the height it shows."""
+        head = self._chain.head
+        while self._views_asked:
+            visit, frame = self._views_asked.popleft()
+            call = Call(
+                tx_id=NO_HASH,
+                sender=NO_HASH,
+                contract=frame.contract,
+                method=frame.method,
+                arguments=frame.arguments,
+                gas_limit=VIEW_GAS_MAX,
+            )
+            answer = partial(self._answer_view, visit, frame.correlation, head)
+            self._views.run_view(call, head.height, head.time_ms, self._network, answer)
+
+    def _answer_view(self, visit: Visit, correlation: int, head: Header, outcome: CallOutcome) -> None:
+        visit.views -= 1
+        self._views_open -= 1
+        if visit.is_closed:
+            return
+        visit.answer(
+            ViewAnswer(
+                correlation=correlation,
+                height=head.height,
+                time_ms=head.time_ms,
+                status=outcome.status,
+                code=outcome.code,
+                result=outcome.result,
+            )
+        )
+
+    def _receive_proof(self, visit: Visit, frame: Proof) -> None:
+        code, proof = "", b""
+        try:
+            if frame.tx_id is not None:
+                proof = self._chain.receipt_proof(frame.tx_id)
+            elif frame.key is not None:
+                proof = self._chain.state_proof(frame.key)
+        except ProofNotReady:
+            code = "not_certified_yet"
+        except InvalidProof as error:
+            code = error.code
+        visit.answer(ProofAnswer(correlation=frame.correlation, code=code, proof=proof))
+
+    def _receive_head_request(self, visit: Visit, frame: HeadRequest) -> None:
+        head = self._chain.head
+        certificate = self._chain.newest_certificate()
+        visit.answer(
+            Head(
+                correlation=frame.correlation,
+                height=head.height,
+                time_ms=head.time_ms,
+                header_hash=head.hash,
+                certified_height=certificate.height if certificate is not None else 0,
+                view=self._standing.view,
+                primary=self._standing.primary,
+            )
+        )
+
+
+def _request_of(signed: SignedTransaction) -> Request:
+    """The transaction as the core knows it."""
+    transaction = signed.transaction
+    return Request(
+        client=transaction.sender,
+        nonce=transaction.nonce,
+        tx_id=signed.tx_id,
+        expiry_height=transaction.expiry_height,
+        gas_limit=transaction.gas_limit,
+        raw=signed.raw,
+    )
