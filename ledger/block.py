@@ -1,0 +1,92 @@
+"""Headers and blocks: what execution makes of an ordered batch, and what a certificate covers.
+
+The header is the closed list of D31: nothing about views, proposers, signatures or wall time may enter it, else correct
+replicas that executed the same batch would disagree. Height = sequence number; genesis is height 0. Every hash of a
+header is over its canonical bytes; a header that arrives in another form does not parse.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Final
+
+from ledger import merkle
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvalidBlock
+from ledger.hashing import HASH_BYTES, Tag, tagged_hash
+from ledger.shapes import expect_array, expect_bytes, expect_int
+
+HEADER_BYTES_MAX: Final = 512
+"""Seven hashes and six integers take at most 300 bytes."""
+TIME_MAX_MS: Final = 2**50
+"""Milliseconds UTC: the year 37,000; keeps sums far inside 64 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The closed list (D31), in its encoded order after the version."""
+
+    network: bytes  # 32 bytes
+    epoch: int
+    height: int
+    parent_hash: bytes  # header hash of height - 1; the network id at height 0
+    batch_digest: bytes  # hashing.NULL_DIGEST for a null request
+    time_ms: int  # agreed time: max(parent's, batch's), UTC milliseconds
+    transactions_root: bytes  # RFC 6962 over the raw transactions
+    receipts_root: bytes  # RFC 6962 over the receipts' bytes
+    state_root: bytes  # of the world state after this block
+    gas_used: int  # by all receipts
+    next_config_hash: bytes  # of the configuration in force at height + 1
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes that the header hash covers."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        return encode([1, *(getattr(self, name) for name in HEADER_FIELDS)])
+
+    @cached_property
+    def hash(self) -> bytes:
+        """The 32-byte header hash that votes sign and children name."""
+        return tagged_hash(Tag.HEADER, self._encoded)
+
+
+HEADER_FIELDS: Final = tuple(field.name for field in fields(Header))
+_HASHES: Final = frozenset(
+    ("network", "parent_hash", "batch_digest", "transactions_root", "receipts_root", "state_root", "next_config_hash")
+)
+_INTEGERS_MAX: Final = {"epoch": 2**63 - 1, "height": 2**63 - 1, "time_ms": TIME_MAX_MS, "gas_used": 2**63 - 1}
+
+
+def parse_header(data: bytes) -> Header:
+    """A header from its canonical bytes. Raises InvalidBlock with code ``malformed``."""
+    try:
+        values = expect_array(decode(data, max_bytes=HEADER_BYTES_MAX), "header", len(HEADER_FIELDS) + 1)
+        expect_int(values[0], "version", 1, 1)
+        checked: dict[str, bytes | int] = {}
+        for name, value in zip(HEADER_FIELDS, values[1:], strict=True):
+            if name in _HASHES:
+                checked[name] = expect_bytes(value, name, HASH_BYTES)
+            else:
+                checked[name] = expect_int(value, name, 0, _INTEGERS_MAX[name])
+    except EncodingError as error:
+        raise InvalidBlock("malformed", str(error)) from None
+    return Header(**checked)  # type: ignore[arg-type]  # each name was checked for its own type above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A header with what its roots cover. `batch_time_ms` is the primary's stamp, which the batch digest covers."""
+
+    header: Header
+    batch_time_ms: int | None  # None for a null request
+    transactions: tuple[bytes, ...]  # raw, in batch order
+    receipts: tuple[bytes, ...]  # scheduled calls first, then one per transaction that was not skipped
+
+
+def compute_batch_digest(time_ms: int, raws: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """(digest, transactions root) of a batch: the digest commits to time, order and signatures (M7, D44)."""
+    transactions_root = merkle.root(raws)
+    digest = tagged_hash(Tag.BATCH, time_ms.to_bytes(8, "big"), len(raws).to_bytes(4, "big"), transactions_root)
+    return digest, transactions_root

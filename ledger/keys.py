@@ -1,0 +1,102 @@
+"""Ed25519 keys: the one signer and the one verifier of every identity (D8).
+
+The verifier is libsodium's through PyNaCl: it refuses low-order points, non-canonical encodings of keys and S + L, and
+checks the equation without cofactor. Libraries disagree on such signatures, and a disagreement between replicas is a
+fork: nothing else in GridQuorum may verify Ed25519, and `self_test` compares this machine's library with a table of
+adversarial signatures before a replica runs (D62). Key files are `ledger.key_files`.
+"""
+
+import os
+from typing import Final
+
+import nacl.bindings
+import nacl.exceptions
+
+from ledger import known_answers
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvalidSignature, InvariantViolation
+from ledger.hashing import Tag, tagged_hash
+
+PUBLIC_KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+SEED_BYTES: Final = 32
+
+
+class SigningKey:
+    """An Ed25519 private key. Its repr shows the public half alone."""
+
+    __slots__ = ("_secret", "public_key", "seed")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_BYTES:
+            raise InvalidSignature("seed_length", "an Ed25519 seed has 32 bytes", got=len(seed))
+        self.seed = seed
+        self.public_key, self._secret = nacl.bindings.crypto_sign_seed_keypair(seed)
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A new key from the operating system's randomness."""
+        return cls(os.urandom(SEED_BYTES))
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "SigningKey":
+        """The key of a 32-byte seed (RFC 8032, section 5.1.5). Raises InvalidSignature for another length."""
+        return cls(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte deterministic signature (RFC 8032). Callers pass `ledger.hashing.signing_bytes`."""
+        return nacl.bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public_key.hex()})"
+
+
+def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> None:
+    """Raises InvalidSignature unless `signature` holds for these exact bytes under libsodium's strict rules.
+
+    libsodium takes the raw key, so there is no key object worth caching.
+    """
+    if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        raise InvalidSignature("length", "wrong length", public_key=len(public_key), signature=len(signature))
+    try:
+        nacl.bindings.crypto_sign_open(signature + message, public_key)
+    except nacl.exceptions.BadSignatureError:
+        raise InvalidSignature("signature", "the signature does not hold", public_key=public_key) from None
+
+
+def self_test() -> None:
+    """Compares signatures, hashes and encodings with known answers; raises InvariantViolation at a difference (D62)."""
+    for case in known_answers.SIGNATURES:
+        holds = _holds(case.public_key, case.message, case.signature)
+        if holds != case.holds:
+            raise InvariantViolation("self_test", f"signature: {case.name}", expected=case.holds, got=holds)
+    for signer in known_answers.SIGNERS:
+        signature = SigningKey.from_seed(signer.seed).sign(signer.message)
+        if signature != signer.signature:
+            raise InvariantViolation("self_test", f"signer: {signer.name}", expected=signer.signature, got=signature)
+    for tag_name, parts, digest in known_answers.TAGGED_HASHES:
+        got = tagged_hash(Tag[tag_name], *parts)
+        if got != digest:
+            raise InvariantViolation("self_test", f"tagged hash: {tag_name}", expected=digest, got=got)
+    for value, data in known_answers.ENCODINGS:
+        if encode(value) != data or decode(data) != value:
+            raise InvariantViolation("self_test", "encoding", expected=data, got=encode(value))
+    for data in known_answers.REFUSED_ENCODINGS:
+        if _is_decodable(data):
+            raise InvariantViolation("self_test", "a non-canonical encoding was accepted", got=data)
+
+
+def _holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        verify_signature(public_key, message, signature)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _is_decodable(data: bytes) -> bool:
+    try:
+        decode(data)
+    except EncodingError:
+        return False
+    return True

@@ -1,0 +1,271 @@
+"""Transactions and receipts: what a client signs, and what a block answers.
+
+A transaction has one signature, one identity, one digest (D7). Its id is the hash of the signed bytes; the leaf of a
+batch is ``signature || signed bytes``, so it covers the signature too (D44). Personal data never enters the signed
+bytes: they hold salted commitments, and the payload travels beside them (D16, D50). Parsing is total and checks
+limits; signatures are `verify_transaction`'s; nonces and expiry are judged at execution, by `ledger.chain` (D42).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.encoding import Value, decode, decode_array, encode
+from ledger.errors import EncodingError, InvalidTransaction
+from ledger.hashing import HASH_BYTES, Tag, signing_bytes, tagged_hash
+from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify_signature
+from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
+
+TRANSACTION_BYTES_MAX: Final = 131_072
+"""Of the raw bytes: a contract's source (64 KiB) fits; eight of them fill a batch."""
+TRANSACTION_GAS_MAX: Final = 5_000_000
+"""The format's limit; a network may set a lower one (`transaction_gas_max`)."""
+NONCE_MAX: Final = 2**63 - 1
+COMMITMENTS_MAX: Final = 64
+"""One per meter behind a gateway, for the largest gateways."""
+EXPIRY_AHEAD_MAX: Final = 10_000
+"""How many heights ahead an expiry may lie (D46): bounds how long an unknown outcome can stay unknown."""
+TIME_MAX_S: Final = 2**40
+"""Seconds UTC; far enough, and milliseconds of it stay within 64 bits."""
+SALT_BYTES: Final = 32
+RECEIPT_BYTES_MAX: Final = 1_048_576
+"""A receipt's result and events are paid by gas; this is what a reader is ready to take."""
+
+STATUSES: Final = ("ok", "reverted", "out_of_gas", "error", "refused")
+"""Of a receipt. `refused`: never executed, nonce not consumed; the others consumed their nonce."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One call of a contract, as its sender means it."""
+
+    network: bytes  # 32 bytes: the network id
+    sender: bytes  # 32 bytes: the public key that signs
+    nonce: int  # within the sender's window (D45)
+    expiry_height: int  # the last height at which it may execute (D46)
+    expiry_time: int  # seconds UTC of agreed time: the last second at which it may execute
+    gas_limit: int
+    follows: int | None = None  # a nonce of the same sender that must be used before (D49)
+    contract: str
+    method: str
+    arguments: tuple[Value, ...] = ()
+    commitments: tuple[bytes, ...] = ()  # of the private payload's parts, 32 bytes each
+
+    def to_bytes(self) -> bytes:
+        """The signed bytes (body). Raises EncodingError for arguments without a canonical form."""
+        return encode(
+            (
+                1,
+                self.network,
+                self.sender,
+                self.nonce,
+                self.expiry_height,
+                self.expiry_time,
+                self.gas_limit,
+                self.follows,
+                self.contract,
+                self.method,
+                self.arguments,
+                self.commitments,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedTransaction:
+    """A transaction with the exact bytes that were signed."""
+
+    transaction: Transaction
+    signature: bytes  # 64 bytes over signing_bytes(SIGN_TRANSACTION, body)
+    body: bytes
+    raw: bytes  # signature || body: the leaf of the batch
+    tx_id: bytes  # hash of the body (D44)
+    encoded_arguments: bytes  # the arguments' canonical bytes, a slice of the body
+
+
+def sign_transaction(transaction: Transaction, key: SigningKey) -> SignedTransaction:
+    """Signs and parses back, so that nothing leaves that others would refuse. Raises InvalidTransaction."""
+    if key.public_key != transaction.sender:
+        raise InvalidTransaction("sender", "the key is not the sender's", expected=transaction.sender)
+    try:
+        body = transaction.to_bytes()
+    except EncodingError as error:
+        raise InvalidTransaction("malformed", str(error)) from None
+    return parse_transaction(key.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body)
+
+
+def parse_transaction(raw: bytes) -> SignedTransaction:
+    """Parses ``signature || body`` and checks every limit of the format, not the signature.
+
+    Raises InvalidTransaction with code ``too_long``, ``malformed`` or ``limit``.
+    """
+    if len(raw) > TRANSACTION_BYTES_MAX:
+        raise InvalidTransaction("too_long", expected_max=TRANSACTION_BYTES_MAX, got=len(raw))
+    signature, body = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+    try:
+        fields, offsets = decode_array(body)
+        if len(fields) != 12:
+            raise EncodingError("shape", "transaction: wrong number of fields", expected=12, got=len(fields))
+        transaction = _parse_fields(fields)
+    except EncodingError as error:
+        code = "limit" if "expected_max" in error.fields else "malformed"
+        raise InvalidTransaction(code, str(error)) from None
+    return SignedTransaction(
+        transaction=transaction,
+        signature=signature,
+        body=body,
+        raw=raw,
+        tx_id=tagged_hash(Tag.TRANSACTION_ID, body),
+        encoded_arguments=body[offsets[10] : offsets[11]],
+    )
+
+
+def _parse_fields(fields: list[Value]) -> Transaction:
+    expect_int(fields[0], "version", 1, 1)
+    follows, commitments = fields[7], expect_array(fields[11], "commitments")
+    if len(commitments) > COMMITMENTS_MAX:
+        raise EncodingError("shape", "commitments", expected_max=COMMITMENTS_MAX, got=len(commitments))
+    return Transaction(
+        network=expect_bytes(fields[1], "network", HASH_BYTES),
+        sender=expect_bytes(fields[2], "sender", PUBLIC_KEY_BYTES),
+        nonce=expect_int(fields[3], "nonce", 0, NONCE_MAX),
+        expiry_height=expect_int(fields[4], "expiry_height", 0, 2**63 - 1),
+        expiry_time=expect_int(fields[5], "expiry_time", 0, TIME_MAX_S),
+        gas_limit=expect_int(fields[6], "gas_limit", 0, TRANSACTION_GAS_MAX),
+        follows=None if follows is None else expect_int(follows, "follows", 0, NONCE_MAX),
+        contract=expect_name(fields[8], "contract"),
+        method=expect_name(fields[9], "method"),
+        arguments=tuple(expect_array(fields[10], "arguments")),
+        commitments=tuple(expect_bytes(item, "commitment", HASH_BYTES) for item in commitments),
+    )
+
+
+def verify_transaction(signed: SignedTransaction) -> None:
+    """Raises InvalidSignature unless the sender signed exactly these bytes."""
+    message = signing_bytes(Tag.SIGN_TRANSACTION, signed.body)
+    verify_signature(signed.transaction.sender, message, signed.signature)
+
+
+# --- private payload (D16): parts outside the signed bytes, bound by commitments inside them ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadPart:
+    """One erasable value: without its salt, the commitment on chain says nothing about it."""
+
+    salt: bytes  # 32 random bytes, never reused
+    value: bytes  # canonical bytes
+
+    @property
+    def commitment(self) -> bytes:
+        """What the signed bytes hold for this part."""
+        return tagged_hash(Tag.COMMITMENT, self.salt, self.value)
+
+
+def encode_payload(parts: Sequence[PayloadPart]) -> bytes:
+    """The bytes that travel beside the transaction: an array of [salt, value]."""
+    return encode([[part.salt, part.value] for part in parts])
+
+
+def verify_payload(commitments: Sequence[bytes], payload: bytes) -> tuple[PayloadPart, ...]:
+    """The parts of a payload that is canonical and covered part by part, in order, by the commitments (D50).
+
+    Raises InvalidTransaction with code ``payload``.
+    """
+    try:
+        pairs = [expect_array(p, "part", 2) for p in expect_array(decode(payload), "payload", len(commitments))]
+        parts = tuple(
+            PayloadPart(salt=expect_bytes(salt, "salt", SALT_BYTES), value=expect_bytes(value, "value"))
+            for salt, value in pairs
+        )
+        for part in parts:
+            decode(part.value)
+    except EncodingError as error:
+        raise InvalidTransaction("payload", str(error)) from None
+    for index, (part, commitment) in enumerate(zip(parts, commitments, strict=True)):
+        if part.commitment != commitment:
+            raise InvalidTransaction("payload", "not covered", index=index, expected=commitment, got=part.commitment)
+    return parts
+
+
+# --- receipts ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something a contract announced. The fields stay encoded: most readers only pass them on or hash them."""
+
+    contract: str
+    name: str
+    fields: bytes  # canonical bytes of a map from str to value
+
+    @classmethod
+    def of(cls, contract: str, name: str, fields: Mapping[str, object]) -> "Event":
+        """An event from its fields' values."""
+        return cls(contract=contract, name=name, fields=encode(dict(fields)))
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The decoded fields."""
+        values = decode(self.fields)
+        if type(values) is not dict:
+            raise EncodingError("shape", "an event's fields are a map", got=type(values).__name__)
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The one final answer to a transaction or scheduled call, as the receipts root of its block covers it."""
+
+    tx_id: bytes  # of a scheduled call: tagged_hash(SCHEDULED_CALL, height, due, id), 8 bytes big-endian each
+    sender: bytes  # 32 zero bytes for a scheduled call
+    nonce: int  # the call id for a scheduled call
+    status: str  # one of STATUSES
+    code: str  # "" for ok, else the stable code of what went wrong
+    gas_used: int
+    result: bytes  # canonical bytes of the returned value
+    events: tuple[Event, ...]
+
+    def to_bytes(self) -> bytes:
+        """The leaf of the receipts tree."""
+        events = [(event.contract, event.name, event.fields) for event in self.events]
+        return encode((self.tx_id, self.sender, self.nonce, self.status, self.code, self.gas_used, self.result, events))
+
+    @property
+    def value(self) -> Value:
+        """The decoded result."""
+        return decode(self.result)
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """A receipt from its canonical bytes. Raises EncodingError."""
+    fields = expect_array(decode(data, max_bytes=RECEIPT_BYTES_MAX), "receipt", 8)
+    return Receipt(
+        tx_id=expect_bytes(fields[0], "tx_id", HASH_BYTES),
+        sender=expect_bytes(fields[1], "sender", PUBLIC_KEY_BYTES),
+        nonce=expect_int(fields[2], "nonce", 0, NONCE_MAX),
+        status=expect_status(fields[3]),
+        code=expect_str(fields[4], "code", 64),
+        gas_used=expect_int(fields[5], "gas_used", 0, 2**63 - 1),
+        result=expect_bytes(fields[6], "result"),
+        events=parse_events(fields[7]),
+    )
+
+
+def expect_status(value: Value) -> str:
+    """One of `STATUSES`. Raises EncodingError."""
+    if type(value) is not str or value not in STATUSES:
+        raise EncodingError("shape", "status", expected=STATUSES, got=value)
+    return value
+
+
+def parse_events(value: Value) -> tuple[Event, ...]:
+    """Events from their decoded array of [contract, name, fields]. Raises EncodingError."""
+    return tuple(
+        Event(
+            contract=expect_name(contract, "event contract"),
+            name=expect_str(name, "event name", 64),
+            fields=expect_bytes(fields, "event fields"),
+        )
+        for contract, name, fields in (expect_array(item, "event", 3) for item in expect_array(value, "events"))
+    )
