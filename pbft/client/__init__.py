@@ -7,7 +7,7 @@ Both have the same methods, the first with Deferreds:
 
     submit(account, contract, method, *arguments, gas_limit=, follows=, ...)  -> Committed | Rejected | OutcomeUnknown
     submit_signed(signed_transaction, ...)                                    -> the same; safe to repeat
-    query(contract, method, *arguments, read="vouched", min_height=0)         -> QueryAnswer(value, height, time_ms, ...)
+    query(contract, method, *arguments, read="vouched", min_height=0)         -> QueryAnswer(value, height, ...)
     receipt_proof(tx_id)  -> bytes      a proof file, verified before it is returned
     state_proof(key)      -> VerifiedState
     head()                -> HeadAnswer

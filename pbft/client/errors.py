@@ -66,3 +66,13 @@ class Unreachable(ClientError):
     """No answer from enough replicas within the caller's time."""
 
     code = "unreachable"
+
+
+class TooManyWaiting(ClientError):
+    """The client has as many transactions outstanding as it keeps."""
+
+    code = "too_many_waiting"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} transactions are outstanding already")
+        self.limit = limit

@@ -34,7 +34,7 @@ CODE_NONCE_USED: Final = "NONCE_USED"
 NONCE_STAYS_FREE: Final = frozenset({"RETRY", "NONCE_OUT_OF_WINDOW"})  # refused receipts that do not end a transaction
 
 
-class InvalidReply(ValueError):  # noqa: N818 - a name of the protocol, like InvalidMessage
+class InvalidReply(ValueError):
     """Reply bytes that no correct replica sends; `reason` is stable."""
 
     def __init__(self, reason: str) -> None:
@@ -174,6 +174,45 @@ class OutcomeUnknown:
 
 
 Outcome: TypeAlias = Committed | Rejected
+
+
+class NetworkBelief:
+    """What a client believes about the network from unproved hints: who leads, how far the chain is.
+
+    One replica's word moves nothing: a view or height is believed when W replicas claim it or more, so at least one
+    correct replica does. A wrong belief costs time, never safety.
+    """
+
+    def __init__(self, *, replicas: int, weak_quorum: int) -> None:
+        self._replicas = replicas
+        self._weak_quorum = weak_quorum
+        self._views: dict[int, tuple[int, int]] = {}  # replica -> (view, primary) that it claims
+        self._heads: dict[int, tuple[int, int]] = {}  # replica -> (height, time in ms) that it claims
+
+    def receive_view(self, replica: int, view: int, primary: int) -> None:
+        """A replica's hint on its view; a primary that does not exist is ignored."""
+        if 0 <= replica < self._replicas and 0 <= primary < self._replicas:
+            self._views[replica] = (view, primary)
+
+    def receive_head(self, replica: int, height: int, time_ms: int) -> None:
+        """A replica's word on its newest block; only growth counts."""
+        if 0 <= replica < self._replicas and (height, time_ms) > self._heads.get(replica, (-1, 0)):
+            self._heads[replica] = (height, time_ms)
+
+    @property
+    def primary(self) -> int:
+        """The primary of the highest view that W replicas claim alike, or replica 0."""
+        claims = sorted(set(self._views.values()), reverse=True)
+        for claim in claims:
+            if sum(other == claim for other in self._views.values()) >= self._weak_quorum:
+                return claim[1]
+        return 0
+
+    @property
+    def height(self) -> int | None:
+        """A height that some correct replica has executed; None before W replicas have said theirs."""
+        heights = sorted((height for height, _ in self._heads.values()), reverse=True)
+        return heights[self._weak_quorum - 1] if len(heights) >= self._weak_quorum else None
 
 
 class ClientSession:
