@@ -9,13 +9,14 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+ENDED: Final = "ended"  # the start time of a process that had ended before it could be asked
 POLL_SECONDS: Final = 0.02  # how often an ending process is looked at: a twentieth of what a person notices
 
 
@@ -32,25 +33,23 @@ def start_time_of(pid: int) -> str | None:
 
     A process that ended and was not yet waited for (a zombie) does not run.
     """
+    fields = _stat_fields(pid)
+    return None if fields is None or fields[0] in "ZX" else fields[19]  # proc(5): state is field 3, starttime 22
+
+
+def parent_of(pid: int) -> int | None:
+    """The pid of a process's parent; None if there is no such process."""
+    fields = _stat_fields(pid)
+    return None if fields is None else int(fields[1])
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on; the second, the command's name, may itself hold blanks."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else _start_time_by_ps(pid)
-    except ProcessLookupError:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = text.rpartition(")")[2].split()  # the command's name, in parentheses, may hold blanks
-    return None if fields[0] in "ZX" else fields[19]  # proc(5): state is field 3, starttime field 22
-
-
-def _start_time_by_ps(pid: int) -> str | None:
-    """The same for systems without /proc, by POSIX ps."""
-    answer = subprocess.run(  # noqa: S603 - fixed program, numeric argument
-        ["ps", "-o", "lstart=,stat=", "-p", str(pid)],  # noqa: S607 - POSIX utility
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    return None if not answer or answer.split()[-1].startswith("Z") else answer.rpartition(" ")[0].strip()
+    return text.rpartition(")")[2].split()
 
 
 def is_running(record: ProcessRecord) -> bool:
@@ -79,27 +78,39 @@ def running_record(path: Path) -> ProcessRecord | None:
     return record if record is not None and is_running(record) else None
 
 
+@cache
+def _life_line() -> int:
+    """The end of a pipe whose other end only this process holds, and never closes: it ends when this process ends."""
+    read_end, _ = os.pipe()
+    return read_end
+
+
 def start_process(
     command: Sequence[str], *, record_path: Path, output_path: Path, environment: Mapping[str, str], tied: bool
-) -> subprocess.Popen[bytes]:
+) -> ProcessRecord:
     """Start `command` in a session of its own, its output appended to a file, and record it.
 
-    A session of its own keeps the terminal's Ctrl-C from it: whoever started it ends it, in order. `tied` gives it a
-    pipe as standard input whose other end is ours: the program ends when that closes, however we end.
+    A session of its own keeps the terminal's Ctrl-C from it: whoever started it ends it, in order. `tied` gives it as
+    standard input a pipe that reports its end when this process ends, however it ends; the program watches for that.
     """
-    with output_path.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own program with arguments from a definition that was checked
-            list(command),
-            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=dict(environment),
-            start_new_session=True,
-        )
-    started = start_time_of(process.pid)
-    if started is not None:  # it may have failed already; then there is nothing to record
-        write_record(record_path, ProcessRecord(pid=process.pid, started=started))
-    return process
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    standard_input = (
+        (os.POSIX_SPAWN_DUP2, _life_line(), 0) if tied else (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    )
+    pid = os.posix_spawn(
+        command[0],
+        list(command),
+        dict(environment),
+        file_actions=[
+            standard_input,
+            (os.POSIX_SPAWN_OPEN, 1, str(output_path), flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    record = ProcessRecord(pid=pid, started=start_time_of(pid) or ENDED)
+    write_record(record_path, record)
+    return record
 
 
 def signal_process(record: ProcessRecord, signal_number: int) -> bool:
