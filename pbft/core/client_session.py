@@ -24,10 +24,12 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger.encoding import decode, encode
-from ledger.errors import EncodingError, InvalidTransaction
-from ledger.transaction import Receipt, parse_receipt
+from ledger.errors import EncodingError
+from ledger.hashing import HASH_BYTES
+from ledger.shapes import expect_array, expect_bytes, expect_int
+from ledger.transaction import NONCE_MAX, RECEIPT_BYTES_MAX, Receipt, parse_receipt
 
-REPLY_BYTES_MAX: Final = 131_072  # a receipt holds bounded events (ledger.transaction); the envelope around it is small
+REPLY_BYTES_MAX: Final = RECEIPT_BYTES_MAX + 256  # a receipt with six short fields around it
 
 CODE_EXPIRED: Final = "EXPIRED"
 CODE_NONCE_USED: Final = "NONCE_USED"
@@ -35,7 +37,7 @@ NONCE_STAYS_FREE: Final = frozenset({"RETRY", "NONCE_OUT_OF_WINDOW"})  # refused
 
 
 class InvalidReply(ValueError):
-    """Reply bytes that no correct replica sends; `reason` is stable."""
+    """Reply bytes that no correct replica sends."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"invalid reply: {reason}")
@@ -62,29 +64,18 @@ class ReplyContent:
 def parse_reply(data: bytes) -> ReplyContent:
     """Read reply content; total and bounded. Raises InvalidReply for anything a correct replica would not send."""
     try:
-        fields = decode(data, max_bytes=REPLY_BYTES_MAX)
+        fields = expect_array(decode(data, max_bytes=REPLY_BYTES_MAX), "reply", 7)
+        return ReplyContent(
+            client=expect_bytes(fields[0], "client", HASH_BYTES),
+            nonce=expect_int(fields[1], "nonce", 0, NONCE_MAX),
+            tx_id=expect_bytes(fields[2], "tx_id", HASH_BYTES),
+            height=expect_int(fields[3], "height", 0, NONCE_MAX),
+            index=expect_int(fields[4], "index", 0, NONCE_MAX),
+            receipt=expect_bytes(fields[5], "receipt"),
+            header_hash=expect_bytes(fields[6], "header_hash", HASH_BYTES),
+        )
     except EncodingError as error:
-        raise InvalidReply("encoding") from error
-    if not isinstance(fields, list) or len(fields) != 7:
-        raise InvalidReply("shape")
-    client, nonce, tx_id, height, index, receipt, header_hash = fields
-    for value in (client, tx_id, header_hash):
-        if not isinstance(value, bytes) or len(value) != 32:
-            raise InvalidReply("hash")
-    for number in (nonce, height, index):
-        if type(number) is not int or not 0 <= number < 2**63:
-            raise InvalidReply("number")
-    if not isinstance(receipt, bytes):
-        raise InvalidReply("receipt")
-    return ReplyContent(
-        client=client,
-        nonce=nonce,
-        tx_id=tx_id,
-        height=height,
-        index=index,
-        receipt=receipt,
-        header_hash=header_hash,
-    )
+        raise InvalidReply(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +229,7 @@ class ClientSession:
         self._refusals: dict[int, str] = {}
         self._not_before_tick: dict[int, int] = {}  # a busy door's wish, honoured for this replica alone
         self._expiry_claimed = False
+        self._asked_everybody = False
 
     def start(self) -> list[SessionAction]:
         """The first step of section 4.1: the request goes to the primary alone."""
@@ -259,7 +251,7 @@ class ClientSession:
         try:
             reply = parse_reply(content)
             parse_receipt(reply.receipt)
-        except (InvalidReply, EncodingError, InvalidTransaction):
+        except (InvalidReply, EncodingError):
             self.misbehaved.add(replica)
             return
         if reply.client != self.submission.client or reply.nonce != self.submission.nonce:
@@ -278,7 +270,7 @@ class ClientSession:
         self._refusals[replica] = code
         wait_ticks = min(max(retry_after_ticks, 1), self._timing.resend_max_ticks)
         self._not_before_tick[replica] = self._tick + wait_ticks
-        if self._next_send_tick <= self._timing.primary_alone_ticks and replica == self._primary:
+        if replica == self._primary and not self._asked_everybody:
             self._next_send_tick = self._tick + self._interval_ticks
             return self._resend_actions()
         return []
@@ -325,6 +317,7 @@ class ClientSession:
         return Rejected(tx_id=self.submission.tx_id, code=code, reply=reply, receipt=receipt, vouched_by=voters)
 
     def _resend_actions(self) -> list[SessionAction]:
+        self._asked_everybody = True
         due = [replica for replica in self._awaited() if self._not_before_tick.get(replica, 0) <= self._tick]
         actions: list[SessionAction] = [SendRequest(replica=replica) for replica in due]
         ask = AskNonceProof if self._expiry_claimed else AskHead
