@@ -92,6 +92,25 @@ class Halt:
     reason: str  # a sentence for the operator, with the heights and hashes that disagree
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A message was refused, a peer's fault: to be counted under its code, and otherwise forgotten (M5)."""
+
+    sender: int
+    code: str
+    detail: str
+
+
 Action: TypeAlias = (
-    Persist | PersistEnvelope | Broadcast | Publish | Send | Execute | StoreCertificate | SendBlocks | Evidence | Halt
+    Persist
+    | PersistEnvelope
+    | Broadcast
+    | Publish
+    | Send
+    | Execute
+    | StoreCertificate
+    | SendBlocks
+    | Evidence
+    | Dropped
+    | Halt
 )

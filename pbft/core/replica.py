@@ -1,15 +1,68 @@
-"""The pure replica."""
+"""The pure replica: messages and ticks in, actions out. The face of the core; the rules are in its neighbours.
+
+`receive` takes what the edge has parsed and verified; `end_turn` closes a turn (votes of a turn share an envelope, and
+D24 and batching look at what a turn left behind); `tick` moves time. A halted replica answers nothing.
+"""
 
 from collections.abc import Callable
+from typing import Any, Final
 
-from pbft.core.actions import Action
+from pbft.core import checkpoints, ordering, requests, state_transfer, status, timers, view_change
+from pbft.core.actions import Action, Broadcast, Dropped
 from pbft.core.config import CoreConfiguration
-from pbft.core.messages import LocalMessage, PeerMessage
+from pbft.core.errors import InvalidMessage
+from pbft.core.messages import (
+    Batches,
+    Blocks,
+    CertificateNotice,
+    ClientRequest,
+    Commit,
+    Envelope,
+    Executed,
+    FetchBatches,
+    FetchBlocks,
+    Forward,
+    HeaderVote,
+    LocalMessage,
+    NewView,
+    PeerMessage,
+    Prepare,
+    PrePrepare,
+    Relay,
+    SignedMessage,
+    Status,
+    ViewChange,
+)
 from pbft.core.persisted import LedgerHead, Restored
+from pbft.core.replica_state import ReplicaState
+from pbft.core.restart import compute_state, process_resume
+
+SIGNED: Final[dict[type, Callable[[ReplicaState, int, Envelope, Any], None]]] = {
+    PrePrepare: ordering.process_pre_prepare,
+    Prepare: ordering.process_prepare,
+    Commit: ordering.process_commit,
+    HeaderVote: checkpoints.process_header_vote,
+    ViewChange: view_change.process_view_change,
+    NewView: view_change.process_new_view,
+}
+"""What becomes of each signed message: (state, signer, envelope, message)."""
+
+LINK: Final[dict[type, Callable[[ReplicaState, int, Any], None]]] = {
+    Status: status.process_status,
+    FetchBatches: state_transfer.process_fetch_batches,
+    Batches: state_transfer.process_batches,
+    FetchBlocks: state_transfer.process_fetch_blocks,
+    Blocks: state_transfer.process_blocks,
+    CertificateNotice: state_transfer.process_certificate_notice,
+    Relay: lambda state, _, relay: requests.process_relay(state, relay),
+    ClientRequest: lambda state, _, m: requests.process_request(state, m.request, from_client=True),
+    Executed: lambda state, _, executed: ordering.process_executed(state, executed),
+}
+"""What becomes of each message that the link vouches for, and of local ones: (state, sender, message)."""
 
 
 class Replica:
-    """One PBFT replica: messages and ticks in, actions out."""
+    """One PBFT replica. Read its properties freely; its verbs belong to the driver."""
 
     def __init__(
         self,
@@ -19,10 +72,117 @@ class Replica:
         signer: Callable[[bytes], bytes],
         restored: Restored,
         ledger: LedgerHead,
-    ) -> None: ...
+    ) -> None:
+        configuration.validate()
+        self._state = compute_state(configuration, replica_id, signer, restored, ledger)
 
-    def receive(self, sender: int, message: PeerMessage | LocalMessage) -> list[Action]: ...
+    @property
+    def state(self) -> ReplicaState:
+        """The whole state, for status, checkers and tests; to be read only."""
+        return self._state
 
-    def end_turn(self) -> list[Action]: ...
+    @property
+    def view(self) -> int:
+        return self._state.view
 
-    def tick(self, wall_ms: int) -> list[Action]: ...
+    @property
+    def is_active(self) -> bool:
+        """False while a view change is under way."""
+        return self._state.active
+
+    @property
+    def primary(self) -> int:
+        return self._state.primary
+
+    @property
+    def certified_height(self) -> int:
+        return self._state.certified_height
+
+    @property
+    def executed_height(self) -> int:
+        return self._state.executed_height
+
+    @property
+    def pending_count(self) -> int:
+        """Requests known and not executed."""
+        return len(self._state.pending)
+
+    @property
+    def halted(self) -> str | None:
+        """Why this replica stopped for good, or None."""
+        return self._state.halted
+
+    def has_room(self, request_bytes: int) -> bool:
+        """Whether a request of this size is taken now; where not, the door answers busy (M56)."""
+        return requests.has_room(self._state, request_bytes)
+
+    def receive(self, sender: int, message: PeerMessage | LocalMessage) -> list[Action]:
+        """A verified message from the link of `sender`; from oneself for local ones and own sealed envelopes."""
+        self._receive(sender, message)
+        return self._take_actions()
+
+    def end_turn(self) -> list[Action]:
+        """The turn ends: idle vote, forwarding, proposals, and the envelope of the turn's votes (D24, D61)."""
+        state = self._state
+        if state.halted is None and state.ticks:
+            checkpoints.process_idle_vote(state)
+            requests.process_forwarding(state)
+            ordering.process_proposals(state)
+            if state.outgoing:
+                state.actions.append(Broadcast(messages=tuple(state.outgoing)))
+                state.outgoing.clear()
+            checkpoints.require_consistent(state)
+        return self._take_actions()
+
+    def tick(self, wall_ms: int) -> list[Action]:
+        """One TICK_MS has passed; late ticks count once (D59). The first one resumes what a restart interrupted."""
+        state = self._state
+        if state.halted is None:
+            if not state.ticks:
+                process_resume(state)
+            timers.process_tick(state, wall_ms)
+        return self._take_actions()
+
+    def _take_actions(self) -> list[Action]:
+        actions, self._state.actions = self._state.actions, []
+        return actions
+
+    def _receive(self, sender: int, message: PeerMessage | LocalMessage) -> None:
+        state = self._state
+        if state.halted is not None:
+            return
+        entered = (state.view, state.active)
+        if isinstance(message, Envelope):
+            self._receive_envelope(message)
+        elif isinstance(message, Forward):
+            for envelope in message.envelopes:
+                self._receive_envelope(envelope)
+        else:
+            try:
+                LINK[type(message)](state, sender, message)
+            except InvalidMessage as error:
+                state.actions.append(Dropped(sender=sender, code=error.code, detail=error.detail))
+        if (state.view, state.active) != entered:
+            self._receive_early()
+
+    def _receive_envelope(self, envelope: Envelope) -> None:
+        for message in envelope.messages:
+            try:
+                self._receive_signed(envelope, message)
+            except InvalidMessage as error:
+                self._state.actions.append(Dropped(sender=envelope.sender, code=error.code, detail=error.detail))
+
+    def _receive_signed(self, envelope: Envelope, message: SignedMessage) -> None:
+        if self._state.halted is not None:
+            return
+        if message.epoch != self._state.configuration.epoch:
+            raise InvalidMessage("wrong_epoch", f"expected {self._state.configuration.epoch}, got {message.epoch}")
+        SIGNED[type(message)](self._state, envelope.sender, envelope, message)
+
+    def _receive_early(self) -> None:
+        """A view was entered or left: what was kept for later is looked at again, and kept again if still too early."""
+        state = self._state
+        for peer in sorted(state.peers):
+            early, state.peers[peer].early = state.peers[peer].early, type(state.peers[peer].early)()
+            for envelope in early:
+                self._receive_envelope(envelope)

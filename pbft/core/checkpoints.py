@@ -1,0 +1,227 @@
+"""Section 4.3 with K = 1: header votes, certificates, and the low watermark h (D5, D24-D26).
+
+Unlike the paper (section 4.3), which checkpoints every K requests, every executed block may be voted on, because the
+certificate is also the proof that clients and auditors check offline; which heights are voted on is chosen so that all
+correct replicas choose the same ones often enough (D24). Votes leave in the envelope of their turn.
+"""
+
+from ledger.errors import InvariantViolation
+from ledger.quorum_certificate import QuorumCertificate, vote_bytes
+from pbft.core.actions import Evidence, Halt, Persist, Send, StoreCertificate
+from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS
+from pbft.core.errors import InvalidMessage
+from pbft.core.messages import CertificateNotice, Envelope, HeaderVote
+from pbft.core.persisted import (
+    CERTIFIED_KEY,
+    body_key,
+    encode_certified,
+    encode_voted,
+    pre_prepared_key,
+    prepared_key,
+    voted_key,
+)
+from pbft.core.quorum import compute_tally
+from pbft.core.replica_state import CountedHeaderVote, PeerNotes, ReplicaState
+
+
+def halt(state: ReplicaState, reason: str) -> None:
+    """Stops voting and serving; everything that is known stays (M45)."""
+    if state.halted is None:
+        state.halted = reason
+        state.actions.append(Halt(reason=reason))
+
+
+def peer_notes(state: ReplicaState, replica: int) -> PeerNotes:
+    """The notes about a replica, made where there are none."""
+    return state.peers.setdefault(replica, PeerNotes())
+
+
+def process_vote(state: ReplicaState, height: int) -> None:
+    """Votes on an executed height above h, once; the vote is recorded in the same sync that sends it (D34)."""
+    if not state.certified_height < height <= state.executed_height or height in state.voted:
+        return
+    if state.target is not None and height <= state.target.height:
+        return  # certified already: catch-up needs no votes
+    header_hash = state.header_hashes[height]
+    state.voted[height] = header_hash
+    state.actions.append(Persist(key=voted_key(height), value=encode_voted(header_hash)))
+    state.outgoing.append(compute_header_vote(state, height))
+
+
+def compute_header_vote(state: ReplicaState, height: int) -> HeaderVote:
+    """The own vote on a height that is recorded as voted. Ed25519 is deterministic: a vote made again is the same."""
+    configuration, header_hash = state.configuration, state.voted[height]
+    message = vote_bytes(configuration.network, configuration.epoch, height, header_hash)
+    return HeaderVote(
+        epoch=configuration.epoch, height=height, header_hash=header_hash, signature=state.signer(message)
+    )
+
+
+def process_fixed_vote(state: ReplicaState, height: int) -> None:
+    """D24: heights k with k mod s = 0 are voted on by every replica, whatever its turns look like."""
+    if height % state.configuration.stride == 0:
+        process_vote(state, height)
+
+
+def process_idle_vote(state: ReplicaState) -> None:
+    """D24: at the end of a turn, the head is voted on when nothing above it is under way in the active view."""
+    head = state.executed_height
+    under_way = state.active and any(height > head and slot.digest is not None for height, slot in state.slots.items())
+    if not under_way and state.executing is None:
+        process_vote(state, head)
+
+
+def process_header_vote(state: ReplicaState, sender: int, envelope: Envelope, vote: HeaderVote) -> None:
+    """A member's vote: compared where the height is executed (D26), counted, answered (D24, D28)."""
+    own = state.header_hashes.get(vote.height)
+    if vote.height <= state.certified_height:
+        if own is not None and own != vote.header_hash:
+            raise InvalidMessage("vote_against_certified", f"height {vote.height}")
+        answer_with_certificate(state, sender)
+        return
+    if vote.height > state.certified_height + 2 * state.configuration.window:
+        raise InvalidMessage("vote_above_window", f"height {vote.height}, h {state.certified_height}")
+    votes = state.header_votes.setdefault(vote.height, {})
+    earlier = votes.get(sender)
+    if earlier is not None:
+        if earlier.vote.header_hash != vote.header_hash:
+            state.actions.append(
+                Evidence(
+                    replica=sender,
+                    kind="equivocation_header_vote",
+                    height=vote.height,
+                    first=earlier.envelope,
+                    second=envelope,
+                )
+            )
+        return
+    votes[sender] = CountedHeaderVote(vote=vote, envelope=envelope)
+    process_vote(state, vote.height)  # a peer's vote names the height (D24)
+    process_votes_at(state, vote.height)
+
+
+def process_votes_at(state: ReplicaState, height: int) -> None:
+    """Looks at all votes of a height: W against the own header halt, Q equal ones are a certificate (D26, D25)."""
+    quorums = state.configuration.quorums
+    votes = state.header_votes.get(height, {})
+    own = state.header_hashes.get(height) if height <= state.executed_height else None
+    if own is not None:
+        others, count = compute_tally(v.vote.header_hash for v in votes.values() if v.vote.header_hash != own)
+        if count >= quorums.weak:
+            halt(
+                state,
+                f"height {height}: own header {own.hex()} differs from {others.hex()}, voted for by {count} replicas",
+            )
+            return
+    header_hash, count = compute_tally(v.vote.header_hash for v in votes.values())
+    if count >= quorums.quorum:
+        signatures = tuple(
+            (member, votes[member].vote.signature)
+            for member in sorted(votes)
+            if votes[member].vote.header_hash == header_hash
+        )
+        process_certificate(
+            state,
+            QuorumCertificate(
+                epoch=state.configuration.epoch, height=height, header_hash=header_hash, signatures=signatures
+            ),
+        )
+
+
+def process_certificate(state: ReplicaState, certificate: QuorumCertificate) -> None:
+    """A certificate that holds. At or below e it moves h; above e it moves nothing and starts catch-up (D25)."""
+    height = certificate.height
+    if height <= state.certified_height:
+        return
+    if height > state.executed_height:
+        if state.target is None or height > state.target.height:
+            state.target = certificate
+        return
+    own = state.header_hashes[height]
+    if own != certificate.header_hash:
+        halt(
+            state, f"height {height}: own header {own.hex()} differs from the certified {certificate.header_hash.hex()}"
+        )
+        return
+    _move_low_watermark(state, certificate)
+
+
+def _move_low_watermark(state: ReplicaState, certificate: QuorumCertificate) -> None:
+    """h := m. Block m is durable here; certificate, h and the deletion of what lies below are one sync (D25, D35)."""
+    height = certificate.height
+    state.certified_height = height
+    state.certified_hash = certificate.header_hash
+    state.certificate = certificate
+    if state.target is not None and state.target.height <= height:
+        state.target = None
+    state.actions.append(
+        Persist(key=CERTIFIED_KEY, value=encode_certified(height, certificate.header_hash, certificate))
+    )
+    state.actions.append(StoreCertificate(certificate=certificate))
+    _forget_below(state, height)
+    while state.doublings and height - state.halving_height >= HALVING_HEIGHTS:  # D57
+        state.doublings -= 1
+        state.halving_height += HALVING_HEIGHTS
+    if not state.doublings:
+        state.halving_height = height
+
+
+def _forget_below(state: ReplicaState, height: int) -> None:
+    """Slots at or below the new h leave log, P, Q and journal; a Q entry leaves in no other way (D25, D30)."""
+    for below in sorted(k for k in state.slots if k <= height):
+        del state.slots[below]
+    for below in sorted(k for k in state.prepared if k <= height):
+        del state.prepared[below]
+        state.actions.append(Persist(key=prepared_key(below), value=None))
+    for below in sorted(k for k in state.pre_prepared if k <= height):
+        for digest in sorted(state.pre_prepared.pop(below)):
+            state.actions.append(Persist(key=pre_prepared_key(below, digest), value=None))
+    for below in sorted(k for k in state.voted if k <= height):
+        del state.voted[below]
+        state.actions.append(Persist(key=voted_key(below), value=None))
+    for below in sorted(k for k in state.header_votes if k <= height):
+        del state.header_votes[below]
+    for below in sorted(k for k in state.header_hashes if k < height - state.configuration.window):
+        del state.header_hashes[below]
+    promised = {digest for digests in state.pre_prepared.values() for digest in digests}
+    for digest in sorted(set(state.bodies) - promised):
+        del state.bodies[digest]
+        state.actions.append(Persist(key=body_key(digest), value=None))
+    state.loose_bodies = {d: b for d, b in state.loose_bodies.items() if d in state.missing_bodies}
+
+
+def process_executed_header(state: ReplicaState, height: int) -> None:
+    """After execution: the recorded vote must agree, then votes and certificates waiting for the height count (D34)."""
+    own = state.header_hashes[height]
+    recorded = state.voted.get(height)
+    if recorded is not None and recorded != own:
+        halt(state, f"height {height}: executed again with header {own.hex()}, voted for {recorded.hex()} before")
+        return
+    process_fixed_vote(state, height)
+    if height in state.header_votes:
+        process_vote(state, height)
+        process_votes_at(state, height)
+    if state.target is not None and state.target.height <= state.executed_height:
+        target, state.target = state.target, None
+        process_certificate(state, target)
+
+
+def answer_with_certificate(state: ReplicaState, replica: int) -> None:
+    """D28: who is shown a message at n <= h answers with its newest certificate, at most once per ANSWER_TICKS."""
+    if state.certificate is None or replica == state.replica_id:
+        return
+    notes = peer_notes(state, replica)
+    if state.ticks - notes.certificate_sent_tick >= ANSWER_TICKS:
+        notes.certificate_sent_tick = state.ticks
+        state.actions.append(Send(replica=replica, message=CertificateNotice(certificate=state.certificate)))
+
+
+def require_consistent(state: ReplicaState) -> None:
+    """What must hold between the calls of a replica; raises InvariantViolation, which is ours and stops it."""
+    if state.executed_height < state.certified_height:
+        raise InvariantViolation(
+            "executed_below_certified", executed=state.executed_height, certified=state.certified_height
+        )
+    low = min(state.slots, default=state.certified_height + 1)
+    if low <= state.certified_height:
+        raise InvariantViolation("slot_below_watermark", height=low, certified=state.certified_height)

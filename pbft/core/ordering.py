@@ -1,0 +1,361 @@
+"""Section 4.2, the normal case: PRE-PREPARE, PREPARE, COMMIT, and execution in the order of heights.
+
+Its rules: the own promise is journaled before it is sent (M25: `promise` before PREPARE, the P entry before COMMIT);
+a vote is counted only from an envelope, the own ones too; heights are executed once, in order, through one gate (M12,
+M47). A fresh proposal may wait for its PREPARE (clock D60, unexecuted gas D58); a choice of NEW-VIEW waits for its body
+only (M42).
+"""
+
+from ledger.hashing import NULL_DIGEST
+from pbft.core.actions import Broadcast, Evidence, Execute, Persist
+from pbft.core.checkpoints import (
+    answer_with_certificate,
+    halt,
+    peer_notes,
+    process_certificate,
+    process_executed_header,
+)
+from pbft.core.config import (
+    CLOCK_AHEAD_MAX_MS,
+    CLOCK_BEHIND_MAX_MS,
+    EARLY_ENVELOPES_MAX,
+    UNCERTIFIED_SLOTS_MAX,
+)
+from pbft.core.errors import InvalidMessage
+from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_prepare_count
+from pbft.core.messages import Batch, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
+from pbft.core.persisted import body_key, encode_body, encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
+from pbft.core.replica_state import ReplicaState
+from pbft.core.requests import compute_batch, compute_candidates, process_finished, validate_batch
+
+
+def process_proposals(state: ReplicaState) -> None:
+    """At the end of a turn the primary proposes: at once when idle, in full batches under load, within its limits."""
+    while state.active and state.is_primary and state.wall_ms is not None and state.halted is None:
+        height = compute_next_height(state)
+        if height > compute_proposal_limit(state):
+            return  # M14: the queue stays
+        requests, is_full = compute_candidates(state, height)
+        is_idle = compute_committed_top(state) == height - 1 and height - 1 - state.executed_height <= 1
+        is_due = (
+            not requests
+            and height - 1 == state.executed_height
+            and state.next_due_ms is not None
+            and state.next_due_ms <= state.wall_ms
+        )
+        if not (is_full or (requests and is_idle) or is_due):  # D64: no empty batch but for a due call
+            return
+        _propose(state, height, compute_batch(state.wall_ms, requests))
+
+
+def compute_next_height(state: ReplicaState) -> int:
+    """The height after everything that this view has decided or seen proposed (M11)."""
+    return max(state.proposed_top, state.reproposed_top, state.executed_height) + 1
+
+
+def compute_proposal_limit(state: ReplicaState) -> int:
+    """D30: at most h + L/2, and 8 slots above X until the view has certified a height of its own."""
+    limit = state.certified_height + state.configuration.window // 2
+    if state.certified_height <= state.reproposed_top or state.certified_height == 0:
+        limit = min(limit, state.reproposed_top + UNCERTIFIED_SLOTS_MAX)
+    return limit
+
+
+def compute_committed_top(state: ReplicaState) -> int:
+    """The highest height up to which everything is committed here."""
+    height = state.executed_height
+    while (slot := state.slots.get(height + 1)) is not None and slot.is_committed:
+        height += 1
+    return height
+
+
+def _propose(state: ReplicaState, height: int, batch: Batch) -> None:
+    """PRE-PREPARE for a fresh height; body and Q entry are journaled before it leaves (M25a)."""
+    slot = state.slot(height)
+    slot.digest = batch.digest
+    slot.put_batch(batch)
+    promise(state, slot)
+    for request in batch.requests:
+        state.queue.pop(request.tx_id, None)
+    state.actions.append(Broadcast(messages=(compute_pre_prepare(state, slot),)))
+
+
+def compute_pre_prepare(state: ReplicaState, slot: Slot) -> PrePrepare:
+    """The proposal of a slot that this primary promised in this view."""
+    assert slot.digest is not None and slot.batch is not None
+    return PrePrepare(
+        epoch=state.configuration.epoch,
+        view=state.view,
+        height=slot.height,
+        digest=slot.digest,
+        batch=slot.batch,
+    )
+
+
+def promise(state: ReplicaState, slot: Slot) -> None:
+    """Journals that this replica pre-prepared the slot's digest in this view: the Q entry, with its body (M25a)."""
+    assert slot.digest is not None and slot.is_complete(slot.digest)
+    slot.is_pre_prepared = True
+    state.proposed_top = max(state.proposed_top, slot.height)
+    state.pre_prepared.setdefault(slot.height, {})[slot.digest] = state.view
+    state.actions.append(Persist(key=pre_prepared_key(slot.height, slot.digest), value=encode_pre_prepared(state.view)))
+    if slot.batch is not None and slot.digest not in state.bodies and slot.digest != NULL_DIGEST:
+        state.bodies[slot.digest] = slot.batch
+        state.actions.append(Persist(key=body_key(slot.digest), value=encode_body(slot.batch)))
+
+
+def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, message: PrePrepare) -> None:
+    """Section 4.2, M8: accepted from the primary of the active view, inside the watermarks, one digest per height."""
+    if not is_current(state, sender, envelope, message.view, message.height, needs_active=True):
+        return
+    if sender != state.primary:
+        raise InvalidMessage("not_the_primary", f"replica {sender}, view {message.view}")
+    if message.digest != message.batch.digest:
+        raise InvalidMessage("digest_mismatch", f"height {message.height}")
+    slot = state.slot(message.height)
+    if slot.digest is not None:
+        _process_second_proposal(state, slot, envelope, message)
+        return
+    if message.height <= state.reproposed_top:
+        raise InvalidMessage("below_new_view", f"height {message.height}, decided up to {state.reproposed_top}")
+    if slot.committed is not None and slot.committed != message.digest:
+        raise InvalidMessage("against_committed", f"height {message.height}")
+    validate_batch(state, message.batch, message.height)
+    slot.digest = message.digest
+    slot.proposal = envelope
+    slot.put_batch(message.batch)
+    state.proposed_top = max(state.proposed_top, message.height)
+    for request in message.batch.requests:
+        state.queue.pop(request.tx_id, None)
+    process_slot(state, slot)
+
+
+def _process_second_proposal(state: ReplicaState, slot: Slot, envelope: Envelope, message: PrePrepare) -> None:
+    """M17: a second digest for a height is evidence and replaces nothing; the same one again may come with its bytes."""
+    if slot.digest == message.digest:
+        if slot.proposal is None and not slot.is_reproposed:
+            slot.proposal = envelope
+        return
+    if slot.proposal is not None:
+        state.actions.append(
+            Evidence(
+                replica=envelope.sender,
+                kind="equivocation_pre_prepare",
+                height=slot.height,
+                first=slot.proposal,
+                second=envelope,
+            )
+        )
+    raise InvalidMessage("second_proposal", f"height {slot.height}, view {state.view}")
+
+
+def is_current(
+    state: ReplicaState, sender: int, envelope: Envelope, view: int, height: int, *, needs_active: bool
+) -> bool:
+    """Whether a message is for now. Old heights are answered (D28), later views kept for later, the rest refused."""
+    if height <= state.certified_height:
+        answer_with_certificate(state, sender)
+        return False
+    if view > state.view or (view == state.view and needs_active and not state.active):
+        early = peer_notes(state, sender).early
+        early.append(envelope)
+        if len(early) > EARLY_ENVELOPES_MAX:
+            early.popleft()
+        return False
+    if view < state.view:
+        return False  # left: M29
+    if height > max(state.high_watermark, state.reproposed_top):
+        raise InvalidMessage("above_window", f"height {height}, H = {state.high_watermark}")
+    return True
+
+
+def process_prepare(state: ReplicaState, sender: int, envelope: Envelope, message: Prepare) -> None:
+    """Section 4.2: a backup's PREPARE; the primary's PRE-PREPARE is its own (M2)."""
+    if not is_current(state, sender, envelope, message.view, message.height, needs_active=False):
+        return
+    if sender == state.primary:
+        raise InvalidMessage("prepare_from_primary", f"replica {sender}, view {message.view}")
+    slot = state.slot(message.height)
+    vote = CountedVote(view=message.view, digest=message.digest, envelope=envelope)
+    if _is_new_vote(state, slot.prepares, sender, vote, slot.height, "equivocation_prepare"):
+        process_slot(state, slot)
+
+
+def process_commit(state: ReplicaState, sender: int, envelope: Envelope, message: Commit) -> None:
+    """Section 4.2: a COMMIT. It counts whatever its view: Q of them for one (v, n, d) prove the commit (M13, D28)."""
+    if message.height <= state.certified_height:
+        answer_with_certificate(state, sender)
+        return
+    if message.height > max(state.high_watermark, state.reproposed_top):
+        raise InvalidMessage("above_window", f"height {message.height}, H = {state.high_watermark}")
+    slot = state.slot(message.height)
+    vote = CountedVote(view=message.view, digest=message.digest, envelope=envelope)
+    if _is_new_vote(state, slot.commits, sender, vote, slot.height, "equivocation_commit"):
+        process_committed(state, slot)
+
+
+def _is_new_vote(
+    state: ReplicaState, votes: dict[int, CountedVote], sender: int, vote: CountedVote, height: int, kind: str
+) -> bool:
+    """Keeps a member's vote of its latest view; another digest in the same view is evidence, not counted (M3, M54)."""
+    earlier = votes.get(sender)
+    if earlier is not None and earlier.view >= vote.view:
+        if earlier.view == vote.view and earlier.digest != vote.digest:
+            state.actions.append(
+                Evidence(replica=sender, kind=kind, height=height, first=earlier.envelope, second=vote.envelope)
+            )
+        return False
+    votes[sender] = vote
+    return True
+
+
+def process_slot(state: ReplicaState, slot: Slot) -> None:
+    """Goes as far with a slot as is now possible: PREPARE, then the prepared certificate, then COMMIT."""
+    if not state.active or slot.digest is None or state.halted is not None:
+        return
+    if not slot.is_pre_prepared and may_promise(state, slot):
+        promise(state, slot)
+        if not state.is_primary:
+            state.outgoing.append(
+                Prepare(epoch=state.configuration.epoch, view=state.view, height=slot.height, digest=slot.digest)
+            )
+    needed = state.configuration.quorums.quorum - 1  # M10: Q - 1 PREPAREs of distinct backups, and the PRE-PREPARE
+    if slot.is_pre_prepared and not slot.is_prepared:
+        if compute_prepare_count(slot, state.view, state.primary) >= needed:
+            _process_prepared(state, slot)
+
+
+def _process_prepared(state: ReplicaState, slot: Slot) -> None:
+    """The slot is prepared: the P entry is journaled, then COMMIT may leave (M25b)."""
+    assert slot.digest is not None
+    slot.is_prepared = True
+    entry = SlotEntry(height=slot.height, digest=slot.digest, view=state.view)
+    state.prepared[slot.height] = entry
+    state.actions.append(Persist(key=prepared_key(slot.height), value=encode_entry(entry)))
+    state.outgoing.append(
+        Commit(epoch=state.configuration.epoch, view=state.view, height=slot.height, digest=slot.digest)
+    )
+
+
+def may_promise(state: ReplicaState, slot: Slot) -> bool:
+    """Whether PREPARE may leave now: the body is here (M16), and a fresh slot passes clock and gas (D60, D58)."""
+    assert slot.digest is not None
+    if not slot.is_complete(slot.digest):
+        state.missing_bodies.add(slot.digest)
+        return False
+    if slot.is_reproposed or state.is_primary:
+        return True
+    if not _is_time_plausible(state, slot):
+        prepared_elsewhere = compute_prepare_count(slot, state.view, state.primary) + 1  # D60: the primary counts
+        if prepared_elsewhere < state.configuration.quorums.weak:
+            return False
+    unexecuted = sum(
+        state.slots[height].gas for height in range(state.executed_height + 1, slot.height) if height in state.slots
+    )
+    return unexecuted <= state.configuration.window_gas
+
+
+def _is_time_plausible(state: ReplicaState, slot: Slot) -> bool:
+    """D60: a fresh batch's time is at most 2 s ahead of and 30 s behind the own clock."""
+    if state.wall_ms is None or slot.batch is None:
+        return False
+    ahead_ms = slot.batch.time_ms - state.wall_ms
+    return -CLOCK_BEHIND_MAX_MS <= ahead_ms <= CLOCK_AHEAD_MAX_MS
+
+
+def process_committed(state: ReplicaState, slot: Slot) -> None:
+    """Looks whether Q COMMITs prove the slot; then its body is needed and execution goes on."""
+    digest = compute_committed(slot, state.configuration.quorums.quorum)
+    if digest is None:
+        return
+    if slot.committed is not None:
+        if slot.committed != digest:
+            halt(state, f"height {slot.height} committed twice: {slot.committed.hex()} and {digest.hex()}")
+        return
+    slot.committed = digest
+    if slot.height <= state.reproposed_top and state.view_deadline is not None:
+        state.view_deadline = state.clock + state.timer_ticks  # D57: re-armed by each committed slot of X
+    if not slot.is_complete(digest):
+        known = find_body(state, digest)
+        if known is not None:
+            slot.put_batch(known)
+        else:
+            state.missing_bodies.add(digest)
+    process_execution(state)
+
+
+def find_body(state: ReplicaState, digest: bytes) -> Batch | None:
+    """A body held here: journaled, fetched, or that of an accepted slot."""
+    known = state.bodies.get(digest) or state.loose_bodies.get(digest)
+    if known is not None:
+        return known
+    return next(
+        (slot.batch for slot in state.slots.values() if slot.batch is not None and slot.batch.digest == digest), None
+    )
+
+
+def process_body(state: ReplicaState, batch: Batch) -> None:
+    """A body that was asked for, by its digest: the slots that waited for it go on (M16)."""
+    if batch.digest not in state.missing_bodies:
+        return
+    state.missing_bodies.discard(batch.digest)
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        wanted = slot.committed if slot.committed is not None else slot.digest
+        if wanted == batch.digest and not slot.is_complete(batch.digest):
+            slot.put_batch(batch)
+            process_slot(state, slot)
+    process_execution(state)
+
+
+def process_execution(state: ReplicaState) -> None:
+    """The one gate to the ledger: asks for e + 1 when it is committed or adopted and nothing is executing (M47)."""
+    if state.executing is not None or state.halted is not None:
+        return
+    height = state.executed_height + 1
+    slot = state.slots.get(height)
+    if slot is not None and slot.committed is not None and slot.is_complete(slot.committed):
+        batch, adopted = (None if slot.committed == NULL_DIGEST else slot.batch), False
+    elif height in state.adopted:
+        batch, adopted = state.adopted[height].body.batch, True
+    else:
+        return
+    state.executing = height
+    state.actions.append(Execute(height=height, batch=batch, adopted=adopted))
+
+
+def process_executed(state: ReplicaState, executed: Executed) -> None:
+    """The ledger has the block: e moves, its requests wait no more, its header is voted on and compared."""
+    height = executed.height
+    if height != state.executing or height != state.executed_height + 1:
+        halt(state, f"the ledger executed height {height}; asked for {state.executing}")
+        return
+    adopted = state.adopted.pop(height, None)
+    if adopted is not None and adopted.header_hash != executed.header_hash:
+        halt(
+            state,
+            f"height {height}: executed to header {executed.header_hash.hex()}, adopted as {adopted.header_hash.hex()}",
+        )
+        return
+    state.executing = None
+    state.executed_height = height
+    state.header_hashes[height] = executed.header_hash
+    state.next_due_ms = executed.next_due_ms
+    state.progress_tick = state.ticks
+    state.fetched.pop(height, None)
+    waypoint = state.waypoints.pop(height, None)
+    state.due_since = None  # a block ran what was due, or goes on in the next (D63, D65)
+    process_finished(state, executed.finished)
+    process_executed_header(state, height)
+    if waypoint is not None:
+        process_certificate(state, waypoint)
+    process_waiting(state)
+    process_execution(state)
+
+
+def process_waiting(state: ReplicaState) -> None:
+    """Accepted slots whose PREPARE waited for gas, clock or body are looked at again."""
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        if slot.digest is not None and not slot.is_pre_prepared:
+            process_slot(state, slot)

@@ -1,0 +1,158 @@
+"""All that one replica knows, as one plain value that the protocol's functions are handed.
+
+What survives a crash is marked `journaled`; the rest is rebuilt from peers (STATUS) or from the ledger. Every
+collection is bounded: by the window, by the number of members, or by a limit named in `pbft.core.config`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ledger.quorum_certificate import QuorumCertificate
+from pbft.core.actions import Action
+from pbft.core.config import CoreConfiguration
+from pbft.core.message_log import Slot
+from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry
+
+
+@dataclass(slots=True, kw_only=True)
+class PendingRequest:
+    """A valid request that has not been executed here."""
+
+    request: Request
+    since: int  # counted tick from which it waits in this view (D56)
+    is_relayed: bool = False  # sent to all at T/2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedHeaderVote:
+    """A member's header vote, with the envelope that proves it to others."""
+
+    vote: HeaderVote
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedBlock:
+    """A block on its way in: not believed until its path reaches a certificate or W equal votes (D28)."""
+
+    body: BlockBody
+    header_hash: bytes
+    source: int
+
+
+@dataclass(slots=True, kw_only=True)
+class PeerNotes:
+    """What this replica remembers about another one, all of it about traffic, none of it trusted."""
+
+    status_answered_tick: int = -1_000
+    certificate_sent_tick: int = -1_000
+    executed_height: int = 0  # its own claim; only chooses whom to ask
+    early: deque[Envelope] = field(default_factory=deque)  # of views not entered here yet (M13)
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplicaState:
+    """The state of one replica in one epoch."""
+
+    configuration: CoreConfiguration
+    replica_id: int
+    signer: Callable[[bytes], bytes]
+
+    # The view (section 4.4). Journaled: view, active, own VIEW-CHANGE, the NEW-VIEW entered by.
+    view: int = 0
+    active: bool = True
+    own_view_change: Envelope | None = None
+    new_view: Envelope | None = None
+    view_changes: dict[int, Envelope] = field(default_factory=dict)  # the latest of each member (M34)
+    reproposed_top: int = 0  # the highest height that NEW-VIEW decided; fresh proposals lie above
+    new_view_sent: int = 0  # the latest view for which this replica made a NEW-VIEW
+
+    # Watermarks and execution. Journaled: h with its certificate; e and the header hashes come from the ledger.
+    certified_height: int = 0  # h
+    certified_hash: bytes = b""
+    certificate: QuorumCertificate | None = None
+    executed_height: int = 0  # e
+    executing: int | None = None  # asked of the ledger and not yet reported
+    header_hashes: dict[int, bytes] = field(default_factory=dict)
+    next_due_ms: int | None = None
+
+    # The message log and what VIEW-CHANGE reports. Journaled: prepared (P), pre_prepared (Q), bodies, voted.
+    slots: dict[int, Slot] = field(default_factory=dict)
+    prepared: dict[int, SlotEntry] = field(default_factory=dict)
+    pre_prepared: dict[int, dict[bytes, int]] = field(default_factory=dict)
+    bodies: dict[bytes, Batch] = field(default_factory=dict)
+    voted: dict[int, bytes] = field(default_factory=dict)
+    header_votes: dict[int, dict[int, CountedHeaderVote]] = field(default_factory=dict)
+    proposed_top: int = 0  # the highest height this replica proposed or saw accepted in this view
+
+    # Requests.
+    pending: dict[bytes, PendingRequest] = field(default_factory=dict)  # by tx id, in order of arrival
+    pending_bytes: int = 0
+    queue: dict[bytes, Request] = field(default_factory=dict)  # pending and not proposed in this view
+    finished: dict[bytes, None] = field(default_factory=dict)  # recently executed tx ids
+    to_primary: list[Request] = field(default_factory=list)  # handed in here, on their way to the primary
+
+    # Catch-up (D28).
+    target: QuorumCertificate | None = None  # the highest certificate above e
+    fetched: dict[int, FetchedBlock] = field(default_factory=dict)
+    fetched_bytes: int = 0
+    adopted: dict[int, FetchedBlock] = field(default_factory=dict)  # believed, waiting for execution
+    fetch_source: int | None = None  # whom blocks were asked of
+    fetch_tick: int = -1_000
+    waypoints: dict[int, QuorumCertificate] = field(default_factory=dict)  # certificates between e and the target
+    missing_bodies: set[bytes] = field(default_factory=set)
+    loose_bodies: dict[bytes, Batch] = field(default_factory=dict)  # fetched, not promised yet
+    bodies_tick: int = -1_000
+    fetch_round: int = 0  # rotates the source
+    progress_tick: int = 0  # when e last moved
+
+    # Time, in ticks (D56-D59).
+    ticks: int = 0  # every tick: retransmission
+    clock: int = 0  # ticks that count against a primary: without pauses (D58)
+    wall_ms: int | None = None  # unknown until the first tick
+    doublings: int = 0  # timers are T * 2**doublings
+    paused_ticks: int = 0  # spent in this view
+    view_deadline: int | None = None  # on `clock`
+    head_since: int = 0  # on `clock`: since when the oldest request is the oldest
+    due_since: int | None = None  # on `clock`: since when an overdue call is timed (D63)
+    halving_height: int = 0  # certified height from which the next halving counts
+
+    # Output of the current call.
+    outgoing: list[SignedMessage] = field(default_factory=list)  # votes of this turn: one envelope (D61)
+    actions: list[Action] = field(default_factory=list)
+    peers: dict[int, PeerNotes] = field(default_factory=dict)
+    halted: str | None = None
+
+    @property
+    def primary(self) -> int:
+        return self.configuration.primary(self.view)
+
+    @property
+    def is_primary(self) -> bool:
+        return self.primary == self.replica_id
+
+    @property
+    def timer_ticks(self) -> int:
+        """T as it stands, doubled per failed view, saturating (D57, M31)."""
+        return self.configuration.base_timer_ticks << self.doublings
+
+    @property
+    def high_watermark(self) -> int:
+        """H = h + L."""
+        return self.certified_height + self.configuration.window
+
+    @property
+    def others(self) -> list[int]:
+        return [member for member in range(self.configuration.member_count) if member != self.replica_id]
+
+    def slot(self, height: int) -> Slot:
+        """The slot of a height, made where there is none. Callers check the watermarks first."""
+        found = self.slots.get(height)
+        if found is None:
+            found = self.slots[height] = Slot(height=height)
+        return found
+
+    def is_in_window(self, height: int) -> bool:
+        """h < n <= H (M8, M13)."""
+        return self.certified_height < height <= self.high_watermark

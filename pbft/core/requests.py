@@ -1,0 +1,193 @@
+"""Requests known and not yet executed: their order, their bounds, and how they become batches (M19, M24, D42, D64).
+
+The order is that of arrival, so that nobody is overtaken for ever. What a request says is not judged here: bytes and
+limits were judged at the edge, registration, nonce and balance are judged at execution (D42).
+"""
+
+from ledger.block import compute_batch_digest
+from pbft.core.actions import Publish, Send
+from pbft.core.config import (
+    FINISHED_REQUESTS_MAX,
+    PENDING_BYTES_MAX,
+    PENDING_REQUESTS_MAX,
+    RELAY_BYTES_MAX,
+    RELAYED_REQUESTS_MAX,
+)
+from pbft.core.errors import InvalidMessage
+from pbft.core.messages import Batch, Relay, Request
+from pbft.core.replica_state import PendingRequest, ReplicaState
+
+
+def has_room(state: ReplicaState, request_bytes: int) -> bool:
+    """Whether one more request fits; where not, the door answers busy and nobody is suspected for it (M55, M56)."""
+    return len(state.pending) < PENDING_REQUESTS_MAX and state.pending_bytes + request_bytes <= PENDING_BYTES_MAX
+
+
+def process_request(state: ReplicaState, request: Request, *, from_client: bool) -> None:
+    """Section 4.1: a request is queued at the primary; a backup passes it on and starts to wait (M18, M21)."""
+    if request.tx_id in state.pending or request.tx_id in state.finished:
+        return
+    if request.expiry_height <= state.executed_height:
+        raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, e = {state.executed_height}")
+    if not has_room(state, len(request.raw)):
+        raise InvalidMessage("requests_full", f"{len(state.pending)} pending")
+    if not state.pending:
+        state.head_since = state.clock
+    state.pending[request.tx_id] = PendingRequest(request=request, since=state.clock)
+    state.pending_bytes += len(request.raw)
+    state.queue[request.tx_id] = request
+    if from_client and not state.is_primary:
+        state.to_primary.append(request)
+
+
+def process_relay(state: ReplicaState, relay: Relay) -> None:
+    """D56: requests passed on by a replica, judged by their clients' signatures; a full queue drops the rest."""
+    for request in relay.requests:
+        if has_room(state, len(request.raw)) and request.expiry_height > state.executed_height:
+            process_request(state, request, from_client=False)
+
+
+def process_finished(state: ReplicaState, finished: tuple[bytes, ...]) -> None:
+    """Requests of an executed block, and those that can no longer execute, wait no more (M21, D46)."""
+    head = next(iter(state.pending), None)
+    for tx_id in finished:
+        _forget(state, tx_id)
+        state.finished[tx_id] = None
+    while len(state.finished) > FINISHED_REQUESTS_MAX:
+        del state.finished[next(iter(state.finished))]
+    expired = [tx_id for tx_id, p in state.pending.items() if p.request.expiry_height <= state.executed_height]
+    for tx_id in expired:
+        _forget(state, tx_id)
+    if next(iter(state.pending), None) != head:
+        state.head_since = state.clock
+
+
+def _forget(state: ReplicaState, tx_id: bytes) -> None:
+    state.queue.pop(tx_id, None)
+    known = state.pending.pop(tx_id, None)
+    if known is not None:
+        state.pending_bytes -= len(known.request.raw)
+
+
+def process_requeue(state: ReplicaState) -> None:
+    """M24: on entering a view all that is pending and not in its slots waits anew, and is offered to its primary."""
+    decided = {
+        request.tx_id
+        for slot in state.slots.values()
+        if slot.batch is not None and slot.height > state.executed_height
+        for request in slot.batch.requests
+    }
+    state.queue = {tx_id: pending.request for tx_id, pending in state.pending.items() if tx_id not in decided}
+    state.head_since = state.clock
+    for pending in state.pending.values():
+        pending.since = state.clock
+        pending.is_relayed = False
+    state.to_primary = [] if state.is_primary else list(state.queue.values())[:RELAYED_REQUESTS_MAX]
+
+
+def process_forwarding(state: ReplicaState) -> None:
+    """At the end of a turn: what clients handed in here goes to the primary, in relays of bounded size (M18)."""
+    waiting, state.to_primary = state.to_primary, []
+    if state.is_primary or not state.active:
+        return
+    for relay in _relays(waiting):
+        state.actions.append(Send(replica=state.primary, message=relay))
+
+
+def process_relay_to_all(state: ReplicaState) -> None:
+    """D56: a request that waited T/2 goes to all, who start their timers; the oldest first, the rest a tick later."""
+    due = []
+    for pending in state.pending.values():
+        if not pending.is_relayed and 2 * (state.clock - pending.since) >= state.timer_ticks:
+            pending.is_relayed = True
+            due.append(pending.request)
+            if len(due) == RELAYED_REQUESTS_MAX:
+                break
+    for relay in _relays(due):
+        state.actions.append(Publish(message=relay))
+
+
+def _relays(requests: list[Request]) -> list[Relay]:
+    """Requests in messages of at most RELAYED_REQUESTS_MAX requests and RELAY_BYTES_MAX bytes (one at least)."""
+    relays: list[Relay] = []
+    group: list[Request] = []
+    size = 0
+    for request in requests:
+        if group and (len(group) == RELAYED_REQUESTS_MAX or size + len(request.raw) > RELAY_BYTES_MAX):
+            relays.append(Relay(requests=tuple(group)))
+            group, size = [], 0
+        group.append(request)
+        size += len(request.raw)
+    if group:
+        relays.append(Relay(requests=tuple(group)))
+    return relays
+
+
+def compute_candidates(state: ReplicaState, height: int) -> tuple[tuple[Request, ...], bool]:
+    """The next batch's requests for `height`, and whether the batch is full; the queue's order, within D42's limits."""
+    configuration = state.configuration
+    chosen: list[Request] = []
+    nonces: set[tuple[bytes, int]] = set()
+    size = gas = 0
+    is_full = False
+    for request in state.queue.values():
+        if request.expiry_height < height or (request.client, request.nonce) in nonces:
+            continue
+        size_with, gas_with = size + len(request.raw), gas + request.gas_limit
+        is_full = (
+            len(chosen) == configuration.batch_requests_max
+            or size_with > configuration.batch_bytes_max
+            or gas_with > configuration.block_gas_max
+        )
+        if is_full:
+            break
+        chosen.append(request)
+        nonces.add((request.client, request.nonce))
+        size, gas = size_with, gas_with
+    return compute_ascending(chosen), is_full or len(chosen) == configuration.batch_requests_max
+
+
+def compute_ascending(requests: list[Request]) -> tuple[Request, ...]:
+    """Each client's requests in ascending nonces, in the places that its requests had (D42)."""
+    nonces: dict[bytes, list[Request]] = {}
+    for request in requests:
+        nonces.setdefault(request.client, []).append(request)
+    sorted_by_client = {client: iter(sorted(own, key=lambda r: r.nonce)) for client, own in nonces.items()}
+    return tuple(next(sorted_by_client[request.client]) for request in requests)
+
+
+def compute_batch(time_ms: int, requests: tuple[Request, ...]) -> Batch:
+    """The batch of these requests at a proposed time, with its digest (M7)."""
+    digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
+    return Batch(time_ms=time_ms, requests=requests, digest=digest)
+
+
+def validate_batch(state: ReplicaState, batch: Batch, height: int) -> None:
+    """D42: a proposal is judged by its bytes and its height, so that all correct replicas judge alike. InvalidMessage.
+
+    Signatures were checked at the edge; registration, nonces used, balances and expiry by time give receipts.
+    """
+    configuration = state.configuration
+    if len(batch.requests) > configuration.batch_requests_max:
+        raise InvalidMessage("batch_too_many", f"{len(batch.requests)} requests")
+    if sum(len(request.raw) for request in batch.requests) > configuration.batch_bytes_max:
+        raise InvalidMessage("batch_too_large")
+    if sum(request.gas_limit for request in batch.requests) > configuration.block_gas_max:
+        raise InvalidMessage("batch_too_much_gas")
+    latest: dict[bytes, int] = {}
+    for request in batch.requests:
+        if request.gas_limit > configuration.transaction_gas_max:
+            raise InvalidMessage("request_too_much_gas", request.tx_id.hex())
+        if request.expiry_height < height:
+            raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, proposed at {height}")
+        if request.nonce <= latest.get(request.client, -1):
+            raise InvalidMessage("nonces_not_ascending", f"client {request.client.hex()}, nonce {request.nonce}")
+        latest[request.client] = request.nonce
+    if not batch.requests:
+        _validate_empty(state, batch, height)
+
+
+def _validate_empty(state: ReplicaState, batch: Batch, height: int) -> None:
+    """D64: a fresh empty batch is for a call that is due; a backup with e < n - 1 cannot judge and accepts."""
+    if state.executed_height >= height - 1 and (state.next_due_ms is None or batch.time_ms < state.next_due_ms):
+        raise InvalidMessage("empty_without_reason", f"next due {state.next_due_ms}, batch time {batch.time_ms}")

@@ -1,0 +1,127 @@
+"""Start and restart: the state that the journal and the ledger give, and what is resent from it (D34-D36).
+
+A replica re-enters its view as it was, active or pending, and resends its journaled proposals, votes or VIEW-CHANGE for
+all heights above h, executed or not: when all restart at once, that is all there is to go on with (M51).
+"""
+
+from collections.abc import Callable
+
+from ledger.errors import InvariantViolation
+from ledger.hashing import NULL_DIGEST
+from pbft.core.actions import Broadcast, Publish
+from pbft.core.checkpoints import compute_header_vote
+from pbft.core.config import CoreConfiguration
+from pbft.core.messages import Commit, NewView, Prepare
+from pbft.core.new_view import verify_new_view
+from pbft.core.ordering import compute_pre_prepare
+from pbft.core.persisted import LedgerHead, Restored
+from pbft.core.replica_state import ReplicaState
+from pbft.core.view_change import process_new_view, process_view_changes_held
+
+
+def compute_state(
+    configuration: CoreConfiguration,
+    replica_id: int,
+    signer: Callable[[bytes], bytes],
+    restored: Restored,
+    ledger: LedgerHead,
+) -> ReplicaState:
+    """The state to go on from. InvariantViolation where journal and ledger contradict each other: refuse to start."""
+    if restored.epoch != configuration.epoch:
+        raise InvariantViolation("journal_epoch", expected=configuration.epoch, got=restored.epoch)
+    if ledger.height < restored.certified_height:
+        raise InvariantViolation(
+            "ledger_below_journal", "executed blocks are missing (D35)", h=restored.certified_height, e=ledger.height
+        )
+    header_hashes = {0: configuration.genesis_hash, **ledger.header_hashes}
+    certified_hash = restored.certified_hash or configuration.genesis_hash
+    if header_hashes.get(restored.certified_height) != certified_hash:
+        raise InvariantViolation("ledger_not_the_certified", height=restored.certified_height)
+    for height, header_hash in sorted(restored.voted.items()):
+        if header_hashes.get(height, header_hash) != header_hash:  # D34
+            raise InvariantViolation("ledger_not_the_voted", height=height, voted=header_hash)
+    state = ReplicaState(
+        configuration=configuration,
+        replica_id=replica_id,
+        signer=signer,
+        view=restored.view,
+        active=restored.active,
+        own_view_change=restored.own_view_change,
+        new_view=restored.new_view,
+        certified_height=restored.certified_height,
+        certified_hash=certified_hash,
+        certificate=restored.certificate,
+        halving_height=restored.certified_height,
+        executed_height=ledger.height,
+        header_hashes=header_hashes,
+        next_due_ms=ledger.next_due_ms,
+        prepared=dict(restored.prepared),
+        pre_prepared={height: dict(digests) for height, digests in restored.pre_prepared.items()},
+        bodies=dict(restored.bodies),
+        voted=dict(restored.voted),
+    )
+    if state.own_view_change is not None:
+        state.view_changes[replica_id] = state.own_view_change
+    if state.active:
+        _restore_slots(state)
+    return state
+
+
+def _restore_slots(state: ReplicaState) -> None:
+    """The slots of the active view: what NEW-VIEW decided, and what was promised and prepared since."""
+    if state.new_view is not None:
+        message = state.new_view.messages[0]
+        assert isinstance(message, NewView)
+        decision = verify_new_view(state.configuration, message)
+        state.reproposed_top = max([decision.certified_height, *(choice.height for choice in decision.choices)])
+        state.new_view_sent = state.view if state.is_primary else 0
+        for choice in decision.choices:
+            if choice.height > state.certified_height:
+                slot = state.slot(choice.height)
+                slot.digest, slot.is_reproposed = choice.digest, True
+    for height in sorted(state.pre_prepared):
+        for digest, view in sorted(state.pre_prepared[height].items()):
+            if view == state.view:
+                slot = state.slot(height)
+                slot.digest, slot.is_pre_prepared = digest, True
+                state.proposed_top = max(state.proposed_top, height)
+    for slot in state.slots.values():
+        if slot.digest is not None and slot.digest != NULL_DIGEST and slot.digest in state.bodies:
+            slot.put_batch(state.bodies[slot.digest])
+        entry = state.prepared.get(slot.height)
+        slot.is_prepared = entry is not None and entry.view == state.view and slot.is_pre_prepared
+
+
+def process_resume(state: ReplicaState) -> None:
+    """At the first tick: everything promised above h is sent again, as it was (D36)."""
+    for height in sorted(state.voted):
+        if height > state.certified_height:
+            state.outgoing.append(compute_header_vote(state, height))
+    if state.active:
+        _resend_slots(state)
+        return
+    if state.new_view is not None:  # made here, journaled, and not entered before the crash
+        message = state.new_view.messages[0]
+        assert isinstance(message, NewView)
+        process_new_view(state, state.new_view.sender, state.new_view, message)
+        state.actions.append(Publish(message=state.new_view))
+    elif state.own_view_change is not None:
+        state.actions.append(Publish(message=state.own_view_change))
+        process_view_changes_held(state)
+
+
+def _resend_slots(state: ReplicaState) -> None:
+    """Proposals, PREPAREs and COMMITs of the view, executed heights included; the same content signs to the same bytes."""
+    epoch = state.configuration.epoch
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        if not slot.is_pre_prepared or slot.digest is None:
+            continue
+        if not state.is_primary:
+            state.outgoing.append(Prepare(epoch=epoch, view=state.view, height=height, digest=slot.digest))
+        elif not slot.is_reproposed:
+            state.actions.append(Broadcast(messages=(compute_pre_prepare(state, slot),)))
+        if slot.is_prepared:
+            state.outgoing.append(Commit(epoch=epoch, view=state.view, height=height, digest=slot.digest))
+    if any(slot.is_reproposed for slot in state.slots.values()):
+        state.view_deadline = state.clock + state.timer_ticks

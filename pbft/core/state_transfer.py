@@ -1,0 +1,197 @@
+"""Fetching what is missing: bodies of batches by digest (M16), and executed blocks by height (D28).
+
+It runs beside ordering and view change and stops neither (M48). Nothing is believed on the sender's word: a body proves
+itself by its digest; a block is adopted when its path of parent hashes ends at a certificate or at W equal header
+votes, and its execution is compared with its header afterwards. A source whose blocks do not fit is left for the next.
+"""
+
+from ledger.block import parse_header
+from ledger.errors import InvalidBlock
+from ledger.hashing import NULL_DIGEST
+from ledger.quorum_certificate import QuorumCertificate
+from pbft.core.actions import Send, SendBlocks
+from pbft.core.checkpoints import peer_notes, process_certificate
+from pbft.core.config import FETCH_TICKS, FETCHED_BLOCKS_BYTES_MAX, FETCHED_BLOCKS_MAX, FETCHED_DIGESTS_MAX
+from pbft.core.errors import InvalidMessage
+from pbft.core.messages import (
+    Batches,
+    BlockBody,
+    Blocks,
+    CertificateNotice,
+    FetchBatches,
+    FetchBlocks,
+)
+from pbft.core.ordering import find_body, process_body, process_execution
+from pbft.core.quorum import compute_tally
+from pbft.core.replica_state import FetchedBlock, ReplicaState
+from pbft.core.view_change import process_view_changes_held
+
+
+def process_fetches(state: ReplicaState) -> None:
+    """On a tick: what is still missing is asked for again, of the next replica (M46: sources rotate)."""
+    state.missing_bodies = {digest for digest in state.missing_bodies if is_body_wanted(state, digest)}
+    if state.missing_bodies and state.ticks - state.bodies_tick >= FETCH_TICKS:
+        state.bodies_tick = state.ticks
+        digests = tuple(sorted(state.missing_bodies)[:FETCHED_DIGESTS_MAX])
+        state.actions.append(Send(replica=_next_source(state), message=FetchBatches(digests=digests)))
+    if is_behind(state) and state.ticks - max(state.progress_tick, state.fetch_tick) >= FETCH_TICKS:
+        if state.fetched:
+            forget_fetched(state)  # the last source ended without a path to anything certified
+        _fetch_blocks(state)
+
+
+def is_body_wanted(state: ReplicaState, digest: bytes) -> bool:
+    """Whether a slot, or the NEW-VIEW being made, still waits for a body."""
+    if find_body(state, digest) is not None:
+        return False
+    is_deciding = not state.active and state.is_primary
+    return is_deciding or any(
+        digest in (slot.digest, slot.committed) and not slot.is_complete(digest)
+        for height, slot in state.slots.items()
+        if height > state.executed_height
+    )
+
+
+def _next_source(state: ReplicaState) -> int:
+    """Whom to ask: the others in turn, those first that say they have executed more."""
+    state.fetch_round += 1
+    ahead = [peer for peer in state.others if peer_notes(state, peer).executed_height > state.executed_height]
+    sources = ahead or state.others
+    return sources[state.fetch_round % len(sources)]
+
+
+def process_fetch_batches(state: ReplicaState, sender: int, message: FetchBatches) -> None:
+    """Any holder answers (M16)."""
+    found = [find_body(state, digest) for digest in message.digests]
+    batches = tuple(batch for batch in found if batch is not None)
+    if batches:
+        state.actions.append(Send(replica=sender, message=Batches(batches=batches)))
+
+
+def process_batches(state: ReplicaState, sender: int, message: Batches) -> None:
+    """Bodies that were asked for; others are ignored, so nobody fills this replica's memory."""
+    for batch in message.batches:
+        if batch.digest in state.missing_bodies:
+            state.loose_bodies[batch.digest] = batch
+            process_body(state, batch)
+    process_view_changes_held(state)
+
+
+def compute_trusted(state: ReplicaState) -> dict[int, bytes]:
+    """Heights above e whose header hash is beyond doubt: certified, or voted for equally by W replicas (D28)."""
+    trusted = {}
+    for height in sorted(state.header_votes):
+        if height > state.executed_height:
+            header_hash, count = compute_tally(v.vote.header_hash for v in state.header_votes[height].values())
+            if count >= state.configuration.quorums.weak:
+                trusted[height] = header_hash
+    for certificate in (*state.waypoints.values(), *([state.target] if state.target else [])):
+        if certificate.height > state.executed_height:
+            trusted[certificate.height] = certificate.header_hash
+    return trusted
+
+
+def is_behind(state: ReplicaState) -> bool:
+    """Whether blocks above e exist for certain, and e + 1 is not already on its way through ordering or adoption."""
+    if state.executing is not None or state.adopted:
+        return False
+    following = state.slots.get(state.executed_height + 1)
+    if following is not None and following.committed is not None and following.is_complete(following.committed):
+        return False
+    return bool(compute_trusted(state))
+
+
+def compute_frontier(state: ReplicaState) -> tuple[int, bytes]:
+    """The highest block held in an unbroken path from e, and its header hash."""
+    top = max([state.executed_height, *state.adopted, *state.fetched])
+    held = state.fetched.get(top) or state.adopted.get(top)
+    return top, held.header_hash if held is not None else state.header_hashes[state.executed_height]
+
+
+def _fetch_blocks(state: ReplicaState) -> None:
+    """Asks one source for the blocks above the frontier."""
+    state.fetch_tick = state.ticks
+    state.fetch_source = _next_source(state) if state.fetch_source is None or not state.fetched else state.fetch_source
+    top, _ = compute_frontier(state)
+    state.actions.append(Send(replica=state.fetch_source, message=FetchBlocks(first_height=top + 1)))
+
+
+def forget_fetched(state: ReplicaState) -> None:
+    """Drops blocks that are not believed, and their source."""
+    state.fetched.clear()
+    state.fetched_bytes = 0
+    state.fetch_source = None
+
+
+def process_fetch_blocks(state: ReplicaState, sender: int, message: FetchBlocks) -> None:
+    """Whoever executed a block serves it; the driver reads the ledger."""
+    if 0 < message.first_height <= state.executed_height:
+        state.actions.append(SendBlocks(replica=sender, first_height=message.first_height))
+
+
+def process_blocks(state: ReplicaState, sender: int, message: Blocks) -> None:
+    """Blocks from the source that was asked, appended to the path; believed as far as something trusted reaches."""
+    if sender != state.fetch_source:
+        raise InvalidMessage("blocks_not_asked", f"from replica {sender}")
+    if message.certificate is not None:
+        _keep_waypoint(state, message.certificate)
+        process_certificate(state, message.certificate)
+    try:
+        for body in message.blocks:
+            _append_block(state, sender, body)
+        _process_adoption(state)
+    except InvalidMessage:
+        forget_fetched(state)
+        raise
+    process_execution(state)
+    top, _ = compute_frontier(state)
+    if message.blocks and any(height > top for height in compute_trusted(state)):
+        if len(state.adopted) + len(state.fetched) < FETCHED_BLOCKS_MAX:
+            _fetch_blocks(state)
+
+
+def _keep_waypoint(state: ReplicaState, certificate: QuorumCertificate) -> None:
+    """A certificate between e and the target moves h when execution gets there."""
+    if state.executed_height < certificate.height <= state.executed_height + FETCHED_BLOCKS_MAX:
+        state.waypoints[certificate.height] = certificate
+
+
+def _append_block(state: ReplicaState, sender: int, body: BlockBody) -> None:
+    """Takes a block that continues the path; InvalidMessage for one that cannot be a block, or is too much."""
+    try:
+        header = parse_header(body.header)
+    except InvalidBlock as error:
+        raise InvalidMessage("block_header", str(error)) from None
+    top, top_hash = compute_frontier(state)
+    if header.height <= top:
+        return  # executed or fetched in the meantime
+    if header.height != top + 1 or header.parent_hash != top_hash or header.network != state.configuration.network:
+        raise InvalidMessage("block_path", f"height {header.height} does not continue {top}")
+    digest = NULL_DIGEST if body.batch is None else body.batch.digest
+    if digest != header.batch_digest:
+        raise InvalidMessage("block_batch", f"height {header.height}: another batch than its header's")
+    size = sum(len(request.raw) for request in body.batch.requests) if body.batch is not None else 0
+    if state.fetched_bytes + size > FETCHED_BLOCKS_BYTES_MAX or len(state.fetched) >= FETCHED_BLOCKS_MAX:
+        raise InvalidMessage("blocks_too_many", f"{len(state.fetched)} blocks without a certificate")
+    state.fetched[header.height] = FetchedBlock(body=body, header_hash=header.hash, source=sender)
+    state.fetched_bytes += size
+
+
+def _process_adoption(state: ReplicaState) -> None:
+    """Adopts the path up to the highest trusted height in it; one that ends elsewhere convicts its source (D28)."""
+    reached = [height for height in compute_trusted(state) if height in state.fetched]
+    if not reached:
+        return
+    trusted = compute_trusted(state)
+    for height in reached:
+        if state.fetched[height].header_hash != trusted[height]:
+            raise InvalidMessage("blocks_untrue", f"height {height} differs from what is certified")
+    for height in sorted(state.fetched):
+        if height <= max(reached):
+            state.adopted[height] = state.fetched.pop(height)
+    state.fetched_bytes = 0 if not state.fetched else state.fetched_bytes
+
+
+def process_certificate_notice(state: ReplicaState, sender: int, message: CertificateNotice) -> None:
+    """A certificate proves itself, whoever sends it."""
+    process_certificate(state, message.certificate)

@@ -1,0 +1,110 @@
+"""STATUS as a negative acknowledgement: what a replica has and lacks, and precisely what is sent to it for that (M50).
+
+Nothing is acknowledged one by one and nothing is resent blindly: every 200 ms to 1 s each replica says where it stands,
+and whoever holds what it lacks sends it, as signed before, at most once per ANSWER_TICKS for each replica.
+"""
+
+from pbft.core.actions import Send
+from pbft.core.checkpoints import answer_with_certificate, peer_notes, process_vote
+from pbft.core.config import ANSWER_TICKS, FORWARDED_ENVELOPES_MAX
+from pbft.core.messages import Envelope, Forward, Status
+from pbft.core.replica_state import ReplicaState
+from pbft.core.view_change import compute_view_changes_held
+
+FORWARD_BYTES_MAX = 2_097_152  # in one answer: two full proposals; the rest follows with the next STATUS
+
+
+def compute_status(state: ReplicaState) -> Status:
+    """Where this replica stands."""
+    heights = sorted(height for height in state.slots if state.is_in_window(height))
+    slots = [state.slots[height] for height in heights]
+    return Status(
+        epoch=state.configuration.epoch,
+        view=state.view,
+        active=state.active,
+        certified_height=state.certified_height,
+        executed_height=state.executed_height,
+        pre_prepared=tuple(slot.height for slot in slots if slot.digest is not None),
+        prepared=tuple(slot.height for slot in slots if slot.is_prepared),
+        committed=tuple(slot.height for slot in slots if slot.is_committed),
+        view_changes=() if state.active else tuple(compute_view_changes_held(state)),
+    )
+
+
+def process_status(state: ReplicaState, sender: int, status: Status) -> None:
+    """Answers with what the sender lacks and this replica has: certificate, votes, VIEW-CHANGEs, NEW-VIEW, slots."""
+    notes = peer_notes(state, sender)
+    notes.executed_height = status.executed_height
+    process_vote(state, status.executed_height)  # a STATUS names a height (D24)
+    if state.ticks - notes.status_answered_tick < ANSWER_TICKS:
+        return
+    notes.status_answered_tick = state.ticks
+    if status.certified_height < state.certified_height:
+        answer_with_certificate(state, sender)
+    envelopes = [
+        *_compute_view_envelopes(state, status),
+        *_compute_vote_envelopes(state, status),
+        *_compute_slot_envelopes(state, status),
+    ]
+    chosen = _within_limits(envelopes)
+    if chosen:
+        state.actions.append(Send(replica=sender, message=Forward(envelopes=chosen)))
+
+
+def _compute_view_envelopes(state: ReplicaState, status: Status) -> list[Envelope]:
+    """NEW-VIEW for who has not entered this view; while it is pending, the VIEW-CHANGEs that the sender lacks (M33)."""
+    is_behind = status.view < state.view or (status.view == state.view and not status.active)
+    if not is_behind:
+        return []
+    if state.active:
+        return [state.new_view] if state.new_view is not None else []
+    lacking = set(compute_view_changes_held(state))
+    if status.view == state.view:
+        lacking -= set(status.view_changes)
+    return [state.view_changes[member] for member in sorted(lacking)]
+
+
+def _compute_vote_envelopes(state: ReplicaState, status: Status) -> list[Envelope]:
+    """The own header votes above both certified heights: resent until they are certified (D24)."""
+    own = state.replica_id
+    return [
+        state.header_votes[height][own].envelope
+        for height in sorted(state.header_votes)
+        if height > status.certified_height and own in state.header_votes[height]
+    ]
+
+
+def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelope]:
+    """For each slot above the sender's executed height: own COMMIT; in the same view own PREPARE and the proposal."""
+    shares_view = state.active and status.active and status.view == state.view
+    pre_prepared, prepared, committed = set(status.pre_prepared), set(status.prepared), set(status.committed)
+    own = state.replica_id
+    envelopes: list[Envelope] = []
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        if height <= status.executed_height:
+            continue
+        if shares_view and height not in pre_prepared and slot.proposal is not None:
+            if state.is_primary or slot.is_prepared:  # any holder may serve it, once enough replicas have it (M16)
+                envelopes.append(slot.proposal)
+        if height in committed:
+            continue
+        if shares_view and height not in prepared and own in slot.prepares:
+            envelopes.append(slot.prepares[own].envelope)
+        if own in slot.commits:
+            envelopes.append(slot.commits[own].envelope)
+    return envelopes
+
+
+def _within_limits(envelopes: list[Envelope]) -> tuple[Envelope, ...]:
+    """Each envelope once, in order, up to the limits of an answer; one at least."""
+    chosen: dict[bytes, Envelope] = {}
+    size = 0
+    for envelope in envelopes:
+        if envelope.signature in chosen:
+            continue
+        size += len(envelope.raw)
+        if chosen and (len(chosen) == FORWARDED_ENVELOPES_MAX or size > FORWARD_BYTES_MAX):
+            break
+        chosen[envelope.signature] = envelope
+    return tuple(chosen.values())

@@ -1,0 +1,111 @@
+"""Time, in ticks: when a primary is suspected, and what is repeated (D56-D59, D63, M30-M33).
+
+Two clocks count: `ticks` counts all of them and paces repetition; `clock` counts only those that may be held against a
+primary, and stands still while this replica itself is behind (D58). Wall time stamps and checks batches, nothing else
+(D59).
+"""
+
+from pbft.core.actions import Publish
+from pbft.core.config import DUE_GRACE_MS, IDLE_STATUS_TICKS, PAUSE_TIMERS_MAX, STATUS_TICKS
+from pbft.core.ordering import process_waiting
+from pbft.core.replica_state import ReplicaState
+from pbft.core.requests import process_relay_to_all
+from pbft.core.state_transfer import process_fetches
+from pbft.core.status import compute_status
+from pbft.core.view_change import start_view_change
+
+
+def process_tick(state: ReplicaState, wall_ms: int) -> None:
+    """One tick: the clocks move, waiting votes are looked at again, timers fire, what is missing is asked for."""
+    state.wall_ms = wall_ms
+    state.ticks += 1
+    if is_paused(state) and state.paused_ticks < PAUSE_TIMERS_MAX * state.timer_ticks:
+        state.paused_ticks += 1
+    else:
+        state.clock += 1
+    process_waiting(state)
+    process_view_timer(state)
+    if state.active:
+        process_relay_to_all(state)
+        process_request_timer(state)
+    if state.active:
+        process_due_timer(state)
+    process_fetches(state)
+    process_repetition(state)
+
+
+def is_paused(state: ReplicaState) -> bool:
+    """D58: slot e+1 is committed but unexecuted, or catch-up runs: slowness here is not held against the primary."""
+    following = state.slots.get(state.executed_height + 1)
+    is_behind = state.executing is not None or (following is not None and following.is_committed)
+    return is_behind or (state.target is not None and state.target.height > state.executed_height)
+
+
+def process_view_timer(state: ReplicaState) -> None:
+    """M30, D57: no NEW-VIEW, or no further slot of X committed, since Q VIEW-CHANGEs were held: the next view."""
+    if state.view_deadline is None:
+        return
+    if state.active and _is_new_view_done(state):
+        state.view_deadline = None
+        return
+    if state.clock >= state.view_deadline:
+        start_view_change(state, state.view + 1)
+
+
+def _is_new_view_done(state: ReplicaState) -> bool:
+    """Whether every slot of X above h is committed here."""
+    return all(
+        state.slots[height].is_committed
+        for height in range(state.certified_height + 1, state.reproposed_top + 1)
+        if height in state.slots
+    )
+
+
+def process_request_timer(state: ReplicaState) -> None:
+    """D56: at T, a valid request that is not executed here, while no certificate is above e: the primary is suspected.
+
+    Unlike D56 read by the letter, T runs for the oldest request only, from when it became the oldest: a queue longer
+    than T of work must not depose a primary that works it off in order (M21, M23). A censored request becomes the
+    oldest once all that arrived before it are executed, and is timed then, so censorship stays bounded.
+    """
+    if not state.pending or state.is_primary:
+        return
+    if state.target is not None and state.target.height > state.executed_height:
+        return
+    oldest = next(iter(state.pending.values()))
+    if state.clock - max(state.head_since, oldest.since) >= state.timer_ticks:
+        start_view_change(state, state.view + 1)
+
+
+def process_due_timer(state: ReplicaState) -> None:
+    """D63: from due + 2 s on the own clock a backup gives the primary T until a block has run the due call."""
+    if state.is_primary or state.next_due_ms is None or state.wall_ms is None:
+        return
+    if state.wall_ms < state.next_due_ms + DUE_GRACE_MS:
+        return
+    if state.due_since is None:
+        state.due_since = state.clock
+    elif state.clock - state.due_since >= state.timer_ticks:
+        start_view_change(state, state.view + 1)
+
+
+def process_repetition(state: ReplicaState) -> None:
+    """M33, M50: STATUS to all, often while something is outstanding; the own VIEW-CHANGE while a view is pending."""
+    period = STATUS_TICKS if is_outstanding(state) else IDLE_STATUS_TICKS
+    if state.ticks % period:
+        return
+    state.actions.append(Publish(message=compute_status(state)))
+    if not state.active and state.own_view_change is not None and state.ticks % (2 * STATUS_TICKS) == 0:
+        state.actions.append(Publish(message=state.own_view_change))
+
+
+def is_outstanding(state: ReplicaState) -> bool:
+    """Whether anything here waits for a message of somebody else."""
+    return (
+        not state.active
+        or state.executed_height > state.certified_height
+        or bool(state.pending)
+        or bool(state.missing_bodies)
+        or state.target is not None
+        or any(slot.digest is not None or slot.commits for slot in state.slots.values())
+    )
