@@ -108,19 +108,15 @@ ReplicaFrame: TypeAlias = Reply | Refused | ViewAnswer | ProofAnswer | Head
 
 def encode_client_frame(frame: ClientFrame) -> bytes:
     """The bytes of a client's frame."""
-    ...
 
 
 def decode_client_frame(data: bytes) -> ClientFrame:
     """A client's frame, or WireError(code)."""
-    ...
 
 
 def encode_replica_frame(frame: ReplicaFrame) -> bytes:
     """The bytes of a replica's answer."""
-    ...
 
 
 def decode_replica_frame(data: bytes) -> ReplicaFrame:
     """A replica's answer, or WireError(code)."""
-    ...

@@ -1,28 +1,29 @@
 """What may cross a link: every limit of the wire with its reason, and the one refusal that decoders raise.
 
-A limit is either a constant of the format (lengths of hashes, the depth of nesting) or follows from the genesis, so
-that all replicas refuse the same bytes: those are computed in `WireRules`. Sizes of a kind of message are checked
-before it is parsed, counts and numbers after. Who is told about a refusal, and what is counted, is left to the edge.
+A limit is either a constant of the format (lengths of hashes, texts, lists) or follows from the genesis, so that all
+replicas refuse the same bytes: those are computed in `WireRules`. Sizes and counts are checked by `shape` before
+anything is allocated, contents by `decode`. Who is told of a refusal, and what is counted, is left to the edge.
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
+
+from ledger.block import HEADER_BYTES_MAX
+from ledger.configuration import Configuration
+from ledger.hashing import HASH_BYTES
+from ledger.keys import SIGNATURE_BYTES
 
 WIRE_VERSION: Final = 1  # of Hello and of every signed payload; another version is refused, not guessed
 
-HASH_BYTES: Final = 32  # SHA-256
-KEY_BYTES: Final = 32  # Ed25519 public key
-SIGNATURE_BYTES: Final = 64  # Ed25519 signature
 NUMBER_MAX: Final = 2**63 - 1  # heights, views, times, nonces: fits every language's signed 64 bit
-TRANSACTION_BYTES_MAX: Final = 131_072  # as ledger.transaction: one signed transaction
-HEADER_BYTES_MAX: Final = 512  # a header is about 250 bytes of its closed list of fields (D31)
 
 HELLO_BYTES_MAX: Final = 256  # read from whoever completed TLS, before anything is known about it
 RELEASE_CHARACTERS_MAX: Final = 32  # a version text for logs
 
 VOTES_PER_SLOT: Final = 4  # PREPARE, COMMIT, header vote of a slot, and one more for votes resent after a restart
-DIGESTS_PER_SLOT_MAX: Final = 16  # Q set: one new digest per failed view and slot (D30); 16 failed views with fresh ones
+DIGESTS_PER_SLOT_MAX: Final = 16  # Q set: one new digest per slot and failed view at most (D30)
 FETCHED_DIGESTS_MAX: Final = 64  # bodies asked for at once: a NEW-VIEW's whole window
+BATCHES_MAX: Final = 64  # bodies in one answer to a fetch
 BLOCKS_MAX: Final = 64  # blocks in one answer to a replica that lags
 FORWARDED_MAX: Final = 256  # envelopes in one answer to a STATUS
 TRANSFER_BYTES_MAX: Final = 4_194_304  # bodies, blocks or envelopes of one frame: bounds what one answer may allocate
@@ -35,7 +36,7 @@ REPLICA_FRAME_BYTES_MAX: Final = 4_194_304  # the largest answer to a client: a 
 CODE_CHARACTERS_MAX: Final = 64  # stable refusal and outcome codes
 DETAIL_CHARACTERS_MAX: Final = 500  # a sentence for a person
 
-# Bytes that protobuf spends around the content of one element: tags, lengths and a few numbers of at most 10 bytes each.
+# Bytes that protobuf spends around the content of one element: tags, lengths, a few numbers of at most 10 bytes.
 ELEMENT_OVERHEAD: Final = 64
 
 
@@ -48,17 +49,6 @@ class WireError(Exception):
         self.detail = detail
 
 
-class WireParameters(Protocol):
-    """What the wire reads of the genesis's protocol parameters."""
-
-    @property
-    def window(self) -> int: ...
-    @property
-    def batch_requests_max(self) -> int: ...
-    @property
-    def batch_bytes_max(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireRules:
     """The limits that follow from a network's genesis. Equal at every replica of a network, so no frame splits them."""
@@ -69,42 +59,32 @@ class WireRules:
     batch_requests_max: int
     batch_bytes_max: int  # sum of the transactions' bytes in a batch
 
-    certificate_bytes_max: int = field(init=False)
-    batch_frame_bytes_max: int = field(init=False)
-    votes_max: int = field(init=False)
-    pre_prepared_max: int = field(init=False)
-    view_change_bytes_max: int = field(init=False)
-    new_view_bytes_max: int = field(init=False)
+    votes_max: int = field(init=False)  # votes that share an envelope
+    pre_prepared_max: int = field(init=False)  # entries of a Q set
+    transfer_bytes_max: int = field(init=False)  # what one frame may carry of bodies, blocks or envelopes
     peer_frame_bytes_max: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Derives the sizes; each is the sum of its parts at their limits, so that no legal message is ever refused."""
         entry = HASH_BYTES + ELEMENT_OVERHEAD
         certificate = self.replicas * (SIGNATURE_BYTES + ELEMENT_OVERHEAD) + entry
-        batch = self.batch_bytes_max + self.batch_requests_max * ELEMENT_OVERHEAD + ELEMENT_OVERHEAD
+        batch = self.batch_bytes_max + (self.batch_requests_max + 2) * ELEMENT_OVERHEAD
         pre_prepared = DIGESTS_PER_SLOT_MAX * self.window
-        view_change = certificate + (self.window + pre_prepared) * entry + 2 * ELEMENT_OVERHEAD
-        envelope = view_change + SIGNATURE_BYTES + 2 * ELEMENT_OVERHEAD
-        new_view = self.replicas * envelope + self.window * entry + 2 * ELEMENT_OVERHEAD
-        largest = max(batch, new_view, TRANSFER_BYTES_MAX) + SIGNATURE_BYTES + 8 * ELEMENT_OVERHEAD
-        derived = {
-            "certificate_bytes_max": certificate,
-            "batch_frame_bytes_max": batch,
-            "votes_max": VOTES_PER_SLOT * self.window,
-            "pre_prepared_max": pre_prepared,
-            "view_change_bytes_max": view_change,
-            "new_view_bytes_max": new_view,
-            "peer_frame_bytes_max": largest + FORWARDED_MAX * ELEMENT_OVERHEAD,
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+        view_change = certificate + (self.window + pre_prepared) * entry + SIGNATURE_BYTES + 4 * ELEMENT_OVERHEAD
+        new_view = self.replicas * view_change + self.window * entry + 2 * ELEMENT_OVERHEAD
+        transfer = max(TRANSFER_BYTES_MAX, batch, new_view) + SIGNATURE_BYTES + HEADER_BYTES_MAX + 4 * ELEMENT_OVERHEAD
+        object.__setattr__(self, "votes_max", VOTES_PER_SLOT * self.window)
+        object.__setattr__(self, "pre_prepared_max", pre_prepared)
+        object.__setattr__(self, "transfer_bytes_max", transfer)
+        object.__setattr__(self, "peer_frame_bytes_max", transfer + certificate + FORWARDED_MAX * ELEMENT_OVERHEAD)
 
     @classmethod
-    def of(cls, network: bytes, replicas: int, parameters: WireParameters) -> "WireRules":
-        """The rules of a network: its id, its number of replicas and its protocol parameters."""
+    def of(cls, configuration: Configuration) -> "WireRules":
+        """The rules of an epoch: the network's id, the number of its members and its protocol parameters."""
+        parameters = configuration.parameters
         return cls(
-            network=network,
-            replicas=replicas,
+            network=configuration.network,
+            replicas=configuration.n,
             window=parameters.window,
             batch_requests_max=parameters.batch_requests_max,
             batch_bytes_max=parameters.batch_bytes_max,

@@ -1,0 +1,323 @@
+"""Bytes from another replica to core messages: total, bounded, and nothing taken on the sender's word.
+
+Every function here returns a message that is well formed by its own bytes, or raises WireError with a stable code:
+numbers in range, hashes and signatures of their length, ids of members, lists within their window, batch digests and
+transaction ids recomputed. Whether a message is timely, wanted or honest is the core's question; whether its
+signatures hold is `verify`'s.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
+
+from ledger.block import HEADER_BYTES_MAX, compute_batch_digest
+from ledger.errors import LedgerError
+from ledger.hashing import HASH_BYTES
+from ledger.keys import SIGNATURE_BYTES
+from ledger.quorum_certificate import QuorumCertificate
+from ledger.transaction import parse_transaction
+from pbft.core.messages import (
+    Batch,
+    Batches,
+    BlockBody,
+    Blocks,
+    CertificateNotice,
+    Commit,
+    Envelope,
+    FetchBatches,
+    FetchBlocks,
+    Forward,
+    HeaderVote,
+    NewView,
+    PeerMessage,
+    Prepare,
+    PrePrepare,
+    Relay,
+    Request,
+    SignedMessage,
+    SlotChoice,
+    SlotEntry,
+    Status,
+    ViewChange,
+)
+from pbft.wire import gridquorum_pb2 as pb
+from pbft.wire.limits import NUMBER_MAX, WIRE_VERSION, WireError, WireRules
+from pbft.wire.shape import parse_canonical
+
+
+def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
+    """The message in a frame, or WireError(code). Batch digests and tx ids are recomputed from the bytes received."""
+    if len(data) > rules.peer_frame_bytes_max:
+        raise WireError("oversized", f"{len(data)} bytes, at most {rules.peer_frame_bytes_max}")
+    frame = parse_canonical(pb.PeerFrame, data, rules)
+    match frame.WhichOneof("body"):
+        case "envelope":
+            return _envelope(frame.envelope, rules)
+        case "status":
+            return _status(frame.status, rules)
+        case "fetch_batches":
+            return FetchBatches(digests=tuple(_hash(digest, "digest") for digest in frame.fetch_batches.digests))
+        case "batches":
+            return Batches(batches=tuple(_batch(batch, rules) for batch in frame.batches.batches))
+        case "fetch_blocks":
+            return FetchBlocks(first_height=_height(frame.fetch_blocks.first_height, "first height"))
+        case "blocks":
+            return _blocks(frame.blocks, rules)
+        case "certificate_notice":
+            return CertificateNotice(certificate=_certificate(frame.certificate_notice, rules))
+        case "relay":
+            return Relay(requests=_requests(frame.relay.requests, rules))
+        case "forward":
+            return Forward(envelopes=tuple(_envelope(envelope, rules) for envelope in frame.forward.envelopes))
+        case _:
+            raise WireError("malformed", "a frame without a message")
+
+
+def decode_envelope(data: bytes, rules: WireRules) -> Envelope:
+    """The opposite of `encode.encode_envelope`; WireError(code)."""
+    if len(data) > rules.peer_frame_bytes_max:
+        raise WireError("oversized", f"{len(data)} bytes, at most {rules.peer_frame_bytes_max}")
+    return _envelope(parse_canonical(pb.Envelope, data, rules), rules)
+
+
+def parse_request(raw: bytes, rules: WireRules) -> Request:
+    """A signed transaction as the core's Request: limits and network checked, its signature not (D42).
+
+    All that is judged lies in the bytes, so every replica judges a proposal alike. A transaction with commitments is
+    refused: its private payload could not be held by anybody yet (D50).
+    """
+    try:
+        signed = parse_transaction(raw)
+    except LedgerError as error:
+        raise WireError("bad_transaction", str(error)) from None
+    transaction = signed.transaction
+    if transaction.network != rules.network:
+        raise WireError("wrong_network", f"expected {rules.network.hex()}, got {transaction.network.hex()}")
+    if transaction.commitments:
+        raise WireError("payload_not_accepted", f"{len(transaction.commitments)} commitments")
+    return Request(
+        client=transaction.sender,
+        nonce=transaction.nonce,
+        tx_id=signed.tx_id,
+        expiry_height=transaction.expiry_height,
+        gas_limit=transaction.gas_limit,
+        raw=raw,
+    )
+
+
+# ---- envelopes ----
+
+
+def _envelope(envelope: pb.Envelope, rules: WireRules) -> Envelope:
+    payload = parse_canonical(pb.Payload, envelope.payload, rules)
+    if payload.version != WIRE_VERSION:
+        raise WireError("version", f"expected {WIRE_VERSION}, got {payload.version}")
+    return Envelope(
+        sender=_replica(payload.sender, rules),
+        messages=_messages(payload, _number(payload.epoch, "epoch"), rules),
+        raw=envelope.payload,
+        signature=_signature(envelope.signature),
+    )
+
+
+def _messages(payload: pb.Payload, epoch: int, rules: WireRules) -> tuple[SignedMessage, ...]:
+    match payload.WhichOneof("body"):
+        case "pre_prepare":
+            return (_pre_prepare(payload.pre_prepare, epoch, rules),)
+        case "votes" if payload.votes.votes:
+            return tuple(_vote(vote, epoch) for vote in payload.votes.votes)
+        case "view_change":
+            return (_view_change(payload.view_change, epoch, rules),)
+        case "new_view":
+            return (_new_view(payload.new_view, epoch, rules),)
+        case _:
+            raise WireError("malformed", "an envelope without a message")
+
+
+def _pre_prepare(message: pb.PrePrepare, epoch: int, rules: WireRules) -> PrePrepare:
+    batch = _batch(message.batch, rules)
+    if not message.HasField("batch") or message.digest != batch.digest:
+        raise WireError("digest", f"expected {batch.digest.hex()} of the batch, got {message.digest.hex()}")
+    return PrePrepare(
+        epoch=epoch,
+        view=_number(message.view, "view"),
+        height=_height(message.height, "height"),
+        digest=batch.digest,
+        batch=batch,
+    )
+
+
+def _vote(vote: pb.Vote, epoch: int) -> SignedMessage:
+    match vote.WhichOneof("body"):
+        case "prepare" | "commit" as kind:
+            slot = vote.prepare if kind == "prepare" else vote.commit
+            view, height, digest = (
+                _number(slot.view, "view"),
+                _height(slot.height, "height"),
+                _hash(slot.digest, "digest"),
+            )
+            return (Prepare if kind == "prepare" else Commit)(epoch=epoch, view=view, height=height, digest=digest)
+        case "header_vote":
+            return HeaderVote(
+                epoch=epoch,
+                height=_height(vote.header_vote.height, "height"),
+                header_hash=_hash(vote.header_vote.header_hash, "header hash"),
+                signature=_signature(vote.header_vote.signature),
+            )
+        case _:
+            raise WireError("malformed", "a vote for nothing")
+
+
+def _view_change(message: pb.ViewChange, epoch: int, rules: WireRules) -> ViewChange:
+    """Self-consistent by its own bytes (M38): every entry is of an earlier view, above h and inside the window."""
+    view = _number(message.view, "view")
+    certified_height = _number(message.certified_height, "certified height")
+    header_hash = _hash(message.header_hash, "header hash")
+    certificate = _certificate(message.certificate, rules) if message.HasField("certificate") else None
+    if (certificate is None) != (certified_height == 0):
+        raise WireError("certificate", f"certified height {certified_height}: height 0 has none, others have one")
+    if certificate is not None and (certificate.height, certificate.header_hash) != (certified_height, header_hash):
+        raise WireError("certificate", f"expected one for height {certified_height}, got {certificate.height}")
+    heights = range(certified_height + 1, certified_height + rules.window + 1)
+    prepared = tuple(_slot_entry(entry, view, heights) for entry in message.prepared)
+    pre_prepared = tuple(_slot_entry(entry, view, heights) for entry in message.pre_prepared)
+    _require_distinct((entry.height for entry in prepared), "P set")
+    _require_distinct(((entry.height, entry.digest) for entry in pre_prepared), "Q set")
+    return ViewChange(
+        epoch=epoch,
+        view=view,
+        certified_height=certified_height,
+        header_hash=header_hash,
+        certificate=certificate,
+        prepared=prepared,
+        pre_prepared=pre_prepared,
+    )
+
+
+def _slot_entry(entry: pb.SlotEntry, view: int, heights: range) -> SlotEntry:
+    if entry.view >= view:
+        raise WireError("view", f"expected an entry of a view before {view}, got {entry.view}")
+    if entry.height not in heights:
+        raise WireError("window", f"expected a height in {heights.start}..{heights.stop - 1}, got {entry.height}")
+    return SlotEntry(height=entry.height, digest=_hash(entry.digest, "digest"), view=entry.view)
+
+
+def _new_view(message: pb.NewView, epoch: int, rules: WireRules) -> NewView:
+    """V holds one VIEW-CHANGE each of distinct replicas; X is contiguous. Whether X follows from V the core checks."""
+    view_changes = tuple(_envelope(envelope, rules) for envelope in message.view_changes)
+    for envelope in view_changes:
+        if not isinstance(envelope.messages[0], ViewChange):
+            raise WireError("kind", f"expected a VIEW-CHANGE, got {type(envelope.messages[0]).__name__}")
+    _require_distinct((envelope.sender for envelope in view_changes), "VIEW-CHANGEs")
+    choices = tuple(
+        SlotChoice(height=_height(choice.height, "height"), digest=_hash(choice.digest, "digest"))
+        for choice in message.choices
+    )
+    if any(later.height != earlier.height + 1 for earlier, later in pairwise(choices)):
+        raise WireError("order", "the heights of a NEW-VIEW's choices have a gap")
+    return NewView(epoch=epoch, view=_number(message.view, "view"), view_changes=view_changes, choices=choices)
+
+
+# ---- parts ----
+
+
+def _batch(batch: pb.Batch, rules: WireRules) -> Batch:
+    requests = _requests(batch.requests, rules)
+    time_ms = _number(batch.time_ms, "batch time")
+    digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
+    return Batch(time_ms=time_ms, requests=requests, digest=digest)
+
+
+def _requests(raws: Sequence[bytes], rules: WireRules) -> tuple[Request, ...]:
+    total = sum(map(len, raws))
+    if total > rules.batch_bytes_max:
+        raise WireError("oversized", f"requests of {total} bytes, at most {rules.batch_bytes_max}")
+    return tuple(parse_request(raw, rules) for raw in raws)
+
+
+def _certificate(certificate: pb.Certificate, rules: WireRules) -> QuorumCertificate:
+    signatures = tuple(
+        (_replica(entry.replica, rules), _signature(entry.signature)) for entry in certificate.signatures
+    )
+    if any(later[0] <= earlier[0] for earlier, later in pairwise(signatures)):
+        raise WireError("order", "the signers of a certificate do not ascend")
+    return QuorumCertificate(
+        epoch=_number(certificate.epoch, "epoch"),
+        height=_height(certificate.height, "height"),
+        header_hash=_hash(certificate.header_hash, "header hash"),
+        signatures=signatures,
+    )
+
+
+def _status(status: pb.Status, rules: WireRules) -> Status:
+    return Status(
+        epoch=_number(status.epoch, "epoch"),
+        view=_number(status.view, "view"),
+        active=status.active,
+        certified_height=_number(status.certified_height, "certified height"),
+        executed_height=_number(status.executed_height, "executed height"),
+        pre_prepared=_heights(status.pre_prepared, rules),
+        prepared=_heights(status.prepared, rules),
+        committed=_heights(status.committed, rules),
+        view_changes=tuple(_replica(replica, rules) for replica in _few(status.view_changes, rules.replicas)),
+    )
+
+
+def _heights(heights: Sequence[int], rules: WireRules) -> tuple[int, ...]:
+    return tuple(_height(height, "height") for height in _few(heights, rules.window))
+
+
+def _few(values: Sequence[int], count_max: int) -> Sequence[int]:
+    """A packed list: its bytes were bounded before the parse, its exact length is known only now."""
+    if len(values) > count_max:
+        raise WireError("count", f"a list of {len(values)}, at most {count_max}")
+    return values
+
+
+def _blocks(blocks: pb.Blocks, rules: WireRules) -> Blocks:
+    return Blocks(
+        first_height=_height(blocks.first_height, "first height"),
+        blocks=tuple(_block_body(body, rules) for body in blocks.blocks),
+        certificate=_certificate(blocks.certificate, rules) if blocks.HasField("certificate") else None,
+    )
+
+
+def _block_body(body: pb.BlockBody, rules: WireRules) -> BlockBody:
+    if not 0 < len(body.header) <= HEADER_BYTES_MAX:
+        raise WireError("length", f"header: expected 1..{HEADER_BYTES_MAX} bytes, got {len(body.header)}")
+    return BlockBody(header=body.header, batch=_batch(body.batch, rules) if body.HasField("batch") else None)
+
+
+def _number(value: int, what: str) -> int:
+    if value > NUMBER_MAX:
+        raise WireError("number", f"{what}: expected at most {NUMBER_MAX}, got {value}")
+    return value
+
+
+def _height(value: int, what: str) -> int:
+    if value == 0:
+        raise WireError("number", f"{what}: expected at least 1, got 0")
+    return _number(value, what)
+
+
+def _replica(value: int, rules: WireRules) -> int:
+    if value >= rules.replicas:
+        raise WireError("replica", f"expected an id below {rules.replicas}, got {value}")
+    return value
+
+
+def _hash(value: bytes, what: str) -> bytes:
+    if len(value) != HASH_BYTES:
+        raise WireError("length", f"{what}: expected {HASH_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def _signature(value: bytes) -> bytes:
+    if len(value) != SIGNATURE_BYTES:
+        raise WireError("length", f"signature: expected {SIGNATURE_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def _require_distinct(items: Iterable[Hashable], what: str) -> None:
+    listed = list(items)
+    if len(set(listed)) != len(listed):
+        raise WireError("duplicate", f"{what}: an entry stands twice")

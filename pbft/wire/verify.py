@@ -1,0 +1,166 @@
+"""Sealing what a replica signs, and checking every signature in what it receives.
+
+    1. the sender's signature over an envelope's exact bytes (D9, D61), by the key of the configuration
+    2. each header vote's own signature, which outlives the envelope inside certificates (D5)
+    3. each certificate: Q distinct members over one header hash
+    4. each client's signature over its transaction (D42)
+    5. the same for everything nested: VIEW-CHANGEs in a NEW-VIEW, forwarded envelopes, requests in batches
+
+Only what verified is remembered, under the hash of key, signature and signed bytes, so that neither a forged copy can
+pass as a known one nor a forged copy can bar the true one (D44). Form is `decode`'s business, done before.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from ledger.configuration import Configuration
+from ledger.errors import InvalidSignature
+from ledger.hashing import Tag, signing_bytes
+from ledger.keys import SIGNATURE_BYTES, verify_signature
+from ledger.quorum_certificate import QuorumCertificate, vote_bytes
+from pbft.core.messages import (
+    Batches,
+    Blocks,
+    CertificateNotice,
+    Envelope,
+    Forward,
+    HeaderVote,
+    NewView,
+    PeerMessage,
+    PrePrepare,
+    Relay,
+    Request,
+    SignedMessage,
+    ViewChange,
+)
+from pbft.wire.encode import encode_payload, is_vote
+from pbft.wire.limits import WireError, WireRules
+
+VERIFIED_MAX: Final = 65_536  # remembered signatures: about 6 MB, and a full window of full batches at least
+
+
+class Signer(Protocol):
+    """A key that signs, as ledger.keys.SigningKey."""
+
+    def sign(self, message: bytes, /) -> bytes:
+        """The 64-byte Ed25519 signature."""
+        ...
+
+
+def seal(messages: Sequence[SignedMessage], *, sender: int, epoch: int, network: bytes, key: Signer) -> Envelope:
+    """One envelope: votes of a turn together, or exactly one PRE-PREPARE, VIEW-CHANGE or NEW-VIEW (ValueError)."""
+    payload = encode_payload(messages, sender=sender, epoch=epoch)
+    signature = key.sign(signing_bytes(Tag.SIGN_MESSAGE, network, payload))
+    return Envelope(sender=sender, messages=tuple(messages), raw=payload, signature=signature)
+
+
+def seal_turn(
+    messages: Sequence[SignedMessage], *, sender: int, epoch: int, network: bytes, key: Signer, rules: WireRules
+) -> list[Envelope]:
+    """All messages of a turn in few envelopes, in the order given: neighbouring votes share one (D61)."""
+    groups: list[list[SignedMessage]] = []
+    for message in messages:
+        shares = bool(groups) and is_vote(message) and is_vote(groups[-1][0]) and len(groups[-1]) < rules.votes_max
+        if shares:
+            groups[-1].append(message)
+        else:
+            groups.append([message])
+    return [seal(group, sender=sender, epoch=epoch, network=network, key=key) for group in groups]
+
+
+class Verifier:
+    """Checks every signature in a message against one configuration; remembers only what verified (D44), bounded."""
+
+    def __init__(self, configuration: Configuration, *, verified_max: int = VERIFIED_MAX) -> None:
+        self._network = configuration.network
+        self._configuration = configuration
+        self._generation_max = verified_max // 2
+        # Two generations: a hit in the older one moves up, and filling the newer one forgets the older. Bounded, and
+        # what is in use stays, without a list to maintain per look-up.
+        self._newer: set[bytes] = set()
+        self._older: set[bytes] = set()
+
+    def verify_message(self, message: PeerMessage) -> None:
+        """All signatures inside: envelopes, nested ones, votes, certificates, client requests. WireError(code)."""
+        match message:
+            case Envelope():
+                self.verify_envelope(message)
+            case Forward():
+                for envelope in message.envelopes:
+                    self.verify_envelope(envelope)
+            case Relay() | Batches() | Blocks():
+                for request in _requests_of(message):
+                    self.verify_request(request)
+        if isinstance(message, Blocks | CertificateNotice) and message.certificate is not None:
+            self.verify_certificate(message.certificate)
+
+    def verify_envelope(self, envelope: Envelope) -> None:
+        """The sender's signature over the envelope, and every signature inside it. WireError(code)."""
+        epoch = envelope.messages[0].epoch
+        signed = signing_bytes(Tag.SIGN_MESSAGE, self._network, envelope.raw)
+        self._check(self._member_key(envelope.sender, epoch), signed, envelope.signature, "envelope_signature")
+        for message in envelope.messages:
+            match message:
+                case HeaderVote():
+                    self._verify_header_vote(envelope.sender, message)
+                case PrePrepare():
+                    for request in message.batch.requests:
+                        self.verify_request(request)
+                case ViewChange() if message.certificate is not None:
+                    self.verify_certificate(message.certificate)
+                case NewView():
+                    for view_change in message.view_changes:
+                        self.verify_envelope(view_change)
+
+    def verify_request(self, request: Request) -> None:
+        """The client's signature over its transaction. WireError(`request_signature`)."""
+        signature, body = request.raw[:SIGNATURE_BYTES], request.raw[SIGNATURE_BYTES:]
+        self._check(request.client, signing_bytes(Tag.SIGN_TRANSACTION, body), signature, "request_signature")
+
+    def verify_certificate(self, certificate: QuorumCertificate) -> None:
+        """At least Q signatures of distinct members over one header hash. WireError(code)."""
+        signers = {replica for replica, _ in certificate.signatures}
+        if len(signers) != len(certificate.signatures) or len(signers) < self._configuration.quorum:
+            expected = f"{self._configuration.quorum} distinct signers"
+            raise WireError("certificate", f"height {certificate.height}: expected {expected}, got {len(signers)}")
+        signed = vote_bytes(self._network, certificate.epoch, certificate.height, certificate.header_hash)
+        for replica, signature in certificate.signatures:
+            self._check(self._member_key(replica, certificate.epoch), signed, signature, "certificate_signature")
+
+    def _verify_header_vote(self, sender: int, vote: HeaderVote) -> None:
+        signed = vote_bytes(self._network, vote.epoch, vote.height, vote.header_hash)
+        self._check(self._member_key(sender, vote.epoch), signed, vote.signature, "vote_signature")
+
+    def _member_key(self, replica: int, epoch: int) -> bytes:
+        if epoch != self._configuration.epoch:
+            raise WireError("epoch", f"expected {self._configuration.epoch}, got {epoch}")
+        if not 0 <= replica < self._configuration.n:
+            raise WireError("replica", f"expected an id below {self._configuration.n}, got {replica}")
+        return self._configuration.members[replica].consensus_key
+
+    def _check(self, public_key: bytes, signed: bytes, signature: bytes, code: str) -> None:
+        identity = hashlib.sha256(public_key + signature + signed).digest()
+        if identity in self._newer:
+            return
+        if identity not in self._older:
+            try:
+                verify_signature(public_key, signed, signature)
+            except InvalidSignature:
+                raise WireError(code, f"not signed by {public_key.hex()}") from None
+        if len(self._newer) >= self._generation_max:
+            self._older, self._newer = self._newer, set()
+        self._newer.add(identity)
+
+
+def _requests_of(message: Relay | Batches | Blocks) -> Iterator[Request]:
+    match message:
+        case Relay():
+            yield from message.requests
+        case Batches():
+            for batch in message.batches:
+                yield from batch.requests
+        case Blocks():
+            for body in message.blocks:
+                if body.batch is not None:
+                    yield from body.batch.requests
