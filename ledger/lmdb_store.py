@@ -1,0 +1,200 @@
+"""`Store` on LMDB: one environment, a named database per table, every write synced.
+
+Rules: an environment has one writing process (the node) and any number of read-only ones (the contract worker), which
+see each write as soon as it returned, through a new snapshot. Every write transaction syncs data and meta page before
+it returns (D34, D35): there is no switch for that. The map size is address space, not disk: the file grows with its
+content. A schema version is recorded; an environment of another one is refused. `lmdb` is imported nowhere else.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import lmdb
+
+from ledger.errors import StoreError
+from ledger.store import Operation, Put, Snapshot, check_key, prefix_end
+
+MAP_BYTES: Final = 64 * 1024**3
+"""Of address space per environment: 10,000,000 keys take about 4 GiB, a year of full 15-minute blocks about 10; four
+replicas on one machine stay far below the 128 TiB of a process. Readers map the same size, so that they can follow a
+file that grows. A process limited by RLIMIT_AS must allow for it."""
+
+SCHEMA_VERSION: Final = 1
+"""Of the tables' formats. A later version brings an upgrader from this one."""
+
+READERS_MAX: Final = 16
+"""Processes and threads that read at once: a worker, a tool, a backup, with room."""
+
+_SCHEMA_TABLE: Final = b"schema"
+_SCHEMA_KEY: Final = b"version"
+
+
+class _View:
+    """Reads through one read transaction."""
+
+    def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
+        self._transaction = transaction
+        self._tables = tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """See `ReadView.get`."""
+        found: bytes | None = self._transaction.get(key, db=_table(self._tables, table))
+        return found
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See `ReadView.scan`."""
+        with self._transaction.cursor(db=_table(self._tables, table)) as cursor:
+            yield from _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
+
+    def close(self) -> None:
+        """See `Snapshot.close`."""
+        self._transaction.abort()
+        self._tables = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def _scan_up(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    lowest = prefix if start is None or start < prefix else start
+    if not (cursor.set_range(lowest) if lowest else cursor.first()):
+        return
+    for key, value in cursor.iternext():
+        if not key.startswith(prefix):
+            return
+        yield key, value
+
+
+def _scan_down(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    end = prefix_end(prefix)
+    if start is not None and (end is None or start < end):
+        # The last key at or below `start`.
+        found = cursor.set_range(start)
+        found = (cursor.key() == start or cursor.prev()) if found else cursor.last()
+    elif end is not None:
+        found = cursor.prev() if cursor.set_range(end) else cursor.last()
+    else:
+        found = cursor.last()
+    if not found:
+        return
+    for key, value in cursor.iterprev():
+        if not key.startswith(prefix):
+            return
+        yield key, value
+
+
+def _table(tables: dict[str, Any], name: str) -> Any:
+    table = tables.get(name)
+    if table is None:
+        raise StoreError("table", "not a table of this store, or the store is closed", got=name)
+    return table
+
+
+class LmdbStore:
+    """A store in a directory of its own. Raises StoreError where the directory cannot be used.
+
+    `readonly` opens what another process writes; it creates nothing, and `write` is refused.
+    """
+
+    def __init__(
+        self, path: Path, *, tables: Sequence[str], map_bytes: int = MAP_BYTES, readonly: bool = False
+    ) -> None:
+        self._failing: str | None = "read_only" if readonly else None
+        self._tables: dict[str, Any] = {}
+        self._environment: Any = None
+        try:
+            if not readonly:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._environment = lmdb.open(
+                str(path),
+                map_size=map_bytes,
+                max_dbs=len(tables) + 1,
+                max_readers=READERS_MAX,
+                readonly=readonly,
+                create=not readonly,
+                readahead=False,  # reads are random: read-ahead would fill the memory with pages nobody asked for
+                mode=0o600,
+            )
+            self._open_tables(tables, readonly)
+        except (lmdb.Error, OSError) as error:
+            self.close()
+            raise StoreError("open", f"cannot open {path}: {error}") from None
+        except StoreError:
+            self.close()
+            raise
+        if not readonly:
+            self._environment.reader_check()  # frees the slots of readers that were killed
+            _sync_directory(path)
+
+    def _open_tables(self, tables: Sequence[str], readonly: bool) -> None:
+        schema = self._environment.open_db(_SCHEMA_TABLE, create=not readonly)
+        with self._environment.begin(write=not readonly, db=schema) as transaction:
+            version = transaction.get(_SCHEMA_KEY)
+            if version is None and not readonly:
+                version = str(SCHEMA_VERSION).encode()
+                transaction.put(_SCHEMA_KEY, version)
+        if version != str(SCHEMA_VERSION).encode():
+            raise StoreError("schema", "another schema version", expected=SCHEMA_VERSION, got=version)
+        for name in tables:
+            self._tables[name] = self._environment.open_db(f"t/{name}".encode(), create=not readonly)
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """See `ReadView.get`."""
+        with self.snapshot() as view:
+            return view.get(table, key)
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See `ReadView.scan`."""
+        with self.snapshot() as view:
+            yield from view.scan(table, prefix, start=start, reverse=reverse)
+
+    def write(self, operations: Sequence[Operation]) -> None:
+        """See `Store.write`."""
+        if self._failing is not None:
+            raise StoreError(self._failing, "the store is read-only, or has failed a write and must be opened again")
+        for operation in operations:
+            _table(self._tables, operation.table)
+            check_key(operation.key)
+        try:
+            with self._environment.begin(write=True) as transaction:
+                for operation in operations:
+                    table = self._tables[operation.table]
+                    if type(operation) is Put:
+                        transaction.put(operation.key, operation.value, db=table)
+                    else:
+                        transaction.delete(operation.key, db=table)
+        except lmdb.Error as error:
+            self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
+            raise StoreError(self._failing, f"the write failed: {error}") from None
+
+    def snapshot(self) -> Snapshot:
+        """See `Store.snapshot`."""
+        if self._environment is None:
+            raise StoreError("closed", "the store is closed")
+        return _View(self._environment.begin(), self._tables)
+
+    def close(self) -> None:
+        """See `Store.close`. Every snapshot must be released before."""
+        if self._environment is not None:
+            self._environment.close()
+        self._environment = None
+        self._tables = {}
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes the new files' names durable: LMDB syncs their content alone."""
+    for directory in (path, path.parent):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

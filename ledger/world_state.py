@@ -1,0 +1,246 @@
+"""The world state in a store: values by key, and the trie over them, updated by what a block wrote.
+
+Three tables: the values in key order, for reads and scans; the trie's entries in key hash order, where a bucket is a
+short range; and the trie's nodes from `RESIDENT_DEPTH` on. The nodes above live in RAM alone, in one flat array a
+level: they change with nearly every block, and are computed again from the tables when the store is opened. So memory
+is bounded by `RESIDENT_DEPTH`, not by the number of keys, and an update costs a bucket, its nodes up to the root, and
+two or three store operations. The shape of the trie is `ledger.state_trie`; blocks and their order are
+`ledger.chain`'s.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Self
+
+from ledger.errors import InvariantViolation, StoreError
+from ledger.hashing import HASH_BYTES
+from ledger.state_trie import (
+    BUCKET_MAX,
+    NODE_BYTES,
+    Entry,
+    Nodes,
+    StateProof,
+    compute_subtree,
+    digit,
+    hash_bucket,
+    hash_entry,
+    hash_key,
+    hash_node,
+)
+from ledger.store import Delete, Operation, Put, ReadView, Snapshot
+
+VALUES_TABLE: Final = "state"
+ENTRIES_TABLE: Final = "state_entries"
+NODES_TABLE: Final = "state_nodes"
+STATE_TABLES: Final = (VALUES_TABLE, ENTRIES_TABLE, NODES_TABLE)
+
+KEY_BYTES_MAX: Final = 480
+"""Of a state key: LMDB takes 511."""
+VALUE_BYTES_MAX: Final = 1_048_576
+"""Of a state value: a contract's source and canonical tree fit; gas bounds the rest."""
+
+RESIDENT_DEPTH: Final = 9
+"""Nodes above this depth are held in RAM: 4^9 hashes at the lowest level, 11 MB in all however many keys there are,
+leaving two stored levels at 10,000,000 keys. One level more would take 45 MB."""
+
+_HASH_BITS: Final = HASH_BYTES * 8
+_NO_CHILDREN: Final = bytes(NODE_BYTES)
+
+Change = tuple[bytes, bytes | None]
+"""(key hash, new entry hash or None for a deletion)."""
+
+
+class StateSnapshot:
+    """A `StateReader` on one snapshot of a store that holds a world state; the contract worker has one per block."""
+
+    def __init__(self, view: Snapshot) -> None:
+        self._view = view
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, None if absent."""
+        return self._view.get(VALUES_TABLE, key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All (key, value) whose key starts with `prefix`, ascending."""
+        return self._view.scan(VALUES_TABLE, prefix)
+
+    def close(self) -> None:
+        """Releases the snapshot; twice is no error."""
+        self._view.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateUpdate:
+    """What a block's writes do to the state; nothing has happened until the operations are stored and adopted."""
+
+    root: bytes  # the state root after the writes
+    operations: list[Operation]
+    resident: Nodes  # the changed nodes above RESIDENT_DEPTH
+
+
+class WorldState:
+    """The trie of one store. Mutable: `adopt` follows each stored update."""
+
+    def __init__(self, view: ReadView) -> None:
+        """Computes the resident nodes from the tables: one short scan for each of them."""
+        self._levels: dict[int, bytearray] = {}
+        resident: Nodes = {}
+        self.root = self._load(view, 0, 0, resident)
+        self._keep(resident)
+
+    def compute_update(self, view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> StateUpdate:
+        """The root and store operations of these writes (keys ascending, each once; None deletes). Changes nothing.
+
+        Raises StoreError for a key or value beyond the limits, InvariantViolation for keys out of order.
+        """
+        operations: list[Operation] = []
+        changes: list[Change] = []
+        previous = b""
+        for key, value in writes:
+            if key <= previous:
+                raise InvariantViolation("write_order", "keys ascend, each once, none empty", got=key)
+            previous = key
+            key_hash = hash_key(key)
+            if value is None:
+                operations += (Delete(VALUES_TABLE, key), Delete(ENTRIES_TABLE, key_hash))
+                changes.append((key_hash, None))
+            else:
+                if len(key) > KEY_BYTES_MAX or len(value) > VALUE_BYTES_MAX:
+                    raise StoreError("state_limit", "a key or value is too long", key=len(key), value=len(value))
+                entry_hash = hash_entry(key_hash, value)
+                operations += (Put(VALUES_TABLE, key, value), Put(ENTRIES_TABLE, key_hash, entry_hash))
+                changes.append((key_hash, entry_hash))
+        changes.sort()
+        nodes: Nodes = {}
+        root = self._update(view, 0, 0, changes, nodes) if changes else self.root
+        resident = {place: children for place, children in nodes.items() if place[0] < RESIDENT_DEPTH}
+        for (depth, index), children in nodes.items():
+            if depth >= RESIDENT_DEPTH:
+                key = _node_key(depth, index)
+                operations.append(Delete(NODES_TABLE, key) if children is None else Put(NODES_TABLE, key, children))
+        return StateUpdate(root=root, operations=operations, resident=resident)
+
+    def adopt(self, update: StateUpdate) -> None:
+        """Makes the update the current state; its operations are durable by now."""
+        self._keep(update.resident)
+        self.root = update.root
+
+    def prove(self, view: ReadView, key: bytes) -> StateProof:
+        """A proof of the key's value or absence under the current root. `view` shows the current state."""
+        key_hash = hash_key(key)
+        depth = index = 0
+        siblings: list[bytes] = []
+        while (children := self._children(view, depth, index)) is not None:
+            branch = digit(key_hash, depth)
+            siblings.append(children[: branch * HASH_BYTES] + children[(branch + 1) * HASH_BYTES :])
+            depth, index = depth + 1, index * 4 + branch
+        entries = _entries(view, depth, index, BUCKET_MAX)
+        return StateProof(
+            key=key,
+            value=view.get(VALUES_TABLE, key),
+            neighbours=tuple(entry for entry in entries if entry[0] != key_hash),
+            siblings=tuple(reversed(siblings)),
+        )
+
+    # --- the trie ---
+
+    def _children(self, view: ReadView, depth: int, index: int) -> bytes | None:
+        """The four subtree hashes of the node at this place; None where there is a bucket."""
+        if depth >= RESIDENT_DEPTH:
+            return view.get(NODES_TABLE, _node_key(depth, index))
+        level = self._levels.get(depth)
+        if level is None:
+            return None
+        children = bytes(level[index * NODE_BYTES : (index + 1) * NODE_BYTES])
+        return None if children == _NO_CHILDREN else children  # a node has entries below it, so some hash
+
+    def _update(self, view: ReadView, depth: int, index: int, changes: list[Change], nodes: Nodes) -> bytes:
+        """The new hash of the subtree at this place, which all the changes belong to; adds the changed nodes."""
+        children = self._children(view, depth, index)
+        if children is None:
+            return compute_subtree(_changed(_entries(view, depth, index, BUCKET_MAX), changes), depth, index, nodes)
+        parts: list[list[Change]] = [[], [], [], []]
+        for change in changes:
+            parts[digit(change[0], depth)].append(change)
+        updated = bytearray(children)
+        for branch, part in enumerate(parts):
+            if part:
+                place = branch * HASH_BYTES
+                updated[place : place + HASH_BYTES] = self._update(view, depth + 1, index * 4 + branch, part, nodes)
+        remaining = self._bucket_left(view, depth, index, changes, nodes)
+        if remaining is not None:
+            nodes[depth, index] = None
+            return hash_bucket(remaining)
+        nodes[depth, index] = bytes(updated)
+        return hash_node(updated)
+
+    def _bucket_left(
+        self, view: ReadView, depth: int, index: int, changes: list[Change], nodes: Nodes
+    ) -> list[Entry] | None:
+        """The entries of a node that deletions leave no larger than a bucket; None if it stays a node."""
+        deletions = sum(entry_hash is None for _, entry_hash in changes)
+        if not deletions:
+            return None
+        for child in range(index * 4, index * 4 + 4):
+            place = depth + 1, child
+            children = nodes[place] if place in nodes else self._children(view, *place)
+            if children is not None:  # a node below has more entries than a bucket, so this one has
+                return None
+        entries = _changed(_entries(view, depth, index, BUCKET_MAX + 1 + deletions), changes)
+        return entries if len(entries) <= BUCKET_MAX else None
+
+    def _keep(self, resident: Nodes) -> None:
+        for (depth, index), children in resident.items():
+            level = self._levels.get(depth)
+            if level is None:
+                level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
+            level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = _NO_CHILDREN if children is None else children
+
+    def _load(self, view: ReadView, depth: int, index: int, resident: Nodes) -> bytes:
+        """The hash of the subtree at this place as the tables have it; adds the resident nodes."""
+        entries = _entries(view, depth, index, BUCKET_MAX + 1)
+        if len(entries) <= BUCKET_MAX:
+            return hash_bucket(entries)
+        if depth >= RESIDENT_DEPTH:
+            children = view.get(NODES_TABLE, _node_key(depth, index))
+            if children is None:
+                raise InvariantViolation("state_nodes", "a node of the world state is missing", depth=depth)
+            return hash_node(children)
+        children = b"".join(self._load(view, depth + 1, index * 4 + branch, resident) for branch in range(4))
+        resident[depth, index] = children
+        return hash_node(children)
+
+
+def _entries(view: ReadView, depth: int, index: int, most: int) -> list[Entry]:
+    """The first `most` entries at this place, ascending."""
+    shift = _HASH_BITS - 2 * depth
+    start = (index << shift).to_bytes(HASH_BYTES, "big")
+    prefix = start[: depth // 4]
+    found = islice(view.scan(ENTRIES_TABLE, prefix, start=start), most)
+    if depth % 4 == 0:
+        return list(found)
+    last = ((index + 1 << shift) - 1).to_bytes(HASH_BYTES, "big")
+    return [entry for entry in found if entry[0] <= last]
+
+
+def _changed(entries: list[Entry], changes: list[Change]) -> list[Entry]:
+    """The entries after the changes, ascending."""
+    merged: dict[bytes, bytes] = dict(entries)
+    for key_hash, entry_hash in changes:
+        if entry_hash is None:
+            merged.pop(key_hash, None)
+        else:
+            merged[key_hash] = entry_hash
+    return sorted(merged.items())
+
+
+def _node_key(depth: int, index: int) -> bytes:
+    """Keys of neighbouring nodes share a page of the store, whatever their depth: the place's bits come first."""
+    return (index << (_HASH_BITS - 2 * depth)).to_bytes(HASH_BYTES, "big") + bytes((depth,))
