@@ -1,0 +1,90 @@
+"""The clients' port: frames of verified links to the door, and its answers back.
+
+It owns what is between a `Link` (TLS and identity done by `transport`) and the `ClientDoor`. Its rules: a frame that
+cannot be read ends the connection, since what follows it cannot be trusted either; a connection that keeps sending what
+only a faulty client sends is ended too; a client that does not read its answers is not read from. Every end is counted
+with its reason. Admission is the door's.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pbft.node.client_door import ClientDoor, Visit
+from pbft.node.log import Logger
+from pbft.node.metrics import Metrics
+from pbft.node.transport import Link
+from pbft.wire.client_frames import ReplicaFrame, decode_client_frame, encode_replica_frame
+from pbft.wire.limits import WireError
+
+FAULTS_MAX: Final = 32  # refused signatures and malformed transactions on a connection: an accident is one or two
+
+
+class _Connection:
+    """One client's link: counts its faults, and stops reading from it while it does not read."""
+
+    def __init__(self, link: Link, door: ClientDoor, end: Callable[["_Connection", str], None]) -> None:
+        self._link = link
+        self._door = door
+        self._end = end
+        self._faults = 0
+        self.visit: Visit = door.open(self._answer)
+
+    def receive(self, data: bytes) -> None:
+        """A frame from the client."""
+        if self.visit.is_closed:
+            return
+        try:
+            frame = decode_client_frame(data)
+        except WireError as error:
+            self._end(self, error.code)
+            return
+        if not self._door.receive(self.visit, frame):
+            self._faults += 1
+            if self._faults >= FAULTS_MAX:
+                self._end(self, "too_many_faults")
+
+    def _answer(self, frame: ReplicaFrame) -> None:
+        self._link.send_frame(encode_replica_frame(frame))
+
+    # IPushProducer: the transport asks its "producer" to pause when answers pile up, so the questions pause.
+
+    def pauseProducing(self) -> None:  # noqa: N802 - twisted's name
+        self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - twisted's name
+        self._transport.resumeProducing()
+
+    def stopProducing(self) -> None:  # noqa: N802 - twisted's name
+        """The connection is gone; `on_closed` tells the rest."""
+
+    @property
+    def _transport(self) -> Any:
+        return self._link.transport
+
+
+class ClientPort:
+    """Takes over every link that `transport.listen_clients` opens."""
+
+    def __init__(self, *, door: ClientDoor, metrics: Metrics, log: Logger) -> None:
+        self._door = door
+        self._metrics = metrics
+        self._log = log
+
+    def link_opened(self, link: Link) -> None:
+        """A client's link is up: from now on its frames reach the door."""
+        connection = _Connection(link, self._door, self._end)
+        link.on_frame = connection.receive
+        link.on_closed = lambda reason: self._closed(connection)
+        link.transport.registerProducer(connection, True)  # type: ignore[union-attr]
+        self._metrics.client_connections += 1
+
+    def _end(self, connection: _Connection, reason: str) -> None:
+        """End a connection for the client's own fault."""
+        self._metrics.client_refused_total[reason] += 1
+        self._log.warning("client_ended", reason=reason, address=connection._link.address)
+        self._door.close(connection.visit)
+        connection._link.close(reason)
+
+    def _closed(self, connection: _Connection) -> None:
+        self._metrics.client_connections -= 1
+        self._door.close(connection.visit)
