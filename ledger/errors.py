@@ -10,7 +10,7 @@ on or tell the user. `InvariantViolation` is ours (this replica computed somethi
 class LedgerError(Exception):
     """Something given to the ledger does not hold. `code` is stable; `fields` are the values that disagree."""
 
-    def __init__(self, code: str, detail: str = "", **fields: object) -> None:
+    def __init__(self, code: str, detail: str = "", /, **fields: object) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
@@ -65,7 +65,7 @@ class StoreError(LedgerError):
 class InvariantViolation(Exception):
     """This replica contradicts itself or its libraries: it must stop before it signs anything more."""
 
-    def __init__(self, code: str, detail: str = "", **fields: object) -> None:
+    def __init__(self, code: str, detail: str = "", /, **fields: object) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail

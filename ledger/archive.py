@@ -1,0 +1,149 @@
+"""The archive: what a ledger store holds, where, and how it is read. It never changes anything.
+
+Every block is kept whole: header, batch with its time, receipts in order; two indexes lead to receipts. `ledger.chain`
+extends it by execution and writes through the operations below, so the layout is known to this module alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
+from ledger.block import TIME_MAX_MS, Block, Header, parse_header
+from ledger.encoding import decode, encode
+from ledger.errors import InvalidBlock, InvariantViolation
+from ledger.quorum_certificate import QuorumCertificate, parse_certificate
+from ledger.shapes import expect_array, expect_bytes, expect_int
+from ledger.store import Operation, Put, Store
+from ledger.transaction import Receipt
+from ledger.world_state import STATE_TABLES, VALUES_TABLE, StateSnapshot
+
+META_TABLE: Final = "meta"  # network -> id; head -> height
+HEADERS_TABLE: Final = "headers"  # height -> header
+BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transactions]]
+RECEIPTS_TABLE: Final = "receipts"  # height, index -> receipt
+BY_ID_TABLE: Final = "receipts_by_id"  # tx id -> height, index: the newest receipt of it
+BY_NONCE_TABLE: Final = "receipts_by_nonce"  # client, nonce -> height, index: the one receipt that used the nonce
+CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
+LEDGER_TABLES: Final = (
+    META_TABLE,
+    HEADERS_TABLE,
+    BATCHES_TABLE,
+    RECEIPTS_TABLE,
+    BY_ID_TABLE,
+    BY_NONCE_TABLE,
+    CERTIFICATES_TABLE,
+    *STATE_TABLES,
+)
+"""The tables with which a ledger store is opened."""
+
+NETWORK_KEY: Final = b"network"
+HEAD_KEY: Final = b"head"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReceipt:
+    """A receipt and where it stands."""
+
+    height: int
+    index: int  # among the block's receipts
+    receipt: bytes  # canonical bytes; parse_receipt reads them
+    header_hash: bytes
+
+
+class Archive:
+    """Reads of a ledger store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def header(self, height: int) -> Header:
+        """The header of an executed height. Raises InvalidBlock (unknown)."""
+        data = self._store.get(HEADERS_TABLE, height_key(height)) if height >= 0 else None
+        if data is None:
+            raise InvalidBlock("unknown", "no block is stored at this height", got=height)
+        return parse_header(data)
+
+    def block(self, height: int) -> Block:
+        """The block of an executed height. Raises InvalidBlock (unknown)."""
+        header = self.header(height)
+        batch = expect_array(decode(self._store.get(BATCHES_TABLE, height_key(height)) or b""), "batch", 2)
+        return Block(
+            header=header,
+            batch_time_ms=None if batch[0] is None else expect_int(batch[0], "time", 0, TIME_MAX_MS),
+            transactions=tuple(expect_bytes(raw, "transaction") for raw in expect_array(batch[1], "transactions")),
+            receipts=tuple(data for _, data in self._store.scan(RECEIPTS_TABLE, height_key(height))),
+        )
+
+    def receipt(self, tx_id: bytes) -> StoredReceipt | None:
+        """The newest receipt of a transaction: a refused one may be followed by a final one (D45, D49)."""
+        return self._located(self._store.get(BY_ID_TABLE, tx_id))
+
+    def find_used(self, client: bytes, nonce: int) -> StoredReceipt | None:
+        """The receipt that used this nonce: the answer to every transaction with it, for ever (D43)."""
+        return self._located(self._store.get(BY_NONCE_TABLE, client + nonce.to_bytes(8, "big")))
+
+    def _located(self, place: bytes | None) -> StoredReceipt | None:
+        if place is None:
+            return None
+        height, index = int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big")
+        receipt = self._store.get(RECEIPTS_TABLE, place)
+        if receipt is None:
+            raise InvariantViolation("receipt", "an index names a receipt that is not stored", height=height)
+        return StoredReceipt(height=height, index=index, receipt=receipt, header_hash=self.header(height).hash)
+
+    def nonce_window(self, client: bytes) -> NonceWindow:
+        """Which nonces of a client are used, as the state after the head says."""
+        data = self._store.get(VALUES_TABLE, nonce_key(client))
+        return NonceWindow() if data is None else parse_nonce_window(data)
+
+    def state_reader(self) -> StateSnapshot:
+        """A consistent view of the state after the head. Close it (it is a context manager)."""
+        return StateSnapshot(self._store.snapshot())
+
+    def certificate(self, height: int) -> QuorumCertificate | None:
+        """The stored certificate of exactly this height."""
+        data = self._store.get(CERTIFICATES_TABLE, height_key(height))
+        return None if data is None else parse_certificate(data)
+
+    def first_certificate(self, height: int) -> QuorumCertificate | None:
+        """The stored certificate of the lowest height at or above this one."""
+        for _, data in self._store.scan(CERTIFICATES_TABLE, start=height_key(height)):
+            return parse_certificate(data)
+        return None
+
+
+# --- what a block adds ---
+
+
+def block_operations(
+    header: Header, batch_time_ms: int | None, raws: Sequence[bytes], receipts: Sequence[bytes]
+) -> list[Operation]:
+    """What stores a block and makes it the head."""
+    key = height_key(header.height)
+    return [
+        Put(META_TABLE, HEAD_KEY, key),
+        Put(HEADERS_TABLE, key, header.to_bytes()),
+        Put(BATCHES_TABLE, key, encode((batch_time_ms, tuple(raws)))),
+        *(Put(RECEIPTS_TABLE, _place_key(header.height, index), data) for index, data in enumerate(receipts)),
+    ]
+
+
+def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequence[bool]) -> list[Operation]:
+    """What makes a block's receipts findable; `consumed` tells which of them used a client's nonce."""
+    operations: list[Operation] = []
+    for index, (receipt, is_consumed) in enumerate(zip(receipts, consumed, strict=True)):
+        place = _place_key(height, index)
+        operations.append(Put(BY_ID_TABLE, receipt.tx_id, place))
+        if is_consumed:
+            operations.append(Put(BY_NONCE_TABLE, receipt.sender + receipt.nonce.to_bytes(8, "big"), place))
+    return operations
+
+
+def height_key(height: int) -> bytes:
+    """The key of a height: order of keys = order of heights."""
+    return height.to_bytes(8, "big")
+
+
+def _place_key(height: int, index: int) -> bytes:
+    return height.to_bytes(8, "big") + index.to_bytes(4, "big")

@@ -1,0 +1,379 @@
+"""The chain: makes block n + 1 of an ordered batch, stores it, and proves what is stored.
+
+Execution has two halves, because contracts run in another process: `plan` judges every transaction by nonce, order and
+expiry (`ledger.admission`) and says what is to be called; `commit` takes the outcome, builds receipts, state root and
+header, and writes block, receipts, state, indexes and last executed height in one durable store write (D12). Nothing
+happens between the two, so a crash repeats the height as a whole; a block that is executed already is answered from
+the store (the deliver gate, M47). The layout of the store and its reads are in `ledger.archive`, the format of proofs
+in `ledger.proofs`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger import merkle
+from ledger.admission import NonceWindow, Verdict, judge_transactions, nonce_key
+from ledger.archive import (
+    CERTIFICATES_TABLE,
+    HEAD_KEY,
+    LEDGER_TABLES,
+    META_TABLE,
+    NETWORK_KEY,
+    Archive,
+    StoredReceipt,
+    block_operations,
+    height_key,
+    index_operations,
+)
+from ledger.block import Block, Header, compute_batch_digest
+from ledger.encoding import encode
+from ledger.errors import (
+    InvalidBlock,
+    InvalidCertificate,
+    InvalidGenesis,
+    InvalidProof,
+    InvariantViolation,
+    ProofNotReady,
+)
+from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, scheduled_call_id
+from ledger.genesis import Genesis
+from ledger.hashing import NULL_DIGEST
+from ledger.proofs import write_receipt_proof, write_state_proof
+from ledger.quorum_certificate import QuorumCertificate, parse_certificate
+from ledger.state_trie import StateProof
+from ledger.store import Put, ReadView, Store
+from ledger.transaction import Receipt, SignedTransaction
+from ledger.world_state import VALUES_TABLE, WorldState
+
+__all__ = ["LEDGER_TABLES", "Chain", "PlannedBlock", "StateProofDraft", "StoredReceipt"]
+
+SCHEDULE_PREFIX: Final = b"s/"
+"""State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
+SCHEDULED_SENDER: Final = bytes(32)
+"""The sender in the receipt of a scheduled call: nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBlock:
+    """A block between its two halves: what is decided before the contracts run."""
+
+    plan: BlockPlan  # what the worker gets
+    parent_hash: bytes
+    batch_time_ms: int | None  # None for a null request
+    batch_digest: bytes
+    transactions_root: bytes
+    transactions: tuple[SignedTransaction, ...]
+    verdicts: tuple[Verdict, ...]  # one per transaction
+    windows: tuple[tuple[bytes, NonceWindow], ...]  # (client, nonce window after the block) where it changed
+
+    @property
+    def height(self) -> int:
+        """The height that this block gets."""
+        return self.plan.height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateProofDraft:
+    """A state proof that waits for the certificate of its height or a later one."""
+
+    height: int
+    proof: StateProof
+
+
+class Chain(Archive):
+    """The ledger of one replica. `open` it; `create` height 0 if it is new; then `plan` and `commit` each height."""
+
+    def __init__(self, store: Store, genesis: Genesis) -> None:
+        super().__init__(store)
+        self.genesis = genesis
+        self._head: Header | None = None
+        self.next_due_ms: int | None = None
+        """When the earliest scheduled call is due, None if none waits."""
+        self._newest_certificate: QuorumCertificate | None = None
+        network = store.get(META_TABLE, NETWORK_KEY)
+        if network is not None and network != genesis.network_id:
+            raise InvalidGenesis("foreign", "the store holds another network", expected=genesis.network_id, got=network)
+        self.state = WorldState(store)
+        if network is not None:
+            self._resume()
+
+    @classmethod
+    def open(cls, store: Store, genesis: Genesis) -> "Chain":
+        """The chain in a store. Raises InvalidGenesis (foreign) where the store belongs to another network,
+        InvariantViolation where its state is not what its head says.
+        """
+        return cls(store, genesis)
+
+    def _resume(self) -> None:
+        stored = self._store.get(META_TABLE, HEAD_KEY)
+        if stored is None:
+            raise InvariantViolation("head", "a created chain has no head")
+        head = self.header(int.from_bytes(stored, "big"))
+        if self.state.root != head.state_root:
+            raise InvariantViolation("state", "damaged world state", expected=head.state_root, got=self.state.root)
+        self._head = head
+        self.next_due_ms = _earliest_due_ms(self._store)
+        for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
+            self._newest_certificate = parse_certificate(data)
+            break
+
+    # --- the head ---
+
+    @property
+    def is_created(self) -> bool:
+        """Whether height 0 exists."""
+        return self._head is not None
+
+    @property
+    def head(self) -> Header:
+        """The header of the last executed block. Raises InvalidBlock before `create`."""
+        if self._head is None:
+            raise InvalidBlock("not_created", "the chain has no genesis block yet")
+        return self._head
+
+    @property
+    def height(self) -> int:
+        """The last executed height."""
+        return self.head.height
+
+    def create(self, genesis_outcome: BlockOutcome) -> Header:
+        """Stores height 0: what deploying and initialising the genesis contracts did. Has no receipts.
+
+        Raises InvalidGenesis (contract) if one of the calls did not end ok.
+        """
+        if self._head is not None:
+            return self.header(0)
+        for call in genesis_outcome.calls:
+            if call.status != "ok":
+                raise InvalidGenesis("contract", "a genesis contract failed", status=call.status, code=call.code)
+        update = self.state.compute_update(self._store, genesis_outcome.writes)
+        header = Header(
+            network=self.genesis.network_id,
+            epoch=0,
+            height=0,
+            parent_hash=self.genesis.network_id,
+            batch_digest=NULL_DIGEST,
+            time_ms=self.genesis.time_ms,
+            transactions_root=merkle.EMPTY_ROOT,
+            receipts_root=merkle.EMPTY_ROOT,
+            state_root=update.root,
+            gas_used=sum(call.gas_used for call in genesis_outcome.calls),
+            next_config_hash=self.genesis.configuration.hash,
+        )
+        network = Put(META_TABLE, NETWORK_KEY, self.genesis.network_id)
+        self._store.write([network, *block_operations(header, None, (), ()), *update.operations])
+        self.state.adopt(update)
+        self._head = header
+        self.next_due_ms = _earliest_due_ms(self._store)
+        return header
+
+    # --- execution ---
+
+    def plan(self, height: int, batch_time_ms: int | None, transactions: Sequence[SignedTransaction]) -> PlannedBlock:
+        """Judges an ordered batch (`batch_time_ms` None: the null request) and says what the worker has to call.
+
+        Raises InvalidBlock with code ``gap`` or ``executed`` for any height but the next one.
+        """
+        parent = self.head
+        if height != parent.height + 1:
+            code = "executed" if height <= parent.height else "gap"
+            raise InvalidBlock(code, "not the next height", expected=parent.height + 1, got=height)
+        if batch_time_ms is None:
+            if transactions:
+                raise InvalidBlock("null", "a null request has no transactions", got=len(transactions))
+            time_ms, batch_digest, transactions_root = parent.time_ms, NULL_DIGEST, merkle.EMPTY_ROOT
+        else:
+            time_ms = max(parent.time_ms, batch_time_ms)
+            batch_digest, transactions_root = compute_batch_digest(batch_time_ms, [t.raw for t in transactions])
+        verdicts, windows = judge_transactions(transactions, height, time_ms, self.nonce_window)
+        parameters = self.genesis.protocol
+        return PlannedBlock(
+            plan=BlockPlan(
+                height=height,
+                time_ms=time_ms,
+                network=self.genesis.network_id,
+                calls=tuple(
+                    _call(signed) for signed, verdict in zip(transactions, verdicts, strict=True) if verdict.is_executed
+                ),
+                transaction_gas_max=parameters.transaction_gas_max,
+                scheduled_gas_max=parameters.scheduled_gas_max,
+            ),
+            parent_hash=parent.hash,
+            batch_time_ms=batch_time_ms,
+            batch_digest=batch_digest,
+            transactions_root=transactions_root,
+            transactions=tuple(transactions),
+            verdicts=verdicts,
+            windows=windows,
+        )
+
+    def commit(self, planned: PlannedBlock, outcome: BlockOutcome) -> Block:
+        """Builds block and header, and makes them durable with everything that follows from them, in one write.
+
+        A block that is stored already is returned as it is (M47). Raises InvalidBlock (executed) if another one is
+        stored at this height, StoreError if the write failed (the replica must stop), and InvariantViolation if the
+        outcome does not answer the plan.
+        """
+        if planned.height <= self.height:
+            return self._committed(planned)
+        if planned.parent_hash != self.head.hash:
+            raise InvalidBlock("parent", "planned on another block", expected=self.head.hash, got=planned.parent_hash)
+        receipts, consumed = _receipts(planned, outcome)
+        leaves = tuple(receipt.to_bytes() for receipt in receipts)
+        update = self.state.compute_update(self._store, _merge_writes(outcome.writes, planned.windows))
+        header = Header(
+            network=self.genesis.network_id,
+            epoch=0,
+            height=planned.height,
+            parent_hash=planned.parent_hash,
+            batch_digest=planned.batch_digest,
+            time_ms=planned.plan.time_ms,
+            transactions_root=planned.transactions_root,
+            receipts_root=merkle.root(leaves),
+            state_root=update.root,
+            gas_used=sum(receipt.gas_used for receipt in receipts),
+            next_config_hash=self.genesis.configuration.hash,
+        )
+        raws = tuple(signed.raw for signed in planned.transactions)
+        operations = block_operations(header, planned.batch_time_ms, raws, leaves)
+        operations += index_operations(planned.height, receipts, consumed)
+        self._store.write(operations + update.operations)
+        self.state.adopt(update)
+        self._head = header
+        self.next_due_ms = _earliest_due_ms(self._store)
+        if self.next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
+            raise InvariantViolation("next_due", "not the schedule", expected=self.next_due_ms, got=outcome.next_due)
+        return Block(header=header, batch_time_ms=planned.batch_time_ms, transactions=raws, receipts=leaves)
+
+    def _committed(self, planned: PlannedBlock) -> Block:
+        block = self.block(planned.height)
+        if (block.header.batch_digest, block.header.parent_hash) != (planned.batch_digest, planned.parent_hash):
+            raise InvalidBlock("executed", "another block is stored at this height", got=planned.batch_digest)
+        return block
+
+    # --- certificates ---
+
+    def newest_certificate(self) -> QuorumCertificate | None:
+        """The stored certificate of the greatest height."""
+        return self._newest_certificate
+
+    def store_certificate(self, certificate: QuorumCertificate) -> None:
+        """Makes a verified certificate of an executed block durable (D25). One that is stored already is kept.
+
+        Raises InvalidCertificate where the block is not executed here or has another header hash.
+        """
+        if certificate.height > self.height:
+            raise InvalidCertificate("not_executed", expected_max=self.height, got=certificate.height)
+        header_hash = self.header(certificate.height).hash
+        if certificate.header_hash != header_hash:
+            raise InvalidCertificate("header_hash", expected=header_hash, got=certificate.header_hash)
+        key = height_key(certificate.height)
+        if self._store.get(CERTIFICATES_TABLE, key) is None:
+            self._store.write([Put(CERTIFICATES_TABLE, key, certificate.to_bytes())])
+        newest = self._newest_certificate
+        if newest is None or newest.height < certificate.height:
+            self._newest_certificate = certificate
+
+    # --- proofs ---
+
+    def receipt_proof(self, tx_id: bytes) -> bytes:
+        """A proof file for the newest receipt of a transaction. Raises InvalidProof (unknown) where there is none,
+        ProofNotReady until its block or a later one is certified.
+        """
+        stored = self.receipt(tx_id)
+        if stored is None:
+            raise InvalidProof("unknown", "no receipt of this transaction is stored", tx_id=tx_id)
+        headers, certificate = self._certified_headers(stored.height)
+        return write_receipt_proof(self.block(stored.height).receipts, stored.index, headers, certificate)
+
+    def state_proof(self, key: bytes) -> bytes:
+        """A proof file for a key's value, or its absence, after the head. Raises ProofNotReady until the head is
+        certified; under load, `draft_state_proof` now and `complete_state_proof` after the next certificate.
+        """
+        return self.complete_state_proof(self.draft_state_proof(key))
+
+    def draft_state_proof(self, key: bytes) -> StateProofDraft:
+        """The path of a key under the head's state root, to be completed once the head is certified."""
+        return StateProofDraft(height=self.height, proof=self.state.prove(self._store, key))
+
+    def complete_state_proof(self, draft: StateProofDraft) -> bytes:
+        """The proof file of a draft. Raises ProofNotReady."""
+        headers, certificate = self._certified_headers(draft.height)
+        return write_state_proof(draft.proof, headers, certificate)
+
+    def _certified_headers(self, height: int) -> tuple[list[Header], QuorumCertificate]:
+        certificate = self.first_certificate(height)
+        if certificate is None:
+            raise ProofNotReady("not_certified", "no certificate at or above this height yet", height=height)
+        return [self.header(number) for number in range(height, certificate.height + 1)], certificate
+
+
+# --- the parts of a block ---
+
+
+def _call(signed: SignedTransaction) -> Call:
+    transaction = signed.transaction
+    return Call(
+        tx_id=signed.tx_id,
+        sender=transaction.sender,
+        contract=transaction.contract,
+        method=transaction.method,
+        arguments=signed.encoded_arguments,
+        gas_limit=transaction.gas_limit,
+    )
+
+
+_REFUSED_RESULT: Final = encode(None)
+
+
+def _receipts(planned: PlannedBlock, outcome: BlockOutcome) -> tuple[list[Receipt], list[bool]]:
+    """The receipts in their order, and for each whether it used up a client's nonce."""
+    if len(outcome.calls) != len(planned.plan.calls):
+        raise InvariantViolation("outcome", expected=len(planned.plan.calls), got=len(outcome.calls))
+    receipts = [
+        _receipt(scheduled_call_id(planned.height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, run.outcome)
+        for run in outcome.scheduled
+    ]
+    consumed = [False] * len(receipts)
+    outcomes = iter(outcome.calls)
+    for signed, verdict in zip(planned.transactions, planned.verdicts, strict=True):
+        if verdict.is_skipped:
+            continue
+        call = next(outcomes) if verdict.is_executed else _refusal(verdict.code)
+        receipts.append(_receipt(signed.tx_id, signed.transaction.sender, signed.transaction.nonce, call))
+        consumed.append(verdict.is_executed)
+    return receipts, consumed
+
+
+def _refusal(code: str) -> CallOutcome:
+    return CallOutcome(status="refused", code=code, gas_used=0, result=_REFUSED_RESULT, events=())
+
+
+def _receipt(tx_id: bytes, sender: bytes, nonce: int, outcome: CallOutcome) -> Receipt:
+    return Receipt(
+        tx_id=tx_id,
+        sender=sender,
+        nonce=nonce,
+        status=outcome.status,
+        code=outcome.code,
+        gas_used=outcome.gas_used,
+        result=outcome.result,
+        events=outcome.events,
+    )
+
+
+def _merge_writes(
+    writes: Sequence[tuple[bytes, bytes | None]], windows: Sequence[tuple[bytes, NonceWindow]]
+) -> list[tuple[bytes, bytes | None]]:
+    """The contracts' writes and the chain's own, ascending. The key space of nonces is the chain's alone."""
+    for key, _ in writes:
+        if key.startswith(b"n/"):
+            raise InvariantViolation("write", "the runtime wrote a nonce window", got=key)
+    return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
+
+
+def _earliest_due_ms(view: ReadView) -> int | None:
+    for key, _ in view.scan(VALUES_TABLE, SCHEDULE_PREFIX):
+        return int.from_bytes(key[len(SCHEDULE_PREFIX) : len(SCHEDULE_PREFIX) + 8], "big") * 1000
+    return None

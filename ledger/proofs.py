@@ -1,0 +1,190 @@
+"""Proof files: that a receipt or a state value is in the chain, checked offline with the genesis file alone (D13).
+
+A proof holds the value with its path to a root of one header, the headers from there up to a certified one, and the
+quorum certificate of that. The verifier needs the proof's bytes, the bytes of genesis.json and this room; no node, no
+network. The file is canonical JSON (sorted keys, no spaces, lower-case hexadecimal, one newline at the end): parsing
+writes it again and compares, and nothing in it is unbound by a hash or signature, so any changed, missing or added
+byte is refused. That is why a path names sides instead of index and count: RFC 6962 roots do not bind the count.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from ledger import merkle
+from ledger.block import Header, parse_header
+from ledger.errors import InvalidBlock, InvalidCertificate, InvalidGenesis, InvalidProof, LedgerError
+from ledger.genesis import parse_genesis
+from ledger.quorum_certificate import QuorumCertificate, parse_certificate, verify_certificate
+from ledger.state_trie import DEPTH_MAX, StateProof, verify_state_proof
+from ledger.transaction import Receipt, parse_receipt
+
+PROOF_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A receipt of 1 MiB takes 2 MiB of hexadecimal; certificate, headers and paths a few kilobytes."""
+HEADERS_MAX: Final = 1024
+"""The largest window: a certificate is never further above an executed block than that."""
+_PATH_MAX: Final = 32
+"""A block has far fewer than 2^32 receipts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedReceipt:
+    """What a receipt proof proved."""
+
+    receipt: Receipt
+    header: Header  # of the block that holds it
+    certified_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedState:
+    """What a state proof proved: the key had this value, or none, after the block of `header`."""
+
+    key: bytes
+    value: bytes | None
+    header: Header
+    certified_height: int
+
+
+def write_receipt_proof(
+    receipts: Sequence[bytes], index: int, headers: Sequence[Header], certificate: QuorumCertificate
+) -> bytes:
+    """A proof file for receipt `index` of the block of `headers[0]`, whose receipts are given, in order."""
+    path = merkle.sided_path(receipts, index)
+    body = {"receipt": receipts[index].hex(), "path": [[side, sibling.hex()] for side, sibling in path]}
+    return _write("receipt", body, headers, certificate)
+
+
+def write_state_proof(proof: StateProof, headers: Sequence[Header], certificate: QuorumCertificate) -> bytes:
+    """A proof file for a state key after the block of `headers[0]`."""
+    body = {
+        "key": proof.key.hex(),
+        "value": None if proof.value is None else proof.value.hex(),
+        "neighbours": [[key_hash.hex(), entry_hash.hex()] for key_hash, entry_hash in proof.neighbours],
+        "siblings": [hashes.hex() for hashes in proof.siblings],
+    }
+    return _write("state", body, headers, certificate)
+
+
+def _write(kind: str, body: object, headers: Sequence[Header], certificate: QuorumCertificate) -> bytes:
+    return _canonical_json(
+        {
+            "version": 1,
+            "kind": kind,
+            kind: body,
+            "headers": [header.to_bytes().hex() for header in headers],
+            "certificate": certificate.to_bytes().hex(),
+        }
+    )
+
+
+def _canonical_json(document: object) -> bytes:
+    return (json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def verify_proof(proof: bytes, genesis: bytes) -> VerifiedReceipt | VerifiedState:
+    """Checks a proof file against the bytes of a genesis file; raises InvalidProof where anything does not hold.
+
+    1. Genesis and proof are in their canonical form. 2. The certificate holds under the genesis members. 3. It is for
+    the last header. 4. The headers are of this network and epoch, and each names its predecessor. 5. The path leads
+    from the receipt or state value to the root in the first header.
+    """
+    try:
+        configuration = parse_genesis(genesis).configuration
+    except InvalidGenesis as error:
+        raise InvalidProof("genesis", str(error)) from None
+    document = _parse_document(proof)
+    try:
+        headers = [parse_header(_hex(item, "headers")) for item in _list(document["headers"], "headers", HEADERS_MAX)]
+        certificate = parse_certificate(_hex(document["certificate"], "certificate"))
+        verify_certificate(certificate, configuration)
+    except (InvalidBlock, InvalidCertificate) as error:
+        raise InvalidProof("certificate", str(error)) from None
+    if not headers or certificate.height != headers[-1].height or certificate.header_hash != headers[-1].hash:
+        raise InvalidProof("certificate", "certifies another header", got=certificate.header_hash)
+    for header in headers:
+        named = (header.network, header.epoch, header.next_config_hash)
+        if named != (configuration.network, configuration.epoch, configuration.hash):
+            raise InvalidProof("header", "of another network or epoch", height=header.height)
+    for parent, child in pairwise(headers):
+        if child.parent_hash != parent.hash or child.height != parent.height + 1:
+            raise InvalidProof("header", "does not name its predecessor", height=child.height)
+    if document["kind"] == "receipt":
+        return _verify_receipt(document["receipt"], headers[0], certificate.height)
+    return _verify_state(document["state"], headers[0], certificate.height)
+
+
+def _verify_receipt(value: Any, header: Header, certified_height: int) -> VerifiedReceipt:
+    body = _object(value, ("receipt", "path"))
+    data = _hex(body["receipt"], "receipt")
+    path: list[tuple[str, bytes]] = []
+    for item in _list(body["path"], "path", _PATH_MAX):
+        side, sibling = _list(item, "path", 2, least=2)
+        path.append((str(side), _hex(sibling, "path", 32)))
+    merkle.verify_sided_path(data, path, header.receipts_root)
+    try:
+        receipt = parse_receipt(data)
+    except LedgerError as error:
+        raise InvalidProof("receipt", str(error)) from None
+    return VerifiedReceipt(receipt=receipt, header=header, certified_height=certified_height)
+
+
+def _verify_state(value: Any, header: Header, certified_height: int) -> VerifiedState:
+    body = _object(value, ("key", "value", "neighbours", "siblings"))
+    neighbours: list[tuple[bytes, bytes]] = []
+    for item in _list(body["neighbours"], "neighbours", 8):
+        key_hash, entry_hash = _list(item, "neighbours", 2, least=2)
+        neighbours.append((_hex(key_hash, "neighbours", 32), _hex(entry_hash, "neighbours", 32)))
+    proof = StateProof(
+        key=_hex(body["key"], "key"),
+        value=None if body["value"] is None else _hex(body["value"], "value"),
+        neighbours=tuple(neighbours),
+        siblings=tuple(_hex(item, "siblings", 96) for item in _list(body["siblings"], "siblings", DEPTH_MAX)),
+    )
+    verify_state_proof(proof, header.state_root)
+    return VerifiedState(key=proof.key, value=proof.value, header=header, certified_height=certified_height)
+
+
+# --- the JSON document ---
+
+
+def _parse_document(data: bytes) -> dict[str, Any]:
+    if len(data) > PROOF_BYTES_MAX:
+        raise InvalidProof("too_long", expected_max=PROOF_BYTES_MAX, got=len(data))
+    try:
+        document = json.loads(data.decode("ascii"))
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
+        raise InvalidProof("json", f"not JSON: {type(error).__name__}") from None
+    kind = document.get("kind") if type(document) is dict else None
+    if kind not in ("receipt", "state"):
+        raise InvalidProof("shape", "kind", expected=("receipt", "state"), got=kind)
+    fields = _object(document, ("version", "kind", kind, "headers", "certificate"))
+    if type(fields["version"]) is not int or fields["version"] != 1:
+        raise InvalidProof("version", expected=1, got=fields["version"])
+    if _canonical_json(document) != data:
+        raise InvalidProof("not_canonical", "the same proof has another byte form")
+    return fields
+
+
+def _object(value: Any, names: Sequence[str]) -> dict[str, Any]:
+    if type(value) is not dict or set(value) != set(names):
+        raise InvalidProof("shape", "wrong fields", expected=sorted(names))
+    return value
+
+
+def _list(value: Any, what: str, most: int, *, least: int = 0) -> list[Any]:
+    if type(value) is not list or not least <= len(value) <= most:
+        raise InvalidProof("shape", f"{what}: a list is expected", expected_min=least, expected_max=most)
+    return value
+
+
+def _hex(value: Any, what: str, length: int | None = None) -> bytes:
+    try:
+        data = bytes.fromhex(value) if type(value) is str else None
+    except ValueError:
+        data = None
+    if data is None or data.hex() != value or (length is not None and len(data) != length):
+        raise InvalidProof("shape", f"{what}: lower-case hexadecimal is expected", expected_bytes=length)
+    return data
