@@ -30,7 +30,6 @@ TRANSFER_BYTES_MAX: Final = 4_194_304  # bodies, blocks or envelopes of one fram
 
 CLIENT_FRAME_BYTES_MAX: Final = 262_144  # a signed transaction or the arguments of a view, twice over
 VIEW_ARGUMENTS_BYTES_MAX: Final = 65_536  # arguments of a read
-NAME_CHARACTERS_MAX: Final = 32  # contract and method names, as ledger.transaction
 STATE_KEY_BYTES_MAX: Final = 1_024  # a key of the world state in a request for a proof
 REPLICA_FRAME_BYTES_MAX: Final = 4_194_304  # the largest answer to a client: a proof or the result of a view
 CODE_CHARACTERS_MAX: Final = 64  # stable refusal and outcome codes
