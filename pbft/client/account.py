@@ -8,13 +8,11 @@ the chain).
 """
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
+from ledger.admission import NONCE_WINDOW
 from ledger.keys import SigningKey
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
 from pbft.client.errors import WindowFull
-
-NONCE_WINDOW: Final = 64  # D45; a test compares it with the chain's own
 
 
 class NonceKeeper:

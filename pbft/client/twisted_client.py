@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 
+from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
 from ledger.encoding import decode, encode
 from ledger.errors import InvalidProof
 from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
@@ -347,11 +348,12 @@ class TwistedClient:
     def _ask_nonce_proof(self, session: ClientSession, replica: int, done: Callable[[], None]) -> None:
         """Ask one replica to prove the nonce unused past the expiry (D47); the session rejects what is too early."""
         correlation = self._next_correlation()
-        key = nonce_window_key(session.submission.client)
+        key = nonce_key(session.submission.client)
 
         def verify(proof: bytes) -> None:
             verified = self._verify_state(proof, key, 0)
-            is_used = parse_nonce_window(verified.value).is_used(session.submission.nonce)
+            window = NonceWindow() if verified.value is None else parse_nonce_window(verified.value)
+            is_used = window.is_used(session.submission.nonce)
             session.receive_nonce_proof(height=verified.height, time_ms=verified.time_ms, is_used=is_used)
 
         question = ProofQuestion(

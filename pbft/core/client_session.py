@@ -16,13 +16,14 @@ How a session ends:
   expiry bounds it.
 
 A refusal by a replica's door is never final (D47): it only moves the next attempt. A receipt that leaves the nonce
-free (RETRY, NONCE_OUT_OF_WINDOW) is not final either: the same transaction may still execute, so the session resends.
+free (RETRY, say) is not final either: the same transaction may still execute, so the session resends.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ledger.admission import EXPIRED, EXPIRY_TOO_FAR, NONCE_OUT_OF_WINDOW, RETRY
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.hashing import HASH_BYTES
@@ -31,9 +32,8 @@ from ledger.transaction import NONCE_MAX, RECEIPT_BYTES_MAX, Receipt, parse_rece
 
 REPLY_BYTES_MAX: Final = RECEIPT_BYTES_MAX + 256  # a receipt with six short fields around it
 
-CODE_EXPIRED: Final = "EXPIRED"
-CODE_NONCE_USED: Final = "NONCE_USED"
-NONCE_STAYS_FREE: Final = frozenset({"RETRY", "NONCE_OUT_OF_WINDOW"})  # refused receipts that do not end a transaction
+NONCE_USED: Final = "NONCE_USED"
+NOT_FINAL: Final = frozenset({RETRY, NONCE_OUT_OF_WINDOW, EXPIRY_TOO_FAR})  # refused receipts that end nothing
 
 
 class InvalidReply(ValueError):
@@ -279,7 +279,7 @@ class ClientSession:
         """A replica's unproved word on how far the chain is; past the expiry it is worth asking for the proof."""
         if self.outcome is not None or not self._is_member(replica):
             return []
-        if not self._is_past_expiry(certified_height, time_ms // 1000):
+        if not self._is_past_expiry(certified_height, time_ms):
             return []
         self._expiry_claimed = True
         return [AskNonceProof(replica=replica)]
@@ -289,9 +289,9 @@ class ClientSession:
 
         A used nonce ends nothing here: the receipt exists, and the replies to the next resend will show it.
         """
-        if self.outcome is not None or is_used or not self._is_past_expiry(height, time_ms // 1000):
+        if self.outcome is not None or is_used or not self._is_past_expiry(height, time_ms):
             return
-        self.outcome = Rejected(tx_id=self.submission.tx_id, code=CODE_EXPIRED, reply=None, receipt=None, vouched_by=())
+        self.outcome = Rejected(tx_id=self.submission.tx_id, code=EXPIRED, reply=None, receipt=None, vouched_by=())
 
     def unknown(self) -> OutcomeUnknown:
         """What is known so far, for a caller whose patience has ended before the session has."""
@@ -307,10 +307,10 @@ class ClientSession:
     def _decide(self, reply: ReplyContent, voters: tuple[int, ...]) -> None:
         receipt = parse_receipt(reply.receipt)
         if reply.tx_id != self.submission.tx_id:
-            self.outcome = self._rejected(CODE_NONCE_USED, reply, receipt, voters)
+            self.outcome = self._rejected(NONCE_USED, reply, receipt, voters)
         elif receipt.status == "ok":
             self.outcome = Committed(reply=reply, receipt=receipt, vouched_by=voters)
-        elif receipt.code not in NONCE_STAYS_FREE:
+        elif receipt.code not in NOT_FINAL:
             self.outcome = self._rejected(receipt.code, reply, receipt, voters)
 
     def _rejected(self, code: str, reply: ReplyContent, receipt: Receipt, voters: tuple[int, ...]) -> Rejected:
@@ -328,12 +328,12 @@ class ClientSession:
         """Replicas whose answer could still change the count: a final reply already given is not asked for again."""
         for replica in range(self._replicas):
             content = self._replies.get(replica)
-            if content is None or parse_receipt(parse_reply(content).receipt).code in NONCE_STAYS_FREE:
+            if content is None or parse_receipt(parse_reply(content).receipt).code in NOT_FINAL:
                 yield replica
 
     def _is_member(self, replica: int) -> bool:
         return 0 <= replica < self._replicas
 
-    def _is_past_expiry(self, height: int, time: int) -> bool:
+    def _is_past_expiry(self, height: int, time_ms: int) -> bool:
         """Whether no block after this one can execute the transaction: heights and agreed time never fall (D46)."""
-        return height >= self.submission.expiry_height or time > self.submission.expiry_time
+        return height >= self.submission.expiry_height or time_ms > self.submission.expiry_time * 1000

@@ -157,7 +157,7 @@ def test_another_transaction_of_the_nonce_rejects_ours() -> None:
     assert session.outcome.reply is not None and session.outcome.reply.tx_id == OTHER_TX_ID
 
 
-@pytest.mark.parametrize("code", ["RETRY", "NONCE_OUT_OF_WINDOW"])
+@pytest.mark.parametrize("code", ["RETRY", "NONCE_OUT_OF_WINDOW", "EXPIRY_TOO_FAR"])
 def test_a_receipt_that_leaves_the_nonce_free_is_not_final(code: str) -> None:
     """D49: refused RETRY means the transaction may still run; the session goes on asking."""
     session = make_session()
@@ -221,7 +221,7 @@ def test_a_replica_that_answered_is_not_asked_again() -> None:
     assert sent_to(actions) == [0, 1, 3]
 
 
-@pytest.mark.parametrize(("height", "time_ms", "ends"), [(99, 1_000_999, False), (100, 0, True), (0, 1_001_000, True)])
+@pytest.mark.parametrize(("height", "time_ms", "ends"), [(99, 1_000_000, False), (100, 0, True), (0, 1_000_001, True)])
 def test_a_proof_past_the_expiry_ends_the_question(height: int, time_ms: int, ends: bool) -> None:
     """D46, D47: the unused nonce at a header that no later block can undo, by height or by agreed time."""
     session = make_session()

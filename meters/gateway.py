@@ -1,0 +1,199 @@
+"""A gateway: its own key, an outbox, and one request per interval through the client library until it has a receipt.
+
+It owns the way from a measured Wh to a verdict: `measure` makes canonical readings durable in the outbox; `pump` signs
+them in interval order, each transaction naming the one before as the nonce that it follows (D49), so that no primary
+can put interval 6 before 5; a few are in flight at once. Rules: a transaction leaves only after its signed bytes are
+durable; an unknown outcome is waited for again with the same bytes; an expired transaction is signed anew under the
+same nonce, so it can never execute twice; the outbox lets go of an entry only with a receipt.
+
+Where energies come from (a series, a meter's port) is the caller's matter, what a verdict means the ledger's.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ledger.shapes import expect_array, expect_str
+from ledger.transaction import Receipt, SignedTransaction, parse_transaction
+from meters.outbox import DeliveredEntry, Outbox, OutboxEntry
+from pbft.client.account import Account
+from pbft.core.client_session import Committed, Outcome, OutcomeUnknown, Rejected
+
+CONTRACT: Final = "readings"
+METHOD: Final = "submit"
+IN_FLIGHT_MAX: Final = 8  # intervals on their way at once; the nonce window would allow 64
+GAS_BASE: Final = 200_000  # of a request whatever it carries
+GAS_PER_READING: Final = 40_000  # measured with the standard contracts, with room for a first reading's records
+GAS_MAX: Final = 5_000_000  # of one transaction
+READINGS_MAX: Final = 100  # of one call of readings.submit
+
+
+class GatewayClient(Protocol):
+    """What a gateway needs of the client library (`pbft.client.TwistedClient`)."""
+
+    def ready(self) -> "Deferred[int]": ...
+
+    def sign(
+        self,
+        account: Account,
+        contract: str,
+        method: str,
+        *arguments: object,
+        nonce: int | None = None,
+        gas_limit: int | None = None,
+        follows: int | None = None,
+    ) -> SignedTransaction: ...
+
+    def submit_signed(
+        self, signed: SignedTransaction, *, account: Account | None = None, patience_ms: int | None = None
+    ) -> "Deferred[Outcome | OutcomeUnknown]": ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What became of one interval of one gateway."""
+
+    gateway: str
+    start: int  # of the interval, UTC seconds
+    height: int
+    tx_id: bytes
+    codes: tuple[str, ...]  # one per reading; empty where the transaction itself failed
+    failure: str  # its code, or empty
+
+
+def compute_gas_limit(readings: int) -> int:
+    """The gas that a request with so many readings may use."""
+    return min(GAS_BASE + readings * GAS_PER_READING, GAS_MAX)
+
+
+class Gateway:
+    """One gateway. `measure` may be called at any time; `on_verdicts` hears of every interval that is decided."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        account: Account,
+        outbox: Outbox,
+        client: GatewayClient,
+        on_verdicts: Callable[[Verdicts], None],
+        on_failure: Callable[[Failure], None],
+        in_flight_max: int = IN_FLIGHT_MAX,
+    ) -> None:
+        """`on_failure` hears of what stops this gateway for good: a store that fails, a defect."""
+        self.name = name
+        self.codes: Counter[str] = Counter()
+        self._account = account
+        self._outbox = outbox
+        self._client = client
+        self._on_verdicts = on_verdicts
+        self._on_failure = on_failure
+        self._in_flight_max = in_flight_max
+        self._in_flight: set[int] = set()  # positions
+        self._sent_up_to = -1  # highest position that has been handed to the client
+        self._is_ready = False
+
+    @property
+    def address(self) -> bytes:
+        """The gateway's public key."""
+        return self._account.address
+
+    @property
+    def backlog(self) -> int:
+        """Intervals without a final outcome."""
+        return len(self._outbox.waiting())
+
+    def start(self) -> "Deferred[None]":
+        """Go on with whatever the outbox holds; fires when the network has been reached."""
+
+        def reached(_height: int) -> None:
+            self._is_ready = True
+            self.pump()
+
+        return self._client.ready().addCallback(reached)
+
+    def measure(self, intervals: Sequence[tuple[int, Mapping[str, int]]]) -> None:
+        """Record (interval start, Wh by meter), ascending, and send what may be sent. Raises OutboxError."""
+        self._outbox.record(intervals)
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand the next intervals to the client, in order, while there is room."""
+        room = self._in_flight_max - len(self._in_flight)
+        if not self._is_ready or room <= 0:
+            return
+        for entry in self._outbox.waiting(after=self._sent_up_to, limit=room):
+            self._sent_up_to = entry.position
+            self._send(entry)
+
+    def _send(self, entry: OutboxEntry) -> None:
+        if entry.nonce is None:
+            entry = self._sign(entry)
+        self._in_flight.add(entry.position)
+        self._submit(entry)
+
+    def _sign(self, entry: OutboxEntry) -> OutboxEntry:
+        """Sign an entry under its nonce, following the entry before, and make that durable."""
+        nonce = self._outbox.next_nonce if entry.nonce is None else entry.nonce
+        signed = self._client.sign(
+            self._account,
+            CONTRACT,
+            METHOD,
+            [reading.to_list() for reading in entry.readings],
+            nonce=nonce,
+            gas_limit=compute_gas_limit(len(entry.readings)),
+            follows=nonce - 1 if nonce > 0 else None,
+        )
+        return self._outbox.sign(entry, signed.raw)
+
+    def _submit(self, entry: OutboxEntry) -> None:
+        signed = parse_transaction(entry.raw)
+        waiting = self._client.submit_signed(signed)
+        waiting.addCallback(self._outcome_arrived, entry)
+        waiting.addErrback(self._on_failure)
+
+    def _outcome_arrived(self, outcome: Outcome | OutcomeUnknown, entry: OutboxEntry) -> None:
+        if isinstance(outcome, OutcomeUnknown):
+            self._submit(entry)
+        elif isinstance(outcome, Rejected) and (outcome.receipt is None or outcome.receipt.status == "refused"):
+            self._submit(self._sign(entry))  # expired, nonce unused: the same readings under the same nonce
+        else:
+            self._deliver(entry, outcome)
+
+    def _deliver(self, entry: OutboxEntry, outcome: Committed | Rejected) -> None:
+        assert outcome.reply is not None and outcome.receipt is not None
+        codes = parse_verdicts(outcome.receipt, len(entry.readings)) if isinstance(outcome, Committed) else ()
+        failure = "" if isinstance(outcome, Committed) else outcome.code
+        delivered = DeliveredEntry(
+            position=entry.position,
+            start=entry.start,
+            tx_id=outcome.reply.tx_id,
+            height=outcome.reply.height,
+            status=outcome.receipt.status,
+            code=failure,
+            verdicts=codes,
+        )
+        self._outbox.deliver(delivered)
+        self._in_flight.discard(entry.position)
+        self.codes.update(codes if codes else [failure] * len(entry.readings))
+        self._on_verdicts(
+            Verdicts(
+                gateway=self.name,
+                start=entry.start,
+                height=delivered.height,
+                tx_id=delivered.tx_id,
+                codes=codes,
+                failure=failure,
+            )
+        )
+        self.pump()
+
+
+def parse_verdicts(receipt: Receipt, readings: int) -> tuple[str, ...]:
+    """The codes that `readings.submit` returned, one per reading. Raises EncodingError for anything else."""
+    codes = expect_array(receipt.value, "verdicts", readings)
+    return tuple(expect_str(code, "verdict", 64) for code in codes)
