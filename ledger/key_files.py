@@ -2,7 +2,7 @@
 
 A file is written once, for its owner alone, and never over another; reading refuses a file that others can read, so a
 mistake with permissions is found before the key is used, not after. `openssl pkey -in FILE` shows the same key. The
-passphrase comes from the caller; this module neither prompts nor keeps it.
+passphrase comes from the caller as bytes (UTF-8 of what was typed: libraries differ on text); this module neither prompts nor keeps it.
 """
 
 import os
@@ -16,14 +16,16 @@ from ledger.errors import KeyFileError
 from ledger.keys import SigningKey
 
 PROTECTION: Final = "scryptAndAES256-CBC"
-SCRYPT_PARAMETERS: Final = {"iteration_count": 2**14, "block_size": 8, "parallelization": 5}
-"""N = 2^14, r = 8, p = 5: OWASP's choice for 16 MiB of memory; about 0.3 s a guess on one core."""
+SCRYPT_N: Final = 2**14
+SCRYPT_R: Final = 8
+SCRYPT_P: Final = 5
+"""OWASP's choice for 16 MiB of memory; about 0.2 s a guess on one core."""
 
 FILE_BYTES_MAX: Final = 4096
 """An encrypted Ed25519 key takes about 400 bytes."""
 
 
-def write_key_file(path: Path, key: SigningKey, passphrase: str) -> None:
+def write_key_file(path: Path, key: SigningKey, passphrase: bytes) -> None:
     """Writes a new file with mode 0600 and makes it durable.
 
     Raises KeyFileError: ``passphrase`` (empty), ``exists``, ``io``.
@@ -31,7 +33,11 @@ def write_key_file(path: Path, key: SigningKey, passphrase: str) -> None:
     if not passphrase:
         raise KeyFileError("passphrase", "a key file needs a passphrase", path=str(path))
     pem: str = ECC.construct(curve="Ed25519", seed=key.seed).export_key(
-        format="PEM", passphrase=passphrase, use_pkcs8=True, protection=PROTECTION, prot_params=SCRYPT_PARAMETERS
+        format="PEM",
+        passphrase=passphrase,
+        use_pkcs8=True,
+        protection=PROTECTION,
+        prot_params={"iteration_count": SCRYPT_N, "block_size": SCRYPT_R, "parallelization": SCRYPT_P},
     )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -45,7 +51,7 @@ def write_key_file(path: Path, key: SigningKey, passphrase: str) -> None:
         os.fsync(file.fileno())
 
 
-def read_key_file(path: Path, passphrase: str) -> SigningKey:
+def read_key_file(path: Path, passphrase: bytes) -> SigningKey:
     """The key of a file that its owner alone can read.
 
     Raises KeyFileError: ``missing``, ``permissions``, ``io``, ``not_a_key`` (not an encrypted Ed25519 PKCS#8 PEM),
