@@ -6,7 +6,7 @@ against it, tests take it as oracle, and `tests/vectors/settlement` are its answ
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Final, Literal
 
@@ -60,8 +60,10 @@ class HomeLines:
     net: int = 0
 
     def __add__(self, other: "HomeLines") -> "HomeLines":
-        mine, theirs = asdict(self), asdict(other)
-        return HomeLines(**{name: mine[name] + theirs[name] for name in mine})
+        return HomeLines(**{name: getattr(self, name) + getattr(other, name) for name in _LINE_NAMES})
+
+
+_LINE_NAMES: Final = tuple(field.name for field in fields(HomeLines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
