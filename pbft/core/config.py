@@ -24,7 +24,6 @@ CLOCK_BEHIND_MAX_MS: Final = 30_000  # and trail it by this much (D60)
 DUE_GRACE_MS: Final = 2_000  # backups start to time the primary this long after a call was due (D63)
 PENDING_REQUESTS_MAX: Final = 10_000  # requests known and not executed; beyond it the door answers busy (M55, M56)
 PENDING_BYTES_MAX: Final = 33_554_432  # the same, in bytes of their transactions
-FINISHED_REQUESTS_MAX: Final = 20_000  # executed tx ids remembered, so that a late relay starts no timer
 RELAYED_REQUESTS_MAX: Final = 64  # requests in one RELAY; the oldest first, the rest a tick later
 RELAY_BYTES_MAX: Final = 524_288  # bytes of transactions in one RELAY
 EARLY_ENVELOPES_MAX: Final = 256  # per sender: messages of views not entered here yet (M13)
@@ -44,7 +43,8 @@ class CoreConfiguration:
     member_count: int  # n; replicas are 0..n-1
     window: int  # L: slots between the watermarks
     stride: int  # s: heights k with k mod s = 0 are always voted on (D24)
-    base_timer_ms: int  # T
+    base_timer_ms: int  # T: patience with a request (D56)
+    view_timer_ms: int  # patience with a new view before the first doubling (D57)
     batch_requests_max: int
     batch_bytes_max: int  # sum of the transactions' bytes
     block_gas_max: int  # sum of the gas limits of a batch (D42)
@@ -60,6 +60,11 @@ class CoreConfiguration:
         return -(-self.base_timer_ms // TICK_MS)
 
     @property
+    def view_timer_ticks(self) -> int:
+        """The view timer in ticks, rounded up."""
+        return -(-self.view_timer_ms // TICK_MS)
+
+    @property
     def window_gas(self) -> int:
         return WINDOW_BLOCKS_OF_GAS * self.block_gas_max
 
@@ -69,9 +74,12 @@ class CoreConfiguration:
 
     def validate(self) -> None:
         """Raises ValueError, naming the relation that does not hold."""
-        for name in ("window", "stride", "base_timer_ms", "batch_requests_max", "batch_bytes_max", "block_gas_max"):
+        for name in ("window", "stride", "batch_requests_max", "batch_bytes_max", "block_gas_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("base_timer_ms", "view_timer_ms"):
+            if getattr(self, name) < 2 * TICK_MS:
+                raise ValueError(f"{name}: expected at least {2 * TICK_MS}, got {getattr(self, name)}")
         if self.member_count < 4:
             raise ValueError(f"member_count: expected at least 4, got {self.member_count}")
         if len(self.network) != 32 or len(self.genesis_hash) != 32:
@@ -82,5 +90,3 @@ class CoreConfiguration:
             raise ValueError(f"stride: expected at most window / 4 = {self.window // 4}, got {self.stride} (D24)")
         if self.transaction_gas_max > self.block_gas_max:
             raise ValueError(f"transaction_gas_max: expected at most block_gas_max = {self.block_gas_max}")
-        if self.base_timer_ticks < 2:
-            raise ValueError(f"base_timer_ms: expected at least {2 * TICK_MS}, got {self.base_timer_ms}")

@@ -207,9 +207,7 @@ class Forward:
     envelopes: tuple[Envelope, ...]
 
 
-LinkMessage: TypeAlias = (
-    Status | FetchBatches | Batches | FetchBlocks | Blocks | CertificateNotice | Relay | Forward
-)
+LinkMessage: TypeAlias = Status | FetchBatches | Batches | FetchBlocks | Blocks | CertificateNotice | Relay | Forward
 PeerMessage: TypeAlias = Envelope | LinkMessage
 
 

@@ -131,7 +131,7 @@ def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, me
 
 
 def _process_second_proposal(state: ReplicaState, slot: Slot, envelope: Envelope, message: PrePrepare) -> None:
-    """M17: a second digest for a height is evidence and replaces nothing; the same one again may come with its bytes."""
+    """M17: a second digest for a height is evidence and replaces nothing; the same one again may bring its bytes."""
     if slot.digest == message.digest:
         if slot.proposal is None and not slot.is_reproposed:
             slot.proposal = envelope
@@ -220,9 +220,9 @@ def process_slot(state: ReplicaState, slot: Slot) -> None:
                 Prepare(epoch=state.configuration.epoch, view=state.view, height=slot.height, digest=slot.digest)
             )
     needed = state.configuration.quorums.quorum - 1  # M10: Q - 1 PREPAREs of distinct backups, and the PRE-PREPARE
-    if slot.is_pre_prepared and not slot.is_prepared:
-        if compute_prepare_count(slot, state.view, state.primary) >= needed:
-            _process_prepared(state, slot)
+    is_open = slot.is_pre_prepared and not slot.is_prepared
+    if is_open and compute_prepare_count(slot, state.view, state.primary) >= needed:
+        _process_prepared(state, slot)
 
 
 def _process_prepared(state: ReplicaState, slot: Slot) -> None:
@@ -274,7 +274,7 @@ def process_committed(state: ReplicaState, slot: Slot) -> None:
         return
     slot.committed = digest
     if slot.height <= state.reproposed_top and state.view_deadline is not None:
-        state.view_deadline = state.clock + state.timer_ticks  # D57: re-armed by each committed slot of X
+        state.view_deadline = state.clock + state.view_timer_ticks  # D57: re-armed by each committed slot of X
     if not slot.is_complete(digest):
         known = find_body(state, digest)
         if known is not None:

@@ -28,9 +28,8 @@ class Quorums:
 
 
 def compute_tally(votes: Iterable[bytes]) -> tuple[bytes, int]:
-    """The most frequent value and its count; among equals the smallest, so that all replicas agree. (b"", 0) if none."""
+    """The most frequent value and its count; among equals the smallest, so that all agree. (b"", 0) if none."""
     counts: dict[bytes, int] = {}
     for value in votes:
         counts[value] = counts.get(value, 0) + 1
-    best = min(counts.items(), key=lambda item: (-item[1], item[0]), default=(b"", 0))
-    return best
+    return min(counts.items(), key=lambda item: (-item[1], item[0]), default=(b"", 0))

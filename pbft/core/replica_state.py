@@ -90,7 +90,6 @@ class ReplicaState:
     pending: dict[bytes, PendingRequest] = field(default_factory=dict)  # by tx id, in order of arrival
     pending_bytes: int = 0
     queue: dict[bytes, Request] = field(default_factory=dict)  # pending and not proposed in this view
-    finished: dict[bytes, None] = field(default_factory=dict)  # recently executed tx ids
     to_primary: list[Request] = field(default_factory=list)  # handed in here, on their way to the primary
 
     # Catch-up (D28).
@@ -136,6 +135,11 @@ class ReplicaState:
     def timer_ticks(self) -> int:
         """T as it stands, doubled per failed view, saturating (D57, M31)."""
         return self.configuration.base_timer_ticks << self.doublings
+
+    @property
+    def view_timer_ticks(self) -> int:
+        """The view timer as it stands, doubled alike (D57)."""
+        return self.configuration.view_timer_ticks << self.doublings
 
     @property
     def high_watermark(self) -> int:

@@ -7,7 +7,6 @@ limits were judged at the edge, registration, nonce and balance are judged at ex
 from ledger.block import compute_batch_digest
 from pbft.core.actions import Publish, Send
 from pbft.core.config import (
-    FINISHED_REQUESTS_MAX,
     PENDING_BYTES_MAX,
     PENDING_REQUESTS_MAX,
     RELAY_BYTES_MAX,
@@ -25,7 +24,7 @@ def has_room(state: ReplicaState, request_bytes: int) -> bool:
 
 def process_request(state: ReplicaState, request: Request, *, from_client: bool) -> None:
     """Section 4.1: a request is queued at the primary; a backup passes it on and starts to wait (M18, M21)."""
-    if request.tx_id in state.pending or request.tx_id in state.finished:
+    if request.tx_id in state.pending:
         return
     if request.expiry_height <= state.executed_height:
         raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, e = {state.executed_height}")
@@ -52,9 +51,6 @@ def process_finished(state: ReplicaState, finished: tuple[bytes, ...]) -> None:
     head = next(iter(state.pending), None)
     for tx_id in finished:
         _forget(state, tx_id)
-        state.finished[tx_id] = None
-    while len(state.finished) > FINISHED_REQUESTS_MAX:
-        del state.finished[next(iter(state.finished))]
     expired = [tx_id for tx_id, p in state.pending.items() if p.request.expiry_height <= state.executed_height]
     for tx_id in expired:
         _forget(state, tx_id)

@@ -111,7 +111,7 @@ def process_resume(state: ReplicaState) -> None:
 
 
 def _resend_slots(state: ReplicaState) -> None:
-    """Proposals, PREPAREs and COMMITs of the view, executed heights included; the same content signs to the same bytes."""
+    """Proposals, PREPAREs and COMMITs of the view, executed heights included; equal content signs to equal bytes."""
     epoch = state.configuration.epoch
     for height in sorted(state.slots):
         slot = state.slots[height]
@@ -124,4 +124,4 @@ def _resend_slots(state: ReplicaState) -> None:
         if slot.is_prepared:
             state.outgoing.append(Commit(epoch=epoch, view=state.view, height=height, digest=slot.digest))
     if any(slot.is_reproposed for slot in state.slots.values()):
-        state.view_deadline = state.clock + state.timer_ticks
+        state.view_deadline = state.clock + state.view_timer_ticks

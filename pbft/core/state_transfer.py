@@ -145,9 +145,9 @@ def process_blocks(state: ReplicaState, sender: int, message: Blocks) -> None:
         raise
     process_execution(state)
     top, _ = compute_frontier(state)
-    if message.blocks and any(height > top for height in compute_trusted(state)):
-        if len(state.adopted) + len(state.fetched) < FETCHED_BLOCKS_MAX:
-            _fetch_blocks(state)
+    has_room = len(state.adopted) + len(state.fetched) < FETCHED_BLOCKS_MAX
+    if message.blocks and has_room and any(height > top for height in compute_trusted(state)):
+        _fetch_blocks(state)
 
 
 def _keep_waypoint(state: ReplicaState, certificate: QuorumCertificate) -> None:

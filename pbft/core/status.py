@@ -84,9 +84,9 @@ def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelop
         slot = state.slots[height]
         if height <= status.executed_height:
             continue
-        if shares_view and height not in pre_prepared and slot.proposal is not None:
-            if state.is_primary or slot.is_prepared:  # any holder may serve it, once enough replicas have it (M16)
-                envelopes.append(slot.proposal)
+        may_serve = state.is_primary or slot.is_prepared  # any holder, once enough replicas have it (M16)
+        if shares_view and may_serve and height not in pre_prepared and slot.proposal is not None:
+            envelopes.append(slot.proposal)
         if height in committed:
             continue
         if shares_view and height not in prepared and own in slot.prepares:

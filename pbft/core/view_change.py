@@ -120,7 +120,7 @@ def process_view_changes_held(state: ReplicaState) -> None:
         return
     at_least = [e for e in state.view_changes.values() if compute_view_change(e).view >= state.view]
     if len(at_least) >= state.configuration.quorums.quorum and state.view_deadline is None:
-        state.view_deadline = state.clock + state.timer_ticks
+        state.view_deadline = state.clock + state.view_timer_ticks
     if state.is_primary and state.new_view_sent < state.view:
         _make_new_view(state)
 
@@ -200,7 +200,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
         _install_choice(state, choice.height, choice.digest)
     process_requeue(state)
     if any(not state.slots[choice.height].is_committed for choice in choices):
-        state.view_deadline = state.clock + state.timer_ticks  # D57
+        state.view_deadline = state.clock + state.view_timer_ticks  # D57
     for choice in choices:
         process_slot(state, state.slots[choice.height])
 

@@ -4,29 +4,117 @@ It opens the chain (creating genesis on an empty ledger), reads the journal back
 Reactors, sockets, files and clocks stay with the caller.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ledger.chain import Chain
+from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
 from ledger.keys import SigningKey
 from ledger.store import Store
+from pbft.core.config import CoreConfiguration
+from pbft.core.messages import Envelope, PeerMessage, SignedMessage
+from pbft.core.persisted import LedgerHead, Restored, parse_records
 from pbft.core.replica import Replica
 from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
 from pbft.node.execution import LedgerExecution, Worker
-from pbft.wire.codec import Verifier, WireRules
+from pbft.node.journal import Journal
+from pbft.wire.codec import (
+    Verifier,
+    WireError,
+    WireRules,
+    decode_envelope,
+    decode_peer,
+    encode_envelope,
+    encode_peer_frames,
+    seal_turn,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A replica with everything around its core. The client door takes `chain`, `driver.on_request`, `verifier`."""
 
-    replica: Replica  # read view, primary, heights and pending_count from it; never call its verbs
+    replica: Replica  # read view, primary, heights, pending_count and has_room from it; its verbs are the driver's
     driver: Driver
     chain: Chain
     execution: LedgerExecution  # `execution.subscribe(sink)`: hears of every durable block
     verifier: Verifier
     rules: WireRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireSealer:
+    """`driver.Sealer` over the production codec: the wire's functions with a replica's key, network and rules."""
+
+    replica_id: int
+    epoch: int
+    key: SigningKey
+    rules: WireRules
+    verifier: Verifier
+
+    def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
+        """See `Sealer.seal`."""
+        network = self.rules.network
+        return seal_turn(
+            messages, sender=self.replica_id, epoch=self.epoch, network=network, key=self.key, rules=self.rules
+        )
+
+    def frames(self, message: PeerMessage) -> Iterable[bytes]:
+        """See `Sealer.frames`."""
+        return encode_peer_frames(message, self.rules)
+
+    def journal_bytes(self, envelope: Envelope) -> bytes:
+        """See `Sealer.journal_bytes`."""
+        return encode_envelope(envelope)
+
+    def decode(self, frame: bytes) -> PeerMessage:
+        """See `Sealer.decode`."""
+        return decode_peer(frame, self.rules)
+
+    def verify(self, message: PeerMessage) -> None:
+        """See `Sealer.verify`."""
+        self.verifier.verify_message(message)
+
+
+def compute_core_configuration(genesis: Genesis, genesis_hash: bytes) -> CoreConfiguration:
+    """What the core needs of the genesis, and the header hash of height 0."""
+    protocol = genesis.protocol
+    return CoreConfiguration(
+        network=genesis.network_id,
+        genesis_hash=genesis_hash,
+        epoch=genesis.configuration.epoch,
+        member_count=len(genesis.members),
+        window=protocol.window,
+        stride=protocol.stride,
+        base_timer_ms=protocol.base_timer_ms,
+        view_timer_ms=protocol.view_timer_ms,
+        batch_requests_max=protocol.batch_requests_max,
+        batch_bytes_max=protocol.batch_bytes_max,
+        block_gas_max=protocol.block_gas_max,
+        transaction_gas_max=protocol.transaction_gas_max,
+    )
+
+
+def read_journal(store: Store, rules: WireRules) -> Restored:
+    """What the journal remembers. Raises DamagedJournal (M26)."""
+
+    def envelope(data: bytes) -> Envelope:
+        try:
+            return decode_envelope(data, rules)
+        except WireError as error:
+            raise ValueError(str(error)) from error
+
+    return parse_records(Journal(store).records(), envelope)
+
+
+def compute_ledger_head(chain: Chain, certified_height: int) -> LedgerHead:
+    """What the core must know of the ledger: the headers that can still be voted on, and what is due."""
+    return LedgerHead(
+        height=chain.height,
+        header_hashes={height: chain.header(height).hash for height in range(certified_height, chain.height + 1)},
+        next_due_ms=chain.next_due_ms,
+    )
 
 
 def assemble_node(
@@ -47,5 +135,49 @@ def assemble_node(
 ) -> None:
     """Builds a node and hands it to `on_ready`. The caller then ticks its driver every TICK_MS and flushes each turn.
 
-    Raises InvalidGenesis for a store of another network, DamagedJournal for a journal that cannot be trusted.
+    Raises InvalidGenesis for a store of another network, DamagedJournal for a journal that cannot be trusted, and
+    InvariantViolation where journal and ledger contradict each other; from `on_ready`'s turn for a new ledger.
     """
+    chain = Chain.open(ledger_store, genesis)
+    rules = WireRules.of(genesis.configuration)
+    verifier = Verifier(genesis.configuration)
+
+    def finish() -> None:
+        restored = read_journal(journal_store, rules)
+        replica = Replica(
+            configuration=compute_core_configuration(genesis, chain.header(0).hash),
+            replica_id=replica_id,
+            signer=signing_key.sign,
+            restored=restored,
+            ledger=compute_ledger_head(chain, min(restored.certified_height, chain.height)),
+        )
+        execution = LedgerExecution(chain=chain, worker=worker, rules=rules)
+        driver = Driver(
+            replica=replica,
+            replica_id=replica_id,
+            journal=Journal(journal_store),
+            sealer=WireSealer(
+                replica_id=replica_id,
+                epoch=genesis.configuration.epoch,
+                key=signing_key,
+                rules=rules,
+                verifier=verifier,
+            ),
+            outbound=outbound,
+            execution=execution,
+            evidence=evidence,
+            counters=counters,
+            wall_ms=wall_ms,
+            wake=wake,
+            on_halt=on_halt,
+        )
+        on_ready(Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, rules=rules))
+
+    def create(outcome: BlockOutcome) -> None:
+        chain.create(outcome)
+        finish()
+
+    if chain.is_created:
+        finish()
+    else:
+        worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)

@@ -8,51 +8,94 @@ No Twisted here, and no LMDB: production, the tests' cluster and the simulator r
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from pbft.core.actions import Evidence
-from pbft.core.messages import Envelope, Executed, PeerMessage, Request, SignedMessage
+from ledger.errors import InvariantViolation, StoreError
+from pbft.core.actions import (
+    Action,
+    Broadcast,
+    Dropped,
+    Evidence,
+    Execute,
+    Halt,
+    Persist,
+    PersistEnvelope,
+    Publish,
+    Send,
+    SendBlocks,
+    StoreCertificate,
+)
+from pbft.core.messages import ClientRequest, Envelope, Executed, PeerMessage, Relay, Request, SignedMessage
 from pbft.core.replica import Replica
 from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
+from pbft.wire.limits import WireError
+
+
+Outgoing: TypeAlias = tuple[int | None, PeerMessage]
+"""A receiver, None for all others, and what it gets."""
 
 
 class Outbound(Protocol):
     """Links to the other replicas: frames are queued, sent when the link is up, and may be lost."""
 
-    def send(self, replica_id: int, frame: bytes) -> None: ...
-    def broadcast(self, frame: bytes) -> None: ...
+    def send(self, replica_id: int, frame: bytes) -> None:
+        """To one replica."""
+        ...
+
+    def broadcast(self, frame: bytes) -> None:
+        """To all others."""
+        ...
 
 
 class Sealer(Protocol):
     """Bytes and signatures: the wire's functions bound to this replica's key and network (`assembly.WireSealer`)."""
 
-    def seal(self, messages: tuple[SignedMessage, ...]) -> Iterable[Envelope]: ...
-    def frames(self, message: PeerMessage) -> Iterable[bytes]: ...
-    def journal_bytes(self, envelope: Envelope) -> bytes: ...
-    def decode(self, frame: bytes) -> PeerMessage: ...  # raises WireError
-    def verify(self, message: PeerMessage) -> None: ...  # raises WireError
+    def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
+        """The messages signed, in few envelopes; exactly one for a single message."""
+        ...
+
+    def frames(self, message: PeerMessage) -> Iterable[bytes]:
+        """The message as frames within the wire's limits."""
+        ...
+
+    def journal_bytes(self, envelope: Envelope) -> bytes:
+        """An envelope for the journal."""
+        ...
+
+    def decode(self, frame: bytes) -> PeerMessage:
+        """The message in a frame. Raises WireError."""
+        ...
+
+    def verify(self, message: PeerMessage) -> None:
+        """Checks every signature inside. Raises WireError."""
+        ...
 
 
 class EvidenceSink(Protocol):
     """Where proof against a replica is kept (M54)."""
 
-    def record(self, evidence: Evidence) -> None: ...
+    def record(self, evidence: Evidence) -> None:
+        """Keeps one piece; the same one again may come."""
+        ...
 
 
 class Counters(Protocol):
-    """Metrics, counted at the edge only: `count("frame_refused", "bad_signature")`."""
+    """Metrics, counted at the edge only."""
 
-    def count(self, name: str, reason: str = "", amount: int = 1) -> None: ...
+    def count(self, name: str, reason: str = "", amount: int = 1) -> None:
+        """Adds to a counter, as in `count("frame_refused", "bad_signature")`."""
+        ...
 
 
 class Driver:
-    """Drives one replica. `wake` is called when work was handed in outside `flush`; `on_halt` when it stops for good."""
+    """Drives one replica. `wake` is called when work was handed in; `on_halt` once, when the replica stops for good."""
 
     def __init__(
         self,
         *,
         replica: Replica,
+        replica_id: int,
         journal: Journal,
         sealer: Sealer,
         outbound: Outbound,
@@ -62,19 +105,156 @@ class Driver:
         wall_ms: Callable[[], int],
         wake: Callable[[], None],
         on_halt: Callable[[str], None],
-    ) -> None: ...
+    ) -> None:
+        self._replica = replica
+        self._replica_id = replica_id
+        self._journal = journal
+        self._sealer = sealer
+        self._outbound = outbound
+        self._execution = execution
+        self._evidence = evidence
+        self._counters = counters
+        self._wall_ms = wall_ms
+        self._wake = wake
+        self._on_halt = on_halt
+        self._actions: list[Action] = []
+        self._executed: list[Executed] = []
+        self._tick_is_due = False
+        self._is_flushing = False
+        self._halted: str | None = None
+        execution.start(self.on_executed, self.stop)
+
+    @property
+    def halted(self) -> str | None:
+        """Why this node stopped for good, or None."""
+        return self._halted
 
     def on_frame(self, sender_replica_id: int, frame: bytes) -> None:
-        """A frame from the link of a replica: decoded, verified, given to the core; else counted and dropped."""
+        """A frame from the link of a replica: decoded, verified, given to the core; else counted and dropped (M5)."""
+        if self._halted is not None:
+            return
+        try:
+            message = self._sealer.decode(frame)
+            self._sealer.verify(message)
+        except WireError as error:
+            self._counters.count("frame_refused", error.code)
+            return
+        if isinstance(message, Relay):
+            message = Relay(requests=tuple(r for r in message.requests if not self._execution.is_used(r)))
+        self._actions += self._replica.receive(sender_replica_id, message)
+        self._wake()
 
     def on_request(self, request: Request) -> None:
         """A client's request that passed the door."""
+        if self._halted is None:
+            self._actions += self._replica.receive(self._replica_id, ClientRequest(request=request))
+            self._wake()
 
     def on_executed(self, executed: Executed) -> None:
-        """The ledger's word about a block, from `LedgerExecution`."""
+        """The ledger's word about a block, from `LedgerExecution`; at once, or in a later reactor turn."""
+        self._executed.append(executed)
+        if not self._is_flushing:
+            self._wake()
 
     def tick(self) -> None:
-        """Time passes: to be called every `pbft.core.config.TICK_MS`; late calls count once (D59)."""
+        """Time passes: to be called every `pbft.core.config.TICK_MS`. Late calls count once, after messages (D59)."""
+        self._tick_is_due = True
+        self._wake()
+
+    def stop(self, reason: str) -> None:
+        """Stops for good: nothing is sent, journaled or executed any more; what is stored stays as it is."""
+        if self._halted is None:
+            self._halted = reason
+            self._counters.count("halted")
+            self._on_halt(reason)
 
     def flush(self) -> None:
-        """Ends the turn: everything handed in is worked off, journaled, sent and executed."""
+        """Ends the turn: everything handed in is worked off, journaled, sent and executed.
+
+        A failed write, and a contradiction of this replica with itself, stop the node (D3, M26).
+        """
+        if self._is_flushing:
+            return  # a callback of this very turn; its work is taken up below
+        self._is_flushing = True
+        try:
+            while self._halted is None:
+                self._collect()
+                if not self._actions:
+                    break
+                self._perform_round()
+        except StoreError as error:
+            self.stop(f"the store failed: {error}")
+        except InvariantViolation as error:
+            self.stop(f"this replica contradicts itself: {error}")
+        finally:
+            self._is_flushing = False
+
+    def _collect(self) -> None:
+        """Gives the core what came in, messages before time, and lets it end its turn."""
+        executed, self._executed = self._executed, []
+        for report in executed:
+            self._actions += self._replica.receive(self._replica_id, report)
+        if self._tick_is_due:
+            self._tick_is_due = False
+            self._actions += self._replica.tick(self._wall_ms())
+        self._actions += self._replica.end_turn()
+
+    def _perform_round(self) -> None:
+        """One round: nothing below the sync line happens unless everything above it is durable."""
+        actions, self._actions = self._actions, []
+        outgoing, own = self._write_journal(actions)
+        self._journal.sync()
+        for receiver, message in outgoing:
+            self._send(receiver, message)
+        for envelope in own:
+            self._actions += self._replica.receive(self._replica_id, envelope)
+        for action in actions:
+            self._serve(action)
+
+    def _write_journal(self, actions: list[Action]) -> tuple[list[Outgoing], list[Envelope]]:
+        """Seals, and hands every record to the journal. Returns what to send (None: to all), and own envelopes."""
+        outgoing: list[Outgoing] = []
+        own: list[Envelope] = []
+        for action in actions:
+            match action:
+                case Persist():
+                    self._journal.append(action.key, action.value)
+                case PersistEnvelope():
+                    self._journal.append(action.key, self._sealer.journal_bytes(action.envelope))
+                case Broadcast():
+                    envelopes = self._sealer.seal(action.messages)
+                    if action.journal_key is not None:
+                        self._journal.append(action.journal_key, self._sealer.journal_bytes(envelopes[0]))
+                    outgoing += [(None, envelope) for envelope in envelopes]
+                    own += envelopes
+                case Publish():
+                    outgoing.append((None, action.message))
+                case Send():
+                    outgoing.append((action.replica, action.message))
+        return outgoing, own
+
+    def _send(self, receiver: int | None, message: PeerMessage) -> None:
+        for frame in self._sealer.frames(message):
+            if receiver is None:
+                self._outbound.broadcast(frame)
+            else:
+                self._outbound.send(receiver, frame)
+
+    def _serve(self, action: Action) -> None:
+        """What follows the sending: execution, the ledger's certificates, blocks for others, and what is counted."""
+        match action:
+            case Execute():
+                self._execution.execute(action.height, action.batch)
+            case StoreCertificate():
+                self._execution.store_certificate(action.certificate)
+            case SendBlocks():
+                blocks = self._execution.compute_blocks(action.first_height)
+                if blocks is not None:
+                    self._send(action.replica, blocks)
+            case Evidence():
+                self._counters.count("evidence", action.kind)
+                self._evidence.record(action)
+            case Dropped():
+                self._counters.count("message_dropped", action.code)
+            case Halt():
+                self.stop(action.reason)

@@ -1,53 +1,195 @@
 """The bridge from an ordered batch to a durable block: plan, run in the contract worker, commit, report.
 
-One block at a time, in order, from one place (M47). What a contract does is the worker's; what a block is, the chain's.
+One block at a time, in order, from one place (M47). What a contract does is the worker's; what a block is, the chain's;
+this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block only when it is durable.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from ledger.block import Block
-from ledger.chain import Chain
-from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
+from ledger.chain import Chain, PlannedBlock
+from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, StoreError
+from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
 from ledger.genesis import GenesisContract
-from pbft.core.messages import Batch, Blocks, Executed
+from ledger.quorum_certificate import QuorumCertificate
+from ledger.store import Store
+from ledger.transaction import parse_transaction
+from ledger.world_state import StateSnapshot
+from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request
+from pbft.wire.codec import WireRules, parse_request
+from pbft.wire.limits import BLOCKS_MAX
+
+BLOCKS_BYTES_MAX: Final = 2_097_152  # transactions in one answer to a replica that lags: two full blocks, one at least
 
 
 class Worker(Protocol):
     """The contract runtime, wherever it runs. Callbacks may come at once or in a later reactor turn, in order."""
 
-    def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None: ...
+    def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
+        """Executes a block on the state after the chain's head."""
+        ...
+
     def run_view(
         self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
-    ) -> None: ...
+    ) -> None:
+        """Answers a read from the state after the chain's head; nothing is written."""
+        ...
+
     def run_genesis(
         self,
         contracts: Sequence[GenesisContract],
         time_ms: int,
         network: bytes,
         on_outcome: Callable[[BlockOutcome], None],
-    ) -> None: ...
+    ) -> None:
+        """Deploys and initialises the genesis contracts on the empty state."""
+        ...
+
+
+class Runtime(Protocol):
+    """The contract engine as `contracts.runtime.Runtime` has it."""
+
+    def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
+        """All calls of a block, due scheduled calls first."""
+        ...
+
+    def execute_genesis(self, contracts: Sequence[GenesisContract], time_ms: int, network: bytes) -> BlockOutcome:
+        """The genesis contracts."""
+        ...
+
+    def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
+        """One read."""
+        ...
+
+
+class InlineWorker:
+    """A worker in this process, for clusters in one process. It reads the ledger through snapshots, as the real one."""
+
+    def __init__(self, runtime: Runtime, store: Store) -> None:
+        self._runtime = runtime
+        self._store = store
+
+    def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
+        """See `Worker.run_block`."""
+        with StateSnapshot(self._store.snapshot()) as state:
+            outcome = self._runtime.execute_block(plan, state)
+        on_outcome(outcome)
+
+    def run_view(
+        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
+    ) -> None:
+        """See `Worker.run_view`."""
+        with StateSnapshot(self._store.snapshot()) as state:
+            outcome = self._runtime.call_view(call, state, height, time_ms, network)
+        on_outcome(outcome)
+
+    def run_genesis(
+        self,
+        contracts: Sequence[GenesisContract],
+        time_ms: int,
+        network: bytes,
+        on_outcome: Callable[[BlockOutcome], None],
+    ) -> None:
+        """See `Worker.run_genesis`."""
+        on_outcome(self._runtime.execute_genesis(contracts, time_ms, network))
 
 
 class ReplySink(Protocol):
     """Who answers clients: told of every block after it is durable (D3)."""
 
-    def block_executed(self, block: Block) -> None: ...
+    def block_executed(self, block: Block) -> None:
+        """The block at the chain's head."""
+        ...
 
 
 class LedgerExecution:
-    """Executes what the core orders. `on_executed` is the driver's; reply sinks subscribe."""
+    """Executes what the core orders, and serves what was executed."""
 
-    def __init__(self, *, chain: Chain, worker: Worker) -> None: ...
+    def __init__(self, *, chain: Chain, worker: Worker, rules: WireRules) -> None:
+        self._chain = chain
+        self._worker = worker
+        self._rules = rules
+        self._sinks: list[ReplySink] = []
+        self._running: int | None = None
+        self._on_executed: Callable[[Executed], None] | None = None
+        self._on_fault: Callable[[str], None] | None = None
+
+    def start(self, on_executed: Callable[[Executed], None], on_fault: Callable[[str], None]) -> None:
+        """Names who hears that a block is durable, and who stops the replica when one cannot be made."""
+        self._on_executed = on_executed
+        self._on_fault = on_fault
 
     def subscribe(self, sink: ReplySink) -> None:
         """From now on `sink` hears of every block."""
-
-    def start(self, on_executed: Callable[[Executed], None]) -> None:
-        """Names who hears that a block is durable: the driver."""
+        self._sinks.append(sink)
 
     def execute(self, height: int, batch: Batch | None) -> None:
-        """Executes the block of `height`; exactly one above the chain's head."""
+        """Executes the block of `height`: exactly one above the chain's head, and nothing else meanwhile."""
+        if self._running is not None:
+            raise InvariantViolation("executing_twice", running=self._running, asked=height)
+        self._running = height
+        transactions = [] if batch is None else [parse_transaction(request.raw) for request in batch.requests]
+        planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions)
+        self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome))
+
+    def _commit(self, planned: PlannedBlock, outcome: BlockOutcome) -> None:
+        """The worker's word, at once or in a later turn: made durable, then reported to the core and to clients."""
+        assert self._on_executed is not None and self._on_fault is not None
+        try:
+            block = self._chain.commit(planned, outcome)
+        except (StoreError, InvalidBlock, InvariantViolation) as error:
+            self._on_fault(f"block {planned.height} could not be stored: {error}")
+            return
+        self._running = None
+        self._on_executed(
+            Executed(
+                height=block.header.height,
+                header_hash=block.header.hash,
+                time_ms=block.header.time_ms,
+                gas_used=block.header.gas_used,
+                next_due_ms=self._chain.next_due_ms,
+                finished=tuple(signed.tx_id for signed in planned.transactions),
+            )
+        )
+        for sink in self._sinks:
+            sink.block_executed(block)
+
+    def is_used(self, request: Request) -> bool:
+        """Whether the request's nonce is used: then it has its answer, and nothing needs to be ordered (D43)."""
+        return self._chain.find_used(request.client, request.nonce) is not None
+
+    def store_certificate(self, certificate: QuorumCertificate) -> None:
+        """Keeps a certificate for proofs and for laggards. One that contradicts the ledger stops the replica."""
+        try:
+            self._chain.store_certificate(certificate)
+        except InvalidCertificate as error:
+            raise InvariantViolation("certificate_against_ledger", str(error)) from error
 
     def compute_blocks(self, first_height: int) -> Blocks | None:
-        """Blocks from `first_height` on, to one answer's limits; ends at a certified height where there is one."""
+        """Blocks from `first_height` on, within one answer's limits, or None where none is executed (D28).
+
+        The answer ends at the highest certified height in reach, so that its receiver can adopt all of it at once.
+        """
+        bodies: list[BlockBody] = []
+        size = 0
+        for height in range(first_height, min(self._chain.height, first_height + BLOCKS_MAX - 1) + 1):
+            block = self._chain.block(height)
+            size += sum(len(raw) for raw in block.transactions)
+            if bodies and size > BLOCKS_BYTES_MAX:
+                break
+            bodies.append(self._compute_body(block))
+        if not bodies:
+            return None
+        for count in range(len(bodies), 0, -1):
+            certificate = self._chain.certificate(first_height + count - 1)
+            if certificate is not None:
+                return Blocks(first_height=first_height, blocks=tuple(bodies[:count]), certificate=certificate)
+        return Blocks(first_height=first_height, blocks=tuple(bodies), certificate=None)
+
+    def _compute_body(self, block: Block) -> BlockBody:
+        batch = None
+        if block.batch_time_ms is not None:
+            requests = tuple(parse_request(raw, self._rules) for raw in block.transactions)
+            batch = Batch(time_ms=block.batch_time_ms, requests=requests, digest=block.header.batch_digest)
+        return BlockBody(header=block.header.to_bytes(), batch=batch)

@@ -1,0 +1,165 @@
+"""What must hold in every run, apart from faults and load: each checker sees what really happened and raises Violation.
+
+agreement        one header hash at each height, at all replicas, over restarts
+exactly once     every (client, nonce) has at most one receipt that used it
+certificates     what a node stores verifies against the genesis alone
+journal first    nothing promised leaves a node before its durable journal says it
+one voice        no node signs two different things for one (type, view, height)
+bounds           slots lie between the watermarks, executed is not below certified
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ledger.block import Block
+from ledger.genesis import Genesis
+from ledger.quorum_certificate import verify_certificate
+from ledger.store import MemoryStore
+from ledger.transaction import parse_receipt, parse_transaction
+from pbft.core.messages import (
+    Commit,
+    Envelope,
+    Forward,
+    HeaderVote,
+    NewView,
+    Prepare,
+    PrePrepare,
+    SignedMessage,
+    ViewChange,
+)
+from pbft.core.persisted import (
+    CERTIFIED_KEY,
+    NEW_VIEW_KEY,
+    OWN_VIEW_CHANGE_KEY,
+    body_key,
+    parse_records,
+    pre_prepared_key,
+    prepared_key,
+    voted_key,
+)
+from pbft.node.assembly import Node
+from pbft.node.journal import JOURNAL_TABLE
+from pbft.wire.codec import WireRules, decode_envelope, decode_peer
+
+
+class Violation(AssertionError):
+    """A property does not hold. `checker` names which."""
+
+    def __init__(self, checker: str, detail: str) -> None:
+        super().__init__(f"{checker}: {detail}")
+        self.checker = checker
+
+
+@dataclass(kw_only=True)
+class Checkers:
+    """The properties of one run."""
+
+    genesis: Genesis
+    headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
+    used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
+    said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
+    rules: WireRules = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rules = WireRules.of(self.genesis.configuration)
+
+    def process_start(self, node: Node, replica: int) -> None:
+        """A node starts: what it kept is part of the one history."""
+        for height in range(node.chain.height + 1):
+            self._agree(replica, height, node.chain.header(height).hash)
+
+    def process_block(self, replica: int, block: Block) -> None:
+        """A node executed a block."""
+        height = block.header.height
+        self._agree(replica, height, block.header.hash)
+        known = {parse_transaction(raw).tx_id for raw in block.transactions}
+        for data in block.receipts:
+            receipt = parse_receipt(data)
+            if receipt.tx_id in known and receipt.status != "refused":
+                first = self.used.setdefault((receipt.sender, receipt.nonce), (height, data))
+                if first != (height, data):
+                    raise Violation("exactly once", f"nonce {receipt.nonce} used at {first[0]} and at {height}")
+
+    def _agree(self, replica: int, height: int, header_hash: bytes) -> None:
+        first = self.headers.setdefault(height, header_hash)
+        if first != header_hash:
+            raise Violation("agreement", f"height {height}: r{replica} has {header_hash.hex()}, not {first.hex()}")
+
+    def check_sent(self, replica: int, journal: MemoryStore, frame: bytes) -> None:
+        """A frame leaves a node, whose durable journal must cover what it promises."""
+        message = decode_peer(frame, self.rules)
+        envelopes = message.envelopes if isinstance(message, Forward) else (message,)
+        for envelope in envelopes:
+            if isinstance(envelope, Envelope) and envelope.sender == replica:
+                for inner in envelope.messages:
+                    self._check_one_voice(replica, inner)
+                    self._check_journaled(replica, journal, envelope, inner)
+
+    def _check_one_voice(self, replica: int, message: SignedMessage) -> None:
+        said: object
+        match message:
+            case PrePrepare() | Prepare() | Commit():
+                key, said = (type(message).__name__, message.view, message.height), message.digest
+            case HeaderVote():
+                key, said = ("HeaderVote", 0, message.height), message.header_hash
+            case ViewChange() | NewView():
+                key, said = (type(message).__name__, message.view, 0), message
+        first = self.said.setdefault((replica, *key), said)
+        if first != said:
+            raise Violation("one voice", f"r{replica} said two things as {key}")
+
+    def _check_journaled(self, replica: int, journal: MemoryStore, envelope: Envelope, message: SignedMessage) -> None:
+        def has(key: bytes) -> bool:
+            return journal.get(JOURNAL_TABLE, key) is not None
+
+        match message:
+            case PrePrepare():
+                kept = has(pre_prepared_key(message.height, message.digest)) and has(body_key(message.digest))
+            case Prepare():
+                kept = has(pre_prepared_key(message.height, message.digest))
+            case Commit():
+                kept = has(prepared_key(message.height))
+            case HeaderVote():
+                kept = has(voted_key(message.height))
+            case ViewChange():
+                kept = has(OWN_VIEW_CHANGE_KEY)
+            case NewView():
+                kept = has(NEW_VIEW_KEY)
+        height = getattr(message, "height", 0)
+        if not kept and not (0 < height <= self._journaled_certified(journal)):
+            kept = isinstance(message, ViewChange | NewView) and self._is_left(journal, message.view)
+            if not kept:
+                raise Violation("journal first", f"r{replica} sent {type(message).__name__} at {height} unjournaled")
+
+    def _restored(self, journal: MemoryStore) -> Iterator[object]:
+        yield parse_records(journal.scan(JOURNAL_TABLE), lambda data: decode_envelope(data, self.rules))
+
+    def _journaled_certified(self, journal: MemoryStore) -> int:
+        if journal.get(JOURNAL_TABLE, CERTIFIED_KEY) is None:
+            return 0
+        return next(self._restored(journal)).certified_height  # type: ignore[attr-defined]
+
+    def _is_left(self, journal: MemoryStore, view: int) -> bool:
+        return next(self._restored(journal)).view > view  # type: ignore[attr-defined]
+
+    def check_bounds(self, node: Node) -> None:
+        """Watermarks after every turn of a node."""
+        state = node.replica.state
+        top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
+        outside = [height for height in state.slots if not state.certified_height < height <= top]
+        if outside:
+            raise Violation("bounds", f"slots {outside} outside ({state.certified_height}, {top}]")
+        if state.executed_height < state.certified_height:
+            raise Violation("bounds", f"executed {state.executed_height} below certified {state.certified_height}")
+        digests = {digest for entries in state.pre_prepared.values() for digest in entries}
+        if not set(state.bodies) <= digests:
+            raise Violation("bounds", "a body is kept that no Q entry names")
+
+    def check_certificates(self, nodes: list[Node]) -> None:
+        """At the end of a run: every node's newest certificate holds for what the node executed."""
+        for node in nodes:
+            certificate = node.chain.newest_certificate()
+            if certificate is not None:
+                verify_certificate(certificate, self.genesis.configuration)
+                if certificate.header_hash != self.headers[certificate.height]:
+                    raise Violation("certificates", f"height {certificate.height} certified against its header")

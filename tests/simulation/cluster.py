@@ -1,0 +1,266 @@
+"""A cluster in one process: whole production nodes on virtual time, network and disks.
+
+Every node comes from `pbft.node.assembly.assemble_node`, with the production driver, codec, journal and chain; frames
+cross as bytes. One heap of events is the only clock, one seeded `Random` the only chance. Faults are asked for here
+(`kill`, `restart`, `network`), load comes from `simulation.workload`, and what must hold is in `simulation.checkers`.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from ledger.block import Block
+from ledger.chain import LEDGER_TABLES
+from ledger.configuration import Member, ProtocolParameters
+from ledger.genesis import Genesis, parse_genesis, write_genesis
+from ledger.keys import SigningKey
+from ledger.store import MemoryStore
+from pbft.core.actions import Evidence
+from pbft.core.config import TICK_MS
+from pbft.node.assembly import Node, assemble_node
+from pbft.node.execution import InlineWorker, Runtime
+from pbft.node.journal import JOURNAL_TABLE
+from simulation.checkers import Checkers
+from simulation.network import LinkFaults, SimulatedNetwork
+from simulation.runtime import RegisterRuntime
+
+GENESIS_TIME_MS = 1_700_000_000_000
+PROTOCOL = ProtocolParameters()
+
+
+def replica_key(replica: int) -> SigningKey:
+    """The signing key of a simulated replica."""
+    return SigningKey.from_seed(bytes([0xA0, replica]) * 16)
+
+
+def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
+    """The genesis of a simulated network: no contracts, the runtime is built in."""
+    members = [
+        Member(
+            id=replica,
+            name=f"r{replica}",
+            consensus_key=replica_key(replica).public_key,
+            transport_key=SigningKey.from_seed(bytes([0xB0, replica]) * 16).public_key,
+            operator_key=SigningKey.from_seed(bytes([0xC0, replica]) * 16).public_key,
+        )
+        for replica in range(replicas)
+    ]
+    return parse_genesis(
+        write_genesis(
+            name="simulated",
+            time_ms=GENESIS_TIME_MS,
+            protocol=protocol,
+            members=members,
+            client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
+            contracts=[],
+        )
+    )
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """What outlives a process: the disks, the clock's error, and whether the process runs."""
+
+    replica: int
+    journal: MemoryStore
+    ledger: MemoryStore
+    node: Node | None = None
+    starts: int = 0  # tells events of an earlier process from those of this one
+    clock_offset_ms: int = 0
+    flush_is_due: bool = False
+    halted: str | None = None
+    counters: Counter[str] = field(default_factory=Counter)
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+class Cluster:
+    """n machines, one network, one virtual clock."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        replicas: int = 4,
+        faults: LinkFaults | None = None,
+        protocol: ProtocolParameters = PROTOCOL,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.random = Random(seed)
+        self.genesis = make_genesis(replicas, protocol)
+        self.now_ms = GENESIS_TIME_MS
+        self.events: list[tuple[int, int, int, Callable[[], None]]] = []
+        self.sequence = 0
+        self.runtime = runtime if runtime is not None else RegisterRuntime()
+        self.checkers = Checkers(genesis=self.genesis)
+        self.block_listeners: list[Callable[[int, Block], None]] = []
+        self.network = SimulatedNetwork(
+            random=self.random,
+            replicas=replicas,
+            schedule=lambda delay_ms, action: self.at(delay_ms, action),
+            deliver=self._deliver,
+            faults=faults or LinkFaults(),
+        )
+        self.machines = [
+            Machine(replica=replica, journal=MemoryStore((JOURNAL_TABLE,)), ledger=MemoryStore(LEDGER_TABLES))
+            for replica in range(replicas)
+        ]
+        for machine in self.machines:
+            self.start(machine.replica)
+
+    # --- time ---
+
+    def at(self, delay_ms: int, action: Callable[[], None], *, last: bool = False) -> None:
+        """Does something later; `last` puts it behind everything else of that millisecond."""
+        self.sequence += 1
+        heapq.heappush(self.events, (self.now_ms + delay_ms, int(last), self.sequence, action))
+
+    def run(self, duration_ms: int, until: Callable[[], bool] | None = None) -> bool:
+        """Lets time pass, at most `duration_ms`; stops early, and returns True, once `until` holds."""
+        deadline = self.now_ms + duration_ms
+        while self.events and self.events[0][0] <= deadline:
+            if until is not None and until():
+                return True
+            self.now_ms, _, _, action = heapq.heappop(self.events)
+            action()
+        self.now_ms = deadline
+        return until is not None and until()
+
+    # --- machines ---
+
+    def start(self, replica: int) -> None:
+        """Starts the process of a machine from what its disks hold."""
+        machine = self.machines[replica]
+        assert machine.node is None
+        machine.starts += 1
+        machine.halted = None
+        start = machine.starts
+
+        def ready(node: Node) -> None:
+            machine.node = node
+
+        assemble_node(
+            genesis=self.genesis,
+            replica_id=replica,
+            signing_key=replica_key(replica),
+            journal_store=machine.journal,
+            ledger_store=machine.ledger,
+            worker=InlineWorker(self.runtime, machine.ledger),
+            outbound=_Outbound(self, machine),
+            evidence=_Evidence(machine),
+            counters=_Counters(machine),
+            wall_ms=lambda: self.now_ms + machine.clock_offset_ms,
+            wake=lambda: self._wake(machine),
+            on_halt=lambda reason: setattr(machine, "halted", reason),
+            on_ready=ready,
+        )
+        assert machine.node is not None
+        machine.node.execution.subscribe(_Blocks(self, machine))
+        self.checkers.process_start(machine.node, replica)
+        self._tick(machine, start, self.random.randrange(TICK_MS))
+
+    def kill(self, replica: int) -> None:
+        """kill -9 and power loss at once: what no sync completed is gone, and so is everything in flight to it."""
+        machine = self.machines[replica]
+        machine.node = None
+        machine.flush_is_due = False
+        machine.journal = machine.journal.after_power_loss()
+        machine.ledger = machine.ledger.after_power_loss()
+
+    def restart(self, replica: int) -> None:
+        """Kills and starts again."""
+        self.kill(replica)
+        self.start(replica)
+
+    @property
+    def running(self) -> list[Node]:
+        """The nodes whose process runs."""
+        return [machine.node for machine in self.machines if machine.node is not None]
+
+    def node(self, replica: int) -> Node:
+        """The node of a running machine."""
+        node = self.machines[replica].node
+        assert node is not None
+        return node
+
+    def is_level(self) -> bool:
+        """Whether all running nodes stand on one executed and certified head, in one active view."""
+        heads = {(n.chain.head.hash, n.replica.certified_height, n.replica.view) for n in self.running}
+        return len(heads) == 1 and all(
+            n.replica.is_active and n.replica.certified_height == n.chain.height for n in self.running
+        )
+
+    # --- events ---
+
+    def _tick(self, machine: Machine, start: int, delay_ms: int) -> None:
+        def tick() -> None:
+            if machine.node is not None and machine.starts == start:
+                machine.node.driver.tick()
+                self._tick(machine, start, TICK_MS)
+
+        self.at(delay_ms, tick)
+
+    def _wake(self, machine: Machine) -> None:
+        if not machine.flush_is_due:
+            machine.flush_is_due = True
+            start = machine.starts
+            self.at(0, lambda: self._flush(machine, start), last=True)
+
+    def _flush(self, machine: Machine, start: int) -> None:
+        if machine.node is not None and machine.starts == start:
+            machine.flush_is_due = False
+            machine.node.driver.flush()
+            self.checkers.check_bounds(machine.node)
+
+    def _deliver(self, receiver: int, sender: int, frame: bytes) -> None:
+        machine = self.machines[receiver]
+        if machine.node is not None:
+            machine.node.driver.on_frame(sender, frame)
+
+
+class _Outbound:
+    """`driver.Outbound` over the simulated network; every frame passes the checkers first."""
+
+    def __init__(self, cluster: Cluster, machine: Machine) -> None:
+        self._cluster = cluster
+        self._machine = machine
+
+    def send(self, replica_id: int, frame: bytes) -> None:
+        self._cluster.checkers.check_sent(self._machine.replica, self._machine.journal, frame)
+        self._cluster.network.send(self._machine.replica, replica_id, frame)
+
+    def broadcast(self, frame: bytes) -> None:
+        self._cluster.checkers.check_sent(self._machine.replica, self._machine.journal, frame)
+        for machine in self._cluster.machines:
+            if machine.replica != self._machine.replica:
+                self._cluster.network.send(self._machine.replica, machine.replica, frame)
+
+
+class _Evidence:
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def record(self, evidence: Evidence) -> None:
+        self._machine.evidence.append(evidence)
+
+
+class _Counters:
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def count(self, name: str, reason: str = "", amount: int = 1) -> None:
+        self._machine.counters[f"{name}:{reason}" if reason else name] += amount
+
+
+class _Blocks:
+    """`execution.ReplySink`: blocks reach the checkers and the workload's clients."""
+
+    def __init__(self, cluster: Cluster, machine: Machine) -> None:
+        self._cluster = cluster
+        self._machine = machine
+
+    def block_executed(self, block: Block) -> None:
+        self._cluster.checkers.process_block(self._machine.replica, block)
+        for listener in self._cluster.block_listeners:
+            listener(self._machine.replica, block)

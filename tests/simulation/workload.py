@@ -1,0 +1,106 @@
+"""Clients of a simulated cluster: they submit through several replicas, ask again, and believe W equal receipts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger.block import Block
+from ledger.keys import SigningKey
+from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
+from pbft.core.quorum import Quorums
+from pbft.wire.codec import parse_request
+from simulation.cluster import Cluster
+
+RETRY_MS = 2_000
+
+
+def client_key(client: int) -> SigningKey:
+    """The signing key of a simulated client."""
+    return SigningKey.from_seed(bytes([0xE0, client]) * 16)
+
+
+@dataclass(kw_only=True)
+class Outstanding:
+    """A transaction on its way, and who answered what."""
+
+    signed: SignedTransaction
+    through: tuple[int, ...]  # the replicas that it is handed to
+    answers: dict[int, bytes] = field(default_factory=dict)  # replica -> receipt
+    acknowledged: bytes | None = None  # the receipt that W replicas gave
+
+
+class Workload:
+    """Submits transactions and keeps the clients' side of the truth."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.outstanding: dict[bytes, Outstanding] = {}
+        self.nonces: dict[int, int] = {}
+        cluster.block_listeners.append(self._block_executed)
+
+    def submit(
+        self,
+        client: int,
+        method: str,
+        arguments: Sequence[object],
+        *,
+        through: Sequence[int],
+        gas_limit: int = 10_000,
+        nonce: int | None = None,
+        expiry_height: int = 5_000,
+    ) -> SignedTransaction:
+        """Signs a call, and hands it to replicas now and every 2 s until W of them answered alike."""
+        if nonce is None:
+            nonce = self.nonces.get(client, 0)
+            self.nonces[client] = nonce + 1
+        transaction = Transaction(
+            network=self.cluster.genesis.network_id,
+            sender=client_key(client).public_key,
+            nonce=nonce,
+            expiry_height=expiry_height,
+            expiry_time=self.cluster.now_ms // 1000 + 86_400,
+            gas_limit=gas_limit,
+            contract="register",
+            method=method,
+            arguments=tuple(arguments),
+        )
+        signed = sign_transaction(transaction, client_key(client))
+        self.outstanding[signed.tx_id] = Outstanding(signed=signed, through=tuple(through))
+        self._hand_in(signed.tx_id)
+        return signed
+
+    def _hand_in(self, tx_id: bytes) -> None:
+        request = self.outstanding[tx_id]
+        if request.acknowledged is not None:
+            return
+        for replica in request.through:
+            node = self.cluster.machines[replica].node
+            if node is None:
+                continue
+            used = node.chain.find_used(request.signed.transaction.sender, request.signed.transaction.nonce)
+            if used is not None:
+                self._answer(replica, tx_id, used.receipt)
+            else:
+                node.driver.on_request(parse_request(request.signed.raw, node.rules))
+        self.cluster.at(RETRY_MS, lambda: self._hand_in(tx_id))
+
+    def _block_executed(self, replica: int, block: Block) -> None:
+        for data in block.receipts:
+            receipt = parse_receipt(data)
+            if receipt.tx_id in self.outstanding and receipt.status != "refused":
+                self._answer(replica, receipt.tx_id, data)
+
+    def _answer(self, replica: int, tx_id: bytes, receipt: bytes) -> None:
+        request = self.outstanding[tx_id]
+        request.answers[replica] = receipt
+        weak = Quorums.of(len(self.cluster.machines)).weak
+        if list(request.answers.values()).count(receipt) >= weak:
+            request.acknowledged = receipt
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every transaction has its answer."""
+        return all(request.acknowledged is not None for request in self.outstanding.values())
+
+    def acknowledged(self) -> list[bytes]:
+        """The ids of the transactions that have their answer."""
+        return [tx_id for tx_id, request in self.outstanding.items() if request.acknowledged is not None]
