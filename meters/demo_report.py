@@ -5,7 +5,7 @@ up from the input series. It compares the network's figures with the slow refere
 rule shows as a named difference. Pure: no network, no clock, no terminal.
 
 Energy in Wh and money in nano-EUR are whole numbers. One micro-EUR per kWh times one Wh is exactly one nano-EUR, so
-each bill can be recomputed from the JSON: see `recompute_net_nano_eur`.
+each bill can be recomputed from the JSON (`HomeResult.recompute_net_nano_eur`).
 """
 
 import json
@@ -44,11 +44,21 @@ class EnergyLines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeResult:
-    """One home's settled energy and its bill; a positive net is what the home has to pay."""
+    """One home's settled energy and its bill: what its account got, below 0 where the home has to pay."""
 
     home: str
     energy: EnergyLines
     net_nano_eur: int
+
+    def recompute_net_nano_eur(self, tariffs: Mapping[str, int]) -> int:
+        """The bill from the lines and the prices alone, as any reader of the JSON can do it."""
+        energy = self.energy
+        return (
+            energy.given_wh * tariffs["community"]
+            + energy.grid_export_wh * tariffs["feed_in"]
+            - energy.grid_import_wh * (tariffs["supply"] + tariffs["grid_fee"])
+            - energy.shared_wh * (tariffs["community"] + tariffs["community_grid_fee"])
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +67,7 @@ class KilledPrimary:
 
     replica: int
     pid: int
-    worker_pid: int
+    worker_pid: int | None
     view_before: int
     view_after: int
     height: int  # of the last block before the kill
@@ -190,11 +200,11 @@ def flatten_figures(energy: EnergyLines, homes: Iterable[HomeResult], accounts: 
 
 def _title(result: DemoResult) -> list[str]:
     minutes = result.interval_seconds // 60
+    grid = f"{result.intervals} intervals of {minutes} minutes"
+    refused = "".join(f", {count} refused {code}" for code, count in sorted(result.readings_refused.items()))
     return [
-        f"{len(result.homes)} homes, {result.intervals} intervals of {minutes} minutes, {result.keys} keys, "
-        f"{result.replicas} replicas",
-        f"{result.readings_accepted} of {result.readings_submitted} readings accepted"
-        + "".join(f", {count} refused {code}" for code, count in sorted(result.readings_refused.items())),
+        f"{len(result.homes)} homes, {grid}, {result.keys} keys, {result.replicas} replicas",
+        f"{result.readings_accepted} of {result.readings_submitted} readings accepted{refused}",
     ]
 
 
@@ -207,11 +217,11 @@ def _table(result: DemoResult) -> list[str]:
         cells = (format_kwh(getattr(energy, line)) for line in ENERGY_LINES)
         return row(name, cells, format_eur(net_nano_eur))
 
-    head = row("kWh", ENERGY_HEADINGS, "EUR")
+    head = row("kWh", ENERGY_HEADINGS, "net EUR")
     rule = "-" * len(head)
     homes = [energy_row(home.home, home.energy, home.net_nano_eur) for home in result.homes]
     total = energy_row("all homes", result.energy, sum(home.net_nano_eur for home in result.homes))
-    return [head, rule, *homes, rule, total]
+    return [head, rule, *homes, rule, total, "net EUR: below 0 the home pays, above 0 it is paid"]
 
 
 def _sums(result: DemoResult) -> list[str]:
@@ -252,9 +262,9 @@ def _killed(result: DemoResult) -> list[str]:
     lines: list[str] = []
     for killed in result.killed:
         lines += [
-            f"Killed on the way: r{killed.replica}, the primary of view {killed.view_before}, at height {killed.height}",
-            f"  SIGKILL to process {killed.pid} and its worker {killed.worker_pid}; the others went on in view "
-            f"{killed.view_after};",
-            f"  restarted, it had their height and state root after {killed.back_after_seconds:.1f} s",
+            f"Killed half way: r{killed.replica}, primary of view {killed.view_before}, at height {killed.height}",
+            f"  SIGKILL to process {killed.pid} and its contract worker {killed.worker_pid or '(none)'}",
+            f"  the others went on in view {killed.view_after}; restarted, it had their height",
+            f"  and state root after {killed.back_after_seconds:.1f} s",
         ]
     return lines

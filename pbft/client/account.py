@@ -8,8 +8,10 @@ the chain).
 """
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 from ledger.admission import NONCE_WINDOW
+from ledger.encoding import Value
 from ledger.keys import SigningKey
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
 from pbft.client.errors import WindowFull
@@ -100,7 +102,7 @@ class Account:
             follows=follows,
             contract=contract,
             method=method,
-            arguments=tuple(arguments),
+            arguments=cast("tuple[Value, ...]", tuple(arguments)),  # sign_transaction refuses what has no encoding
             commitments=(),
         )
         return sign_transaction(transaction, self._key)

@@ -11,7 +11,7 @@ goes on until the process ends, because a reactor cannot be started twice. A pro
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
@@ -33,7 +33,9 @@ _start_lock: Final = threading.Lock()
 
 def running_reactor() -> Any:
     """The process's reactor, running: started in a daemon thread if nothing runs it yet."""
-    from twisted.internet import reactor  # here: importing this module must install none
+    from twisted.internet import reactor as installed  # here: importing this module must install none
+
+    reactor: Any = installed
 
     with _start_lock:
         if not reactor.running and not any(thread.name == _THREAD_NAME for thread in threading.enumerate()):
@@ -130,5 +132,4 @@ class Client:
 
     def _wait(self, ask: "Callable[[], Deferred[Result]]") -> Result:
         """Run `ask` in the reactor's thread and wait for what its Deferred fires with, or raise its failure."""
-        result: Result = blockingCallFromThread(self._reactor, ask)
-        return result
+        return cast("Result", blockingCallFromThread(self._reactor, cast("Any", ask)))

@@ -277,8 +277,8 @@ class TwistedClient:
         verified = verify_proof(proof, self.network.genesis_bytes)
         if not isinstance(verified, VerifiedState) or verified.key != key:
             raise InvalidProof("other_subject", "the proof is of something else")
-        if verified.height < min_height:
-            raise InvalidProof("too_old", "the proof is of an earlier height", height=verified.height)
+        if verified.header.height < min_height:
+            raise InvalidProof("too_old", "the proof is of an earlier height", height=verified.header.height)
         return verified
 
     # --- the loop ---
@@ -354,7 +354,8 @@ class TwistedClient:
             verified = self._verify_state(proof, key, 0)
             window = NonceWindow() if verified.value is None else parse_nonce_window(verified.value)
             is_used = window.is_used(session.submission.nonce)
-            session.receive_nonce_proof(height=verified.height, time_ms=verified.time_ms, is_used=is_used)
+            header = verified.header
+            session.receive_nonce_proof(height=header.height, time_ms=header.time_ms, is_used=is_used)
 
         question = ProofQuestion(
             Proof(correlation=correlation, tx_id=None, key=key),
