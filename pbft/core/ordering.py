@@ -128,6 +128,7 @@ def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, me
     for request in message.batch.requests:
         state.queue.pop(request.tx_id, None)
     process_slot(state, slot)
+    process_execution(state)  # COMMITs may have come before the body
 
 
 def _process_second_proposal(state: ReplicaState, slot: Slot, envelope: Envelope, message: PrePrepare) -> None:

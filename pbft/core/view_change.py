@@ -19,7 +19,7 @@ from pbft.core.new_view import (
     validate_view_change,
     verify_new_view,
 )
-from pbft.core.ordering import find_body, process_slot
+from pbft.core.ordering import find_body, process_execution, process_slot
 from pbft.core.persisted import NEW_VIEW_KEY, OWN_VIEW_CHANGE_KEY, VIEW_KEY, encode_view
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import process_requeue
@@ -203,6 +203,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
         state.view_deadline = state.clock + state.view_timer_ticks  # D57
     for choice in choices:
         process_slot(state, state.slots[choice.height])
+    process_execution(state)
 
 
 def _install_choice(state: ReplicaState, height: int, digest: bytes) -> None:

@@ -191,6 +191,22 @@ class Cluster:
             n.replica.is_active and n.replica.certified_height == n.chain.height for n in self.running
         )
 
+    def describe(self) -> str:
+        """Where everybody stands, for the message of a failed assertion."""
+        lines = [f"{self.now_ms - GENESIS_TIME_MS} ms, {self.network.sent} frames, {self.network.lost} lost"]
+        for machine in self.machines:
+            if machine.node is None:
+                lines.append(f"r{machine.replica}: down")
+                continue
+            state = machine.node.replica.state
+            lines.append(
+                f"r{machine.replica}: view {state.view}{'' if state.active else ' pending'},"
+                f" h {state.certified_height}, e {state.executed_height}, {len(state.pending)} pending,"
+                f" X up to {state.reproposed_top}, proposed up to {state.proposed_top}, slots {sorted(state.slots)},"
+                f" halted {machine.halted}, {dict(machine.counters)}"
+            )
+        return "\n".join(lines)
+
     # --- events ---
 
     def _tick(self, machine: Machine, start: int, delay_ms: int) -> None:
