@@ -2,7 +2,7 @@
 
 A file is written once, for its owner alone, and never over another; reading refuses a file that others can read, so a
 mistake with permissions is found before the key is used, not after. `openssl pkey -in FILE` shows the same key. The
-passphrase comes from the caller as bytes (UTF-8 of what was typed: libraries differ on text); this module neither prompts nor keeps it.
+passphrase comes from the caller as bytes (UTF-8 of what was typed: libraries differ on text) and is not kept here.
 """
 
 import os
