@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
+from ledger.admission import NONCE_WINDOW
 from ledger.block import Block, Header
 from ledger.chain import Chain, StoredReceipt
-from ledger.execution import Call, CallOutcome
-from ledger.transaction import SignedTransaction, Transaction, parse_receipt, parse_transaction
-
 from ledger.errors import InvalidProof, InvalidTransaction, ProofNotReady
+from ledger.execution import Call, CallOutcome
+from ledger.transaction import EXPIRY_AHEAD_MAX, SignedTransaction, parse_receipt, parse_transaction
 from pbft.core.client_session import ReplyContent
-from pbft.core.config import PENDING_REQUESTS_MAX
 from pbft.core.messages import Request
 from pbft.node.metrics import Metrics
 from pbft.wire.client_frames import (
@@ -43,8 +42,6 @@ WAITING_MAX: Final = 10_000  # transactions somebody waits for; as many as the c
 WAITING_PER_VISIT_MAX: Final = 1_024  # of one connection: sixteen accounts with full windows
 VIEWS_MAX: Final = 64  # reads waiting for the worker, so that a flood of them never delays a block by long
 VIEWS_PER_VISIT_MAX: Final = 8  # of one connection
-NONCE_WINDOW: Final = 64  # D45, as the ledger judges at execution
-EXPIRY_AHEAD_MAX: Final = 10_000  # heights: an outcome is never open for longer (D46)
 RETRY_SOON_MS: Final = 200  # a few blocks: this replica is a little behind
 RETRY_BUSY_MS: Final = 1_000  # a full table drains within seconds
 RETRY_NEVER_MS: Final = 0  # trying the same again cannot help here; another replica may still judge otherwise
@@ -71,8 +68,7 @@ class Standing(Protocol):
     def view(self) -> int: ...
     @property
     def primary(self) -> int: ...
-    @property
-    def pending_count(self) -> int: ...
+    def has_room(self, request_bytes: int, /) -> bool: ...
 
 
 class RequestVerifier(Protocol):
@@ -195,33 +191,33 @@ class ClientDoor:
             return
         request = _request_of(signed)
         self._verifier.verify_request(request)
-        self._validate_admission(visit, transaction)
+        self._validate_admission(visit, signed)
         self._wait(visit, correlation, signed)
         self._metrics.client_requests_total += 1
         self._submit(request)
 
-    def _validate_admission(self, visit: Visit, transaction: Transaction) -> None:
+    def _validate_admission(self, visit: Visit, signed: SignedTransaction) -> None:
         """Raise where ordering this transaction now would be in vain or too much; execution judges for good (D42)."""
-        head = self._chain.head
+        transaction, head = signed.transaction, self._chain.head
         if transaction.commitments:
             raise _Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
         if transaction.expiry_height <= head.height:
             detail = f"expiry height {transaction.expiry_height}, next height {head.height + 1}"
             raise _Refusal("expired", detail, RETRY_NEVER_MS)
-        if transaction.expiry_time * 1_000 <= head.time_ms:
+        if transaction.expiry_time * 1_000 < head.time_ms:
             detail = f"expiry time {transaction.expiry_time} s, agreed time {head.time_ms} ms"
             raise _Refusal("expired", detail, RETRY_NEVER_MS)
         if transaction.expiry_height > head.height + EXPIRY_AHEAD_MAX:
             detail = f"expiry height {transaction.expiry_height}, at most {head.height + EXPIRY_AHEAD_MAX}"
             raise _Refusal("expiry_too_far", detail, RETRY_SOON_MS)
-        base = self._chain.nonce_window(transaction.sender).base
-        if transaction.nonce >= base + NONCE_WINDOW:
-            detail = f"nonce {transaction.nonce}, window {base}..{base + NONCE_WINDOW - 1}"
+        window = self._chain.nonce_window(transaction.sender)
+        if not window.is_open(transaction.nonce):
+            detail = f"nonce {transaction.nonce}, window {window.base}..{window.base + NONCE_WINDOW - 1}"
             raise _Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
         if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
             raise _Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
-        if self._waiting_count >= WAITING_MAX or self._standing.pending_count >= PENDING_REQUESTS_MAX:
-            raise _Refusal("busy", f"{self._standing.pending_count} transactions wait here", RETRY_BUSY_MS)
+        if self._waiting_count >= WAITING_MAX or not self._standing.has_room(len(signed.raw)):
+            raise _Refusal("busy", f"{self._waiting_count} transactions wait here", RETRY_BUSY_MS)
 
     def _wait(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
         """Remember who asked. Asking again on the same connection moves the answer to the newest question."""
@@ -284,7 +280,7 @@ class ClientDoor:
         everybody = self._waiting.get((receipt.sender, receipt.nonce))
         if everybody is None:
             return
-        leaves_nonce_free = receipt.status == "refused"
+        leaves_nonce_free = self._chain.find_used(receipt.sender, receipt.nonce) is None
         for waiting in list(everybody):
             if leaves_nonce_free and waiting.tx_id != receipt.tx_id:
                 continue  # another transaction of that nonce was refused: this one may still execute
@@ -295,7 +291,7 @@ class ClientDoor:
         """Entries that no later block can execute leave the table. Their clients learn it by proof (D47)."""
         while self._by_height and (self._by_height[0][2].is_over or self._by_height[0][0] <= height):
             self._expire(heapq.heappop(self._by_height)[2])
-        while self._by_time and (self._by_time[0][2].is_over or self._by_time[0][0] * 1_000 <= time_ms):
+        while self._by_time and (self._by_time[0][2].is_over or self._by_time[0][0] * 1_000 < time_ms):
             self._expire(heapq.heappop(self._by_time)[2])
 
     def _expire(self, waiting: _Waiting) -> None:

@@ -145,3 +145,11 @@ def _reap(pid: int) -> None:
     """Collect a child's exit status so that it does not stay as a zombie; others' children are not ours to collect."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+def processor_seconds_of(pid: int) -> float:
+    """Processor time that a process has used so far, user and system; 0.0 if it does not run."""
+    fields = _stat_fields(pid)
+    if fields is None:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # proc(5): utime 14, stime 15

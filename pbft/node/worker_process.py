@@ -1,47 +1,131 @@
 """The contract worker as a process of its own: started, asked, watched, replaced.
 
-It owns the child process and the socket to it. Its rules: one message per block; a worker that dies, answers what
-cannot be read or outlives the watchdog is replaced, and the whole block is asked again from its unchanged parent state,
-`ATTEMPTS_MAX` times (D54); then execution stops with a cause while ordering goes on. A fault of the machine is never a
-transaction's result: no wall time decides what a receipt says. What is executed, and what becomes of the outcome, is
-left to `pbft.node.execution` and the ledger.
+It owns the child process and the socket to it. Its rules: one message at a time, one message per block; a worker that
+dies, answers what cannot be read or trips the watchdog is replaced, and the whole block is asked again from its
+unchanged parent state, `RETRIES_MAX` times (D54); then execution stops with a cause while ordering goes on. A fault of
+the machine is never a transaction's result: time decides only whether the same question is asked again. The watchdog
+counts the worker's processor time against what the gas implies, and wall time only as a far bound, in looks rather than
+seconds, so that a stopped or crowded machine is not taken for a hanging worker.
+
+What is executed, and what becomes of the outcome, is left to `pbft.node.execution`; the bytes to `contracts.worker`.
 """
 
+import os
+import socket
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
+from contracts.worker import (
+    MESSAGE_BYTES_MAX,
+    encode_block,
+    encode_genesis,
+    encode_view,
+    parse_block_answer,
+    parse_view_answer,
+)
+from twisted.internet import defer, error
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+
+from ledger.encoding import encode
+from ledger.errors import EncodingError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
+from pbft.node.local_processes import processor_seconds_of
+from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
+
+RETRIES_MAX: Final = 3  # of one question, with a fresh worker each (D54)
+NANOSECONDS_PER_GAS: Final = 100  # what a unit of gas is allowed to cost on the slowest machine that takes part
+WATCHDOG_FACTOR: Final = 10  # a worker this much slower than its gas is not slow but broken (D54)
+WATCHDOG_FLOOR_SECONDS: Final = 1.0  # of processor time: below, a page fault or a cold cache weighs too much (D54)
+WALL_SECONDS_MAX: Final = 30.0  # the far bound, for a worker that waits for something that never comes (D54)
+LOOK_SECONDS: Final = 0.25  # between two looks of the watchdog
+GENESIS_GAS: Final = 300_000_000  # as many as the wall bound allows: genesis has no gas limit of its own
+BACKOFF_SECONDS: Final = 0.1  # before the second replacement in a row, doubled for each further one
+BACKOFF_SECONDS_MAX: Final = 2.0  # a worker that cannot start at all is tried this often
+END_SECONDS_MAX: Final = 2.0  # to end by itself when its socket closes, before it is killed
+WORKER_FD: Final = 3  # where the child finds its end of the socketpair
+STDERR_CHARACTERS_MAX: Final = 2_000  # of a dying worker's last words, for the log
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Question(Generic[Outcome]):
+    """A message on its way, and what to do with its answer."""
+
+    message: bytes
+    parse: Callable[[bytes], Outcome]
+    on_outcome: Callable[[Outcome], None]
+    gas: int
+    failures: int = 0
+    is_view: bool = False
+
+    @property
+    def processor_seconds_max(self) -> float:
+        """10 x the gas-implied processor time, with a floor (D54)."""
+        return max(WATCHDOG_FACTOR * self.gas * NANOSECONDS_PER_GAS / 1e9, WATCHDOG_FLOOR_SECONDS)
+
+
+def _is_executing(question: "_Question[Any] | None") -> bool:
+    return question is not None and not question.is_view
 
 
 class ProcessWorker:
     """The `Worker` of a running replica: `python -I -m contracts.worker` on the other end of a socketpair."""
 
     def __init__(
-        self, reactor: Any, *, ledger_path: Path, metrics: Metrics, on_stopped: Callable[[str], None]
-    ) -> None: ...
+        self,
+        reactor: Any,
+        *,
+        ledger_path: Path,
+        metrics: Metrics,
+        log: Logger,
+        guard: AbstractContextManager[None],
+        on_stopped: Callable[[str], None],
+        command: Sequence[str] | None = None,
+    ) -> None:
+        """`guard` is entered around every outcome handed on; `on_stopped` hears why execution stopped, once.
+
+        `command`: another program that speaks the worker's protocol on `WORKER_FD`.
+        """
+        self._reactor = reactor
+        self._command = command or [sys.executable, "-I", "-m", "contracts.worker", str(WORKER_FD), str(ledger_path)]
+        self._metrics = metrics
+        self._log = log
+        self._guard = guard
+        self._on_stopped = on_stopped
+        self._queue: deque[_Question[Any]] = deque()
+        self._current: _Question[Any] | None = None
+        self._child: _Child | None = None
+        self._failures_in_a_row = 0
+        self._is_stopping = False
+        self._stopped_cause: str | None = None
+        self._watch: Any = None  # the next look, a DelayedCall
 
     @property
     def pid(self) -> int | None:
         """The worker's process id while it runs."""
+        return self._child.pid if self._child is not None else None
 
     @property
     def is_executing(self) -> bool:
         """Whether a block or the genesis is on its way through the worker."""
-        return False
+        return _is_executing(self._current) or any(_is_executing(question) for question in self._queue)
 
-    def start(self) -> None:
-        """Start the process; the ledger's environment must exist."""
+    # -- the Worker of pbft.node.execution --
 
     def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
-        """Run a whole block; the outcome comes in a later turn."""
-
-    def run_view(
-        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
-    ) -> None:
-        """Run a read on the newest committed state."""
+        """Run a whole block; the outcome comes in a later turn, or never once execution has stopped."""
+        gas = sum(call.gas_limit for call in plan.calls) + plan.scheduled_gas_max
+        self._ask(_Question(message=encode_block(plan), parse=parse_block_answer, on_outcome=on_outcome, gas=gas))
 
     def run_genesis(
         self,
@@ -51,3 +135,211 @@ class ProcessWorker:
         on_outcome: Callable[[BlockOutcome], None],
     ) -> None:
         """Deploy the genesis contracts and run their @init methods."""
+        message = encode_genesis(contracts, time_ms, network)
+        self._ask(_Question(message=message, parse=parse_block_answer, on_outcome=on_outcome, gas=GENESIS_GAS))
+
+    def run_view(
+        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
+    ) -> None:
+        """Run a read on the newest committed state. A worker that fails on it answers for nobody: code `worker`."""
+        message = encode_view(call, height, time_ms, network)
+        question = _Question(
+            message=message, parse=parse_view_answer, on_outcome=on_outcome, gas=call.gas_limit, is_view=True
+        )
+        self._ask(question)
+
+    def _ask(self, question: _Question[Any]) -> None:
+        if self._stopped_cause is None or question.is_view:
+            self._queue.append(question)
+            self._send_next()
+
+    # -- the conversation --
+
+    def _send_next(self) -> None:
+        if self._current is None and self._queue and self._child is not None and not self._is_stopping:
+            self._current = self._queue.popleft()
+            self._send_current()
+
+    def _send_current(self) -> None:
+        if self._current is not None and self._child is not None:
+            self._child.send(self._current.message)
+            self._look(self._child, processor_seconds_of(self._child.pid), looks=0)
+
+    def _receive(self, child: "_Child", message: bytes) -> None:
+        """An answer: handed on, and then the next question, in this order, so that reads see the new height."""
+        question = self._current
+        if child is not self._child or question is None:
+            return
+        try:
+            outcome = question.parse(message)
+        except EncodingError as problem:
+            self._replace(child, "bad_answer", str(problem))
+            return
+        self._current = None
+        self._failures_in_a_row = 0
+        self._stop_watching()
+        with self._guard:
+            question.on_outcome(outcome)
+        self._send_next()
+
+    # -- the watchdog (D54) --
+
+    def _look(self, child: "_Child", processor_seconds: float, *, looks: int) -> None:
+        question = self._current
+        if child is not self._child or question is None:
+            return
+        used = processor_seconds_of(child.pid) - processor_seconds
+        if used > question.processor_seconds_max:
+            self._replace(child, "processor_time", f"{used:.2f} s, at most {question.processor_seconds_max:.2f} s")
+        elif looks * LOOK_SECONDS > WALL_SECONDS_MAX:
+            self._replace(child, "wall_time", f"no answer in {WALL_SECONDS_MAX:.0f} s")
+        else:
+            self._watch = self._reactor.callLater(LOOK_SECONDS, self._look_again, child, processor_seconds, looks + 1)
+
+    def _look_again(self, child: "_Child", processor_seconds: float, looks: int) -> None:
+        self._watch = None
+        self._look(child, processor_seconds, looks=looks)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    # -- the process --
+
+    def start(self) -> None:
+        """Start the process; the ledger's environment must exist."""
+        if self._is_stopping or self._child is not None:
+            return
+        self._child = _Child(self._reactor, self._command, self._receive, self._replace)
+        if self._current is not None:
+            self._send_current()
+        else:
+            self._send_next()
+
+    def _replace(self, child: "_Child", cause: str, detail: str) -> None:
+        """The worker is dead or as good as: end it, start another, and ask the same question again."""
+        if child is not self._child:
+            return
+        self._child = None
+        self._stop_watching()
+        child.kill()
+        if self._is_stopping:
+            return
+        self._metrics.worker_restarts_total[cause] += 1
+        self._failures_in_a_row += 1
+        self._log.warning("worker_replaced", reason=cause, detail=detail, worker_pid=child.pid)
+        if self._current is not None:
+            self._current.failures += 1
+            if self._current.failures > RETRIES_MAX:
+                self._give_up(self._current, f"the contract worker failed {RETRIES_MAX + 1} times: {cause}, {detail}")
+        self._reactor.callLater(self._backoff_seconds(), self.start)
+
+    def _backoff_seconds(self) -> float:
+        """At once for the first failure, then doubling: a worker that cannot run must not take the machine."""
+        doublings = self._failures_in_a_row - 2
+        return 0.0 if doublings < 0 else min(BACKOFF_SECONDS * 2.0**doublings, BACKOFF_SECONDS_MAX)
+
+    def _give_up(self, question: _Question[Any], cause: str) -> None:
+        self._current = None
+        if question.is_view:
+            outcome = CallOutcome(status="error", code="worker", gas_used=0, result=encode(None), events=())
+            with self._guard:
+                question.on_outcome(outcome)
+            return
+        self._stopped_cause = cause
+        self._queue = deque(waiting for waiting in self._queue if waiting.is_view)
+        self._on_stopped(cause)
+
+    def stop(self) -> "defer.Deferred[None]":
+        """End the process: its socket closes, and it is killed if that does not do. Fires when it has ended."""
+        self._is_stopping = True
+        self._stop_watching()
+        child, self._child = self._child, None
+        return child.end() if child is not None else defer.succeed(None)
+
+
+class _Child(ProcessProtocol):
+    """One worker process with its socket. Reports the first sign of its end once, unless it was ended by us."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        command: Sequence[str],
+        on_message: Callable[["_Child", bytes], None],
+        on_end: Callable[["_Child", str, str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._on_message = on_message
+        self._on_end = on_end
+        self._ended: defer.Deferred[None] = defer.Deferred()
+        self._last_words = ""
+        ours, theirs = socket.socketpair()
+        with ours, theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, not a path of ours
+            self._frames = _Frames(lambda message: on_message(self, message), lambda cause: on_end(self, cause, ""))
+            reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self._frames))
+            descriptors = {0: nothing.fileno(), 1: "r", 2: "r", WORKER_FD: theirs.fileno()}
+            environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+            self._process: Any = reactor.spawnProcess(
+                self, command[0], list(command), env=environment, childFDs=descriptors
+            )
+        self.pid: int = self._process.pid
+
+    def send(self, message: bytes) -> None:
+        """Ask; at most one question is under way."""
+        self._frames.sendString(message)  # type: ignore[no-untyped-call]
+
+    def kill(self) -> None:
+        """End it at once; nothing is reported any more."""
+        self._on_end = _ignore_end
+        self._frames.close()
+        self._signal("KILL")
+
+    def end(self) -> "defer.Deferred[None]":
+        """Close its socket, and kill it if it does not end by that. Fires when it has ended."""
+        self._on_end = _ignore_end
+        self._frames.close()
+        killer = self._reactor.callLater(END_SECONDS_MAX, self._signal, "KILL")
+        return self._ended.addCallback(lambda _: killer.cancel() if killer.active() else None)
+
+    def _signal(self, name: str) -> None:
+        try:
+            self._process.signalProcess(name)
+        except error.ProcessExitedAlready:
+            return
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 - twisted's names
+        """The worker says nothing unless it dies; then the end of it is worth a line."""
+        self._last_words = (self._last_words + data.decode("utf-8", "replace"))[-STDERR_CHARACTERS_MAX:]
+
+    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - twisted's name
+        """The process is gone and all its output is read."""
+        self._on_end(self, "exit", f"{reason.getErrorMessage()} {self._last_words}".strip())
+        self._ended.callback(None)
+
+
+def _ignore_end(_child: _Child, _cause: str, _detail: str) -> None:
+    """Nobody needs to hear of an end that we brought about."""
+
+
+class _Frames(Int32StringReceiver):
+    """Messages with a 4-byte big-endian length, both ways."""
+
+    MAX_LENGTH = MESSAGE_BYTES_MAX
+
+    def __init__(self, on_message: Callable[[bytes], None], on_fault: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._on_fault = on_fault
+
+    def stringReceived(self, string: bytes) -> None:  # noqa: N802 - twisted's name
+        """A whole message."""
+        self._on_message(string)
+
+    def lengthLimitExceeded(self, length: int) -> None:  # noqa: N802 - twisted's name
+        """No worker of ours says that much."""
+        self._on_fault("bad_answer")
+
+    def close(self) -> None:
+        """Let go of the socket at once."""
+        if self.transport is not None:
+            self.transport.abortConnection()

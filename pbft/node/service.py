@@ -1,0 +1,419 @@
+"""The running replica: the composition root. Here, and only here, stores, keys, links, ports and timers come together.
+
+It owns the order of starting and stopping. Its rules: nothing listens to others before the self-tests, the lock of the
+data directory and the genesis have been checked; what fails later stops the whole process, since half a replica is
+worse than none; stopping ends within `STOP_SECONDS_MAX`. It starts no thread, and its one timer is the tick. What a
+replica does is left to the core, the driver and the ledger.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
+from typing import Any, Final
+
+from twisted.internet import defer, task
+from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
+
+from ledger.block import Block
+from ledger.chain import LEDGER_TABLES
+from ledger.errors import InvariantViolation, LedgerError
+from ledger.genesis import Genesis
+from ledger.keys import self_test
+from ledger.lmdb_store import LmdbStore
+from ledger.transaction import parse_receipt
+from pbft.core.actions import Evidence
+from pbft.core.config import TICK_MS
+from pbft.core.messages import Request
+from pbft.core.persisted import DamagedJournal
+from pbft.node.assembly import Node, assemble_node
+from pbft.node.client_door import ClientDoor
+from pbft.node.client_port import ClientPort
+from pbft.node.data_directory import DataDirectory, EvidenceFile, StartRefused
+from pbft.node.identity import ReplicaIdentity
+from pbft.node.journal import JOURNAL_TABLE
+from pbft.node.log import Logger
+from pbft.node.metrics import Metrics, metrics_text
+from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
+from pbft.node.ops_port import listen_ops, make_site
+from pbft.node.transport import PeerTransport, listen_clients
+from pbft.node.worker_process import ProcessWorker
+from pbft.wire.codec import WireRules
+
+OPS_HOST: Final = "127.0.0.1"  # whatever the definition says of the others: operators reach it through their own means
+STOP_SECONDS_MAX: Final = 8.0  # of the 10 s that an operator's tools wait after SIGTERM
+TICK_SECONDS: Final = TICK_MS / 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """What one replica runs on. Consensus-critical values are in the genesis, not here."""
+
+    definition: NetworkDefinition
+    replica_id: int
+    identity: ReplicaIdentity
+    data_path: Path
+    genesis: bytes | None = None  # a genesis file that must be the network's; None builds it from the definition
+
+    @property
+    def entry(self) -> ReplicaDefinition:
+        return self.definition.replica(self.replica_id)
+
+
+def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaService":
+    """A service that is not started. Raises StartRefused where this interpreter or its libraries cannot be trusted."""
+    if not __debug__:
+        raise StartRefused("optimized", "python -O removes the checks that keep a replica honest: run without -O")
+    try:
+        self_test()
+    except InvariantViolation as error:
+        raise StartRefused(
+            "self_test", f"this machine's libraries judge differently from the network: {error}"
+        ) from error
+    return ReplicaService(config, reactor, log)
+
+
+class _StopOnError:
+    """Around everything that enters the core: an error there leaves a state that must not go on."""
+
+    def __init__(self, fail: Callable[[str], None]) -> None:
+        self._fail = fail
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        self._fail("".join(format_exception(kind, error, traceback)))
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a replica consists of once it is whole."""
+
+    node: Node
+    worker: ProcessWorker
+    transport: PeerTransport
+
+    @property
+    def network(self) -> bytes:
+        return self.node.chain.genesis.network_id
+
+
+class ReplicaService:
+    """One replica in this process. `start` opens everything; `stopped` fires once, with a failure's cause or None."""
+
+    def __init__(self, config: ServiceConfig, reactor: Any, log: Logger) -> None:
+        self.metrics = Metrics()
+        self.stopped: defer.Deferred[str | None] = defer.Deferred()
+        self._config = config
+        self._reactor = reactor
+        self._log = log
+        self._guard = _StopOnError(self.fail)
+        self._parts: _Parts | None = None  # None until genesis has been executed
+        self._cause: str | None = None  # why this replica halted, or stopped executing
+        self._is_stopping = False
+        self._flush_is_due = False
+        self._closers: list[Callable[[], Any]] = []  # called in reverse order; each may give a Deferred
+        self._ticker = task.LoopingCall(self._tick)
+        self._ticker.clock = reactor
+        self._last_tick: float | None = None
+
+    # -- starting --
+
+    def start(self) -> None:
+        """Open everything and begin. Raises StartRefused after closing again what was opened."""
+        config = self._config
+        try:
+            data = DataDirectory(config.data_path)
+            self._closers.append(data.close)
+            genesis = data.settle_genesis(config.definition, config.genesis)
+            self._listen_ops()
+            journal = LmdbStore(data.journal_path, tables=(JOURNAL_TABLE,))
+            self._closers.append(journal.close)
+            ledger = LmdbStore(data.ledger_path, tables=LEDGER_TABLES)
+            self._closers.append(ledger.close)
+            self._assemble(genesis, journal, ledger, data)
+        except StartRefused:
+            self.stop()
+            raise
+        except (LedgerError, InvariantViolation, DamagedJournal) as error:  # a foreign or damaged store
+            self.stop()
+            raise StartRefused("damaged", f"{config.data_path}: {error}") from error
+
+    def _listen_ops(self) -> None:
+        site = make_site(status=self.status, metrics_text=self._metrics_text)
+        self._listen("ops", lambda port: listen_ops(self._reactor, OPS_HOST, port, site))
+
+    def _listen(self, use: str, listen: Callable[[int], Any]) -> None:
+        """Listen on a port of the definition. Raises StartRefused `port_taken` naming port and replica."""
+        port: int = getattr(self._config.entry, f"{use}_port")
+        try:
+            listening = listen(port)
+        except CannotListenError as error:
+            text = f"r{self._config.replica_id} cannot listen on its {use} port {port}: {error.socketError}"
+            raise StartRefused("port_taken", text) from error
+        self._closers.append(listening.stopListening)
+
+    def _assemble(self, genesis: Genesis, journal: LmdbStore, ledger: LmdbStore, data: DataDirectory) -> None:
+        config = self._config
+        worker = ProcessWorker(
+            self._reactor,
+            ledger_path=data.ledger_path,
+            metrics=self.metrics,
+            log=self._log,
+            guard=self._guard,
+            on_stopped=self._execution_stopped,
+        )
+        worker.start()
+        self._closers.append(worker.stop)
+        transport = PeerTransport(
+            self._reactor,
+            replica_id=config.replica_id,
+            definition=config.definition,
+            network=genesis.network_id,
+            identity=config.identity.transport,
+            rules=WireRules.of(genesis.configuration),
+            on_message=self._receive_frame,
+            refused=self.metrics.links_refused_total,
+            dropped=self.metrics.queue_dropped_total,
+        )
+        assemble_node(
+            genesis=genesis,
+            replica_id=config.replica_id,
+            signing_key=config.identity.consensus,
+            journal_store=journal,
+            ledger_store=ledger,
+            worker=worker,
+            outbound=transport,
+            evidence=_EvidenceLog(EvidenceFile(data.path / "evidence.jsonl"), self._log),
+            counters=self.metrics,
+            wall_ms=_wall_ms,
+            wake=self._wake,
+            on_halt=self._halt,
+            on_ready=lambda node: self._begin(_Parts(node=node, worker=worker, transport=transport)),
+        )
+
+    def _begin(self, parts: _Parts) -> None:
+        """The node is whole: let clients and replicas in, and let time pass."""
+        if self._is_stopping:
+            return
+        self._parts = parts
+        config, node = self._config, parts.node
+        door = ClientDoor(
+            chain=node.chain,
+            network=parts.network,
+            verifier=node.verifier,
+            submit=self._submit,
+            views=parts.worker,
+            is_executing=lambda: parts.worker.is_executing,
+            standing=node.replica,
+            metrics=self.metrics,
+        )
+        node.execution.subscribe(self)
+        node.execution.subscribe(door)
+        port = ClientPort(door=door, metrics=self.metrics, log=self._log)
+        clients = listen_clients(
+            self._reactor,
+            config.entry.host,
+            config.entry.client_port,
+            identity=config.identity.transport,
+            authorities=node.chain.genesis.client_authorities,
+            network=parts.network,
+            replica_id=config.replica_id,
+            on_link=port.link_opened,
+            refused=self.metrics.links_refused_total,
+        )
+        clients.addCallback(self._keep_listener)
+        self._closers.append(parts.transport.stop)
+        replicas = parts.transport.start()
+        listening: list[defer.Deferred[Any]] = [clients, replicas]
+        defer.gatherResults(listening, consumeErrors=True).addCallbacks(self._opened, self._not_opened)
+
+    def _keep_listener(self, listener: Any) -> None:
+        self._closers.append(listener.stopListening)
+
+    def _opened(self, _ports: object) -> None:
+        entry = self._config.entry
+        ports = {"p2p": entry.p2p_port, "client": entry.client_port, "ops": entry.ops_port}
+        if self._parts is not None and not self._is_stopping:
+            parts = self._parts
+            self._log.info("started", ports=ports, height=parts.node.chain.height, worker_pid=parts.worker.pid)
+            self._ticker.start(TICK_SECONDS)
+
+    def _not_opened(self, failure: Failure) -> None:
+        cause = failure.value.subFailure.value if isinstance(failure.value, defer.FirstError) else failure.value
+        self.fail(f"r{self._config.replica_id} cannot listen: {cause}")
+
+    # -- running --
+
+    def _submit(self, request: Request) -> None:
+        if self._parts is not None and not self._is_stopping:
+            with self._guard:
+                self._parts.node.driver.on_request(request)
+
+    def _receive_frame(self, sender: int, frame: bytes) -> None:
+        if self._parts is not None and not self._is_stopping:
+            with self._guard:
+                self._parts.node.driver.on_frame(sender, frame)
+
+    def _wake(self) -> None:
+        """The driver has work: end its turn when this reactor turn has handed in everything it brings."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._parts is not None and not self._is_stopping:
+            with self._guard:
+                self._parts.node.driver.flush()
+
+    def _tick(self) -> None:
+        now = self._reactor.seconds()
+        if self._last_tick is not None:
+            self.metrics.reactor_lag_seconds = max(now - self._last_tick - TICK_SECONDS, 0.0)
+        self._last_tick = now
+        if self._parts is not None:
+            with self._guard:
+                self._parts.node.driver.tick()
+            self._refresh_metrics(self._parts)
+
+    def _refresh_metrics(self, parts: _Parts) -> None:
+        replica, metrics = parts.node.replica, self.metrics
+        if replica.view != metrics.view:
+            self._log.info("view", view=replica.view, primary=replica.primary)
+            metrics.view_changes_total += 1
+        metrics.view = replica.view
+        metrics.certified_height = replica.certified_height
+        metrics.is_primary = int(self._state() == "primary")
+        metrics.peers_connected = len(parts.transport.connected)
+
+    def block_executed(self, block: Block) -> None:
+        """A block is durable: count it. No content of a transaction is looked at."""
+        header, metrics = block.header, self.metrics
+        metrics.height = header.height
+        metrics.blocks_total += 1
+        metrics.gas_used_total += header.gas_used
+        metrics.last_block_timestamp_seconds = header.time_ms // 1_000
+        for receipt in block.receipts:
+            metrics.transactions_total[parse_receipt(receipt).status] += 1
+        self._log.info(
+            "block",
+            height=header.height,
+            header_hash=header.hash,
+            state_root=header.state_root,
+            transactions=len(block.transactions),
+            gas_used=header.gas_used,
+        )
+
+    def _execution_stopped(self, cause: str) -> None:
+        """D54: the worker gave up on a block. Ordering goes on, execution does not."""
+        self._cause = cause
+        self.metrics.execution_stopped = 1
+        self._log.error("execution_stopped", cause=cause)
+
+    def _halt(self, cause: str) -> None:
+        """The driver stopped for good. The process stays to say why; a restart reads what is durable."""
+        self._cause = cause
+        self._log.critical("halted", cause=cause)
+
+    # -- looking --
+
+    def _state(self) -> str:
+        if self._parts is None or not self._ticker.running:
+            return "starting"
+        node = self._parts.node
+        if node.driver.halted is not None:
+            return "halted"
+        if not node.replica.is_active:
+            return "view_change"
+        return "primary" if node.replica.primary == self._config.replica_id else "backup"
+
+    def status(self) -> dict[str, Any]:
+        """What `/status` shows: this replica alone, as it sees itself."""
+        config = self._config
+        answer: dict[str, Any] = {
+            "v": 1,
+            "replica": config.replica_id,
+            "name": config.entry.name,
+            "version": version("gridquorum"),
+            "network": config.definition.name,
+            "state": self._state(),
+            "cause": self._cause,
+            "pid": os.getpid(),
+            "worker_restarts": self.metrics.worker_restarts_total.total(),
+        }
+        if self._parts is None:
+            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "worker_pid")
+            return answer | dict.fromkeys(unknown) | {"connected": []}
+        node, head = self._parts.node, self._parts.node.chain.head
+        return answer | {
+            "network_id": self._parts.network.hex(),
+            "height": head.height,
+            "time_ms": head.time_ms,
+            "header_hash": head.hash.hex(),
+            "state_root": head.state_root.hex(),
+            "certified_height": node.replica.certified_height,
+            "view": node.replica.view,
+            "primary": node.replica.primary,
+            "worker_pid": self._parts.worker.pid,
+            "connected": list(self._parts.transport.connected),
+        }
+
+    def _metrics_text(self) -> bytes:
+        return metrics_text(self.metrics, replica=f"r{self._config.replica_id}", version=version("gridquorum"))
+
+    # -- stopping --
+
+    def fail(self, cause: str) -> None:
+        """Stop the whole process because of an error of ours; `stopped` reports it."""
+        self._cause = self._cause or cause
+        self._log.critical("failed", cause=cause)
+        self.stop(cause)
+
+    def stop(self, cause: str | None = None) -> "defer.Deferred[str | None]":
+        """Close everything, last opened first, within `STOP_SECONDS_MAX`. Twice is once."""
+        if self._is_stopping:
+            return self.stopped
+        if self._ticker.running:
+            self._ticker.stop()
+            if cause is None:
+                self._flush()  # what came in with the last turn is answered
+        self._is_stopping = True
+        closing = defer.ensureDeferred(self._close())
+        closing.addTimeout(STOP_SECONDS_MAX, self._reactor)
+        closing.addErrback(lambda failure: self._log.error("stop", cause=failure.getErrorMessage()))
+        closing.addCallback(lambda _: self.stopped.callback(cause))
+        return self.stopped
+
+    async def _close(self) -> None:
+        while self._closers:
+            await defer.maybeDeferred(self._closers.pop())
+
+
+class _EvidenceLog:
+    """Proof against a replica goes to the file, and one line to the log (M54)."""
+
+    def __init__(self, file: EvidenceFile, log: Logger) -> None:
+        self._file = file
+        self._log = log
+
+    def record(self, evidence: Evidence) -> None:
+        """Keep a piece."""
+        self._file.record(evidence)
+        self._log.warning("evidence", peer=evidence.replica, kind=evidence.kind, height=evidence.height)
+
+
+def _wall_ms() -> int:
+    """This machine's clock, UTC milliseconds."""
+    return time.time_ns() // 1_000_000
