@@ -10,6 +10,7 @@ from meters.series import shipped_series
 
 PICTURE = Path(__file__).parent / "settled-day.svg"
 WIDTH, HEIGHT, LEFT, BASE = 960, 450, 70, 345
+FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 BAR_STEP, BAR_WIDTH = 36, 26
 WH_PER_PIXEL = 160
 PRICES = Prices(supply=0, feed_in=0, community=0, grid_fee=0, community_grid_fee=0)  # energy only
@@ -31,11 +32,11 @@ def compute_hours() -> list[HomeLines]:
 def draw(hours: list[HomeLines]) -> str:
     """The picture as SVG text."""
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" '
-        'font-size="13" role="img" aria-labelledby="title">',
-        '<title id="title">A settled summer day of 17 homes: where each hour\'s energy came from, and what was fed in</title>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT} role="img">',
+        "<title>A settled summer day: where each hour's energy came from, and what was fed in</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        '<text x="70" y="28" font-size="16" font-weight="600" fill="#1d2730">17 homes, one summer day, every hour settled</text>',
+        '<text x="70" y="28" font-size="16" font-weight="600" fill="#1d2730">',
+        "17 homes, one summer day, every hour settled</text>",
     ]
     for index, (_, label, colour) in enumerate([*SERIES, FED_IN]):
         x = LEFT + index * 215
