@@ -159,7 +159,8 @@ def is_current(
         return False
     if view > state.view or (view == state.view and needs_active and not state.active):
         early = peer_notes(state, sender).early
-        early.append(envelope)
+        if not early or early[-1] is not envelope:  # one envelope holds many votes
+            early.append(envelope)
         if len(early) > EARLY_ENVELOPES_MAX:
             early.popleft()
         return False
@@ -302,8 +303,7 @@ def process_body(state: ReplicaState, batch: Batch) -> None:
     state.missing_bodies.discard(batch.digest)
     for height in sorted(state.slots):
         slot = state.slots[height]
-        wanted = slot.committed if slot.committed is not None else slot.digest
-        if wanted == batch.digest and not slot.is_complete(batch.digest):
+        if batch.digest in (slot.digest, slot.committed) and not slot.is_complete(batch.digest):
             slot.put_batch(batch)
             process_slot(state, slot)
     process_execution(state)

@@ -46,9 +46,9 @@ def is_body_wanted(state: ReplicaState, digest: bytes) -> bool:
         return False
     is_deciding = not state.active and state.is_primary
     return is_deciding or any(
-        digest in (slot.digest, slot.committed) and not slot.is_complete(digest)
+        not slot.is_complete(digest)
+        and (slot.digest == digest or (slot.committed == digest and height > state.executed_height))
         for height, slot in state.slots.items()
-        if height > state.executed_height
     )
 
 

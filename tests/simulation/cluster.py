@@ -11,6 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from simulation.checkers import Checkers
+from simulation.network import LinkFaults, SimulatedNetwork
+from simulation.runtime import RegisterRuntime
+
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
@@ -22,9 +26,6 @@ from pbft.core.config import TICK_MS
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker, Runtime
 from pbft.node.journal import JOURNAL_TABLE
-from simulation.checkers import Checkers
-from simulation.network import LinkFaults, SimulatedNetwork
-from simulation.runtime import RegisterRuntime
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from simulation.cluster import Cluster
+
 from ledger.block import Block
 from ledger.keys import SigningKey
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
 from pbft.core.quorum import Quorums
 from pbft.wire.codec import parse_request
-from simulation.cluster import Cluster
 
 RETRY_MS = 2_000
 
