@@ -3,6 +3,9 @@
 A file is written once, for its owner alone, and never over another; reading refuses a file that others can read, so a
 mistake with permissions is found before the key is used, not after. `openssl pkey -in FILE` shows the same key. The
 passphrase comes from the caller as bytes (UTF-8 of what was typed: libraries differ on text) and is not kept here.
+
+The first line names the public key in plain text (RFC 7468 allows text before the PEM): an operator sees which key a
+file holds, and reading compares, since CBC alone would turn a damaged byte into another key.
 """
 
 import os
@@ -23,6 +26,10 @@ SCRYPT_P: Final = 5
 
 FILE_BYTES_MAX: Final = 4096
 """An encrypted Ed25519 key takes about 400 bytes."""
+
+
+_FIRST_LINE: Final = "Ed25519 public key: "
+_PEM_START: Final = "-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
 def write_key_file(path: Path, key: SigningKey, passphrase: bytes) -> None:
@@ -46,7 +53,7 @@ def write_key_file(path: Path, key: SigningKey, passphrase: bytes) -> None:
     except OSError as error:
         raise KeyFileError("io", error.strerror or "cannot write", path=str(path)) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(pem + "\n")
+        file.write(f"{_FIRST_LINE}{key.public_key.hex()}\n{pem}\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -55,18 +62,22 @@ def read_key_file(path: Path, passphrase: bytes) -> SigningKey:
     """The key of a file that its owner alone can read.
 
     Raises KeyFileError: ``missing``, ``permissions``, ``io``, ``not_a_key`` (not an encrypted Ed25519 PKCS#8 PEM),
-    ``passphrase`` (wrong, or the file is damaged: the two cannot be told apart).
+    ``passphrase`` (wrong, or the file is damaged: the two cannot be told apart), ``damaged``.
     """
-    pem = _read_private(path)
-    if "-----BEGIN ENCRYPTED PRIVATE KEY-----" not in pem:
+    text = _read_private(path)
+    start = text.find(_PEM_START)
+    if start < 0:
         raise KeyFileError("not_a_key", "an encrypted PKCS#8 PEM is expected", path=str(path))
     try:
-        imported = ECC.import_key(pem, passphrase=passphrase)
+        imported = ECC.import_key(text[start:], passphrase=passphrase)
     except (ValueError, IndexError, TypeError):  # what pycryptodome raises for a wrong key and for damaged DER
         raise KeyFileError("passphrase", "wrong passphrase or damaged file", path=str(path)) from None
     if imported.curve != "Ed25519" or not imported.has_private():
         raise KeyFileError("not_a_key", "an Ed25519 private key is expected", path=str(path), got=imported.curve)
-    return SigningKey.from_seed(imported.seed)
+    key = SigningKey.from_seed(imported.seed)
+    if text[:start] != f"{_FIRST_LINE}{key.public_key.hex()}\n":
+        raise KeyFileError("damaged", "not the key that the first line names", path=str(path), got=key.public_key)
+    return key
 
 
 def _read_private(path: Path) -> str:
@@ -76,12 +87,11 @@ def _read_private(path: Path) -> str:
         raise KeyFileError("missing", "there is no key file", path=str(path)) from None
     except OSError as error:
         raise KeyFileError("io", error.strerror or "cannot read", path=str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode  # of the file that is open, not of whatever has its name by now
-        if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o077:
-            raise KeyFileError("permissions", "readable by its owner alone (0600) is expected", got=oct(mode & 0o777))
-        data = file.read(FILE_BYTES_MAX + 1)
     try:
-        return data.decode("ascii") if len(data) <= FILE_BYTES_MAX else ""
-    except UnicodeDecodeError:
-        raise KeyFileError("not_a_key", "an encrypted PKCS#8 PEM is expected", path=str(path)) from None
+        mode = os.fstat(descriptor).st_mode  # of the file that is open, not of whatever has its name by now
+        if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o077:
+            raise KeyFileError("permissions", "a file of mode 0600 is expected", path=str(path), got=oct(mode & 0o777))
+        data = os.read(descriptor, FILE_BYTES_MAX)
+    finally:
+        os.close(descriptor)
+    return data.decode("ascii", errors="replace")
