@@ -6,7 +6,7 @@ at the moment of the proposal, so that nobody can be voted in to decide a vote t
 member at any time; a member rotates its key by one proposal that removes the old key and admits the new one.
 """
 
-from contracts import Address, Contract, Event, Map, Struct, ctx, emit, external, init, invariant, require, role, view
+from contracts import Address, Contract, Event, Map, Struct, ctx, emit, external, init, invariant, require, view
 
 APPROVAL_PERCENT = 75  # of the admins; above the two thirds that safety of the order needs
 BATCH_MAX = 200  # admissions and removals of one proposal: one transaction enacts them all
@@ -72,9 +72,9 @@ class Members(Contract):
             self.admit(Admission(founder.name, founder.key, ["admin"]))
 
     @external
-    @role("admin")
     def propose(self, admissions: list[Admission], removals: list[Address]) -> int:
         """Open a proposal; proposing it is the proposer's approval. Returns its number."""
+        require(self.has_role(ctx.sender, "admin"), "ROLE")
         size = len(admissions) + len(removals)
         require(size > 0 and size <= BATCH_MAX, "BATCH_SIZE")
         for admission in admissions:
@@ -87,9 +87,9 @@ class Members(Contract):
         return number
 
     @external
-    @role("admin")
     def approve(self, number: int) -> bool:
         """Approve a proposal; true when this approval enacted it."""
+        require(self.has_role(ctx.sender, "admin"), "ROLE")
         require(number in self.proposals, "NO_PROPOSAL")
         return self.count_approval(number)
 

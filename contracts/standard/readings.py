@@ -232,6 +232,8 @@ def check_right(reading: Reading, meter: Meter, sender: Address, now: int) -> st
     if meter.gateway != sender:
         return "wrong_key"
     end = reading.start + reading.length_s
+    if end > now + FUTURE_MAX_S:
+        return "future"
     if meter.status == "REVOKED":
         if end > meter.until:
             return "revoked_key"
@@ -239,8 +241,6 @@ def check_right(reading: Reading, meter: Meter, sender: Address, now: int) -> st
         return "not_active"
     if reading.start < meter.active_from:
         return "not_active"
-    if end > now + FUTURE_MAX_S:
-        return "future"
     if reading.scaler != meter.scaler:
         return "bad_scaler"
     undeclared = reading.export_register if meter.kind == "load" else reading.import_register

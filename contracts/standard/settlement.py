@@ -31,7 +31,6 @@ from contracts import (
 )  # fmt: skip
 
 CHUNKS_PER_CALL = 10  # of 50 homes: about a quarter of a call's gas
-RETRY_S = 3_600  # after a deadline: how long until an interval that is still not settled is tried again
 OPEN_MAX = 2_000  # intervals of one community that wait for readings at one time
 
 
@@ -223,17 +222,19 @@ class Settlement(Contract):
 
     @scheduled
     def watch(self, community: str) -> None:
-        """Settle every interval whose deadline has passed, and look again when the next one passes."""
+        """Settle every interval whose deadline has passed, and look again when the next one passes.
+
+        A settlement that failed for good is tried again by the watch that the community's next interval sets.
+        """
         next_due = 0
         for start in self.open_starts[community]:
             interval = self.intervals[(community, start)]
-            due = interval.deadline
-            if due <= ctx.time:
+            if interval.deadline > ctx.time:
+                next_due = interval.deadline if next_due == 0 else min(next_due, interval.deadline)
+            else:
                 if interval.stage == "OPEN":
                     self.intervals[(community, start)] = restaged(interval, "GATHER", 0)
                 schedule(ctx.time, "settle", community, start)
-                due = ctx.time + RETRY_S
-            next_due = due if next_due == 0 else min(next_due, due)
         self.watched[community] = next_due > 0
         if next_due > 0:
             schedule(next_due, "watch", community)

@@ -1,0 +1,266 @@
+"""A ledger in memory that runs the standard contracts on the real engine, and a community on it, ready to be read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from contracts.runtime import Runtime
+
+from contracts.standard import genesis_contracts
+from ledger.encoding import decode, encode
+from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
+from meters.reading import Reading, RecordChain
+from meters.reference import KeyKind, Prices, equal_shares
+from meters.series import MeterColumn, Series
+
+NETWORK = bytes(range(32))
+GENESIS_TIME = 1_470_000_000
+GAS = 5_000_000
+ELECTRICIAN_REGISTER_WH = 1_000
+
+
+def key_of(name: str) -> bytes:
+    """A stand-in for a public key: the engine never checks that it is one."""
+    return name.encode().ljust(32, b"\0")
+
+
+class MemoryState(dict[bytes, bytes]):
+    """The world state as a dictionary (ledger.execution.StateReader)."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((key, value) for key, value in self.items() if key.startswith(prefix)))
+
+
+@dataclass
+class Network:
+    """Blocks one after another on one runtime; time only goes forward."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    state: MemoryState = field(default_factory=MemoryState)
+    height: int = 0
+    time: int = GENESIS_TIME
+    next_due: int | None = None
+    scheduled: list[CallOutcome] = field(default_factory=list)
+
+    def create(self, founders: Sequence[str]) -> None:
+        contracts = genesis_contracts([(name, key_of(name)) for name in founders])
+        self.apply(self.runtime.execute_genesis(contracts, self.time * 1000, NETWORK))
+
+    def apply(self, outcome: BlockOutcome) -> None:
+        for key, value in outcome.writes:
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+        self.next_due = outcome.next_due
+        self.scheduled += [item.outcome for item in outcome.scheduled]
+
+    def block(self, *calls: Call) -> tuple[CallOutcome, ...]:
+        """One block at the present time; calls that are due run first."""
+        self.height += 1
+        plan = BlockPlan(
+            height=self.height,
+            time_ms=self.time * 1000,
+            network=NETWORK,
+            calls=calls,
+            transaction_gas_max=GAS,
+            scheduled_gas_max=4 * GAS,
+        )
+        outcome = self.runtime.execute_block(plan, self.state)
+        self.apply(outcome)
+        return outcome.calls
+
+    def call(self, contract: str, method: str, *arguments: object, sender: str) -> CallOutcome:
+        """One transaction in a block of its own."""
+        return self.block(call_of(contract, method, *arguments, sender=sender, number=self.height))[0]
+
+    def ok(self, contract: str, method: str, *arguments: object, sender: str) -> Any:
+        """The result of a transaction that must succeed."""
+        outcome = self.call(contract, method, *arguments, sender=sender)
+        assert outcome.status == "ok", f"{contract}.{method}: {outcome.status} {outcome.code}"
+        return decode(outcome.result)
+
+    def refused(self, contract: str, method: str, *arguments: object, sender: str) -> str:
+        """The code of a transaction that must revert, and must leave nothing behind."""
+        before = dict(self.state)
+        outcome = self.call(contract, method, *arguments, sender=sender)
+        assert outcome.status == "reverted"
+        assert dict(self.state) == before
+        assert outcome.events == ()
+        return outcome.code
+
+    def view(self, contract: str, method: str, *arguments: object) -> Any:
+        """The result of a view that must succeed."""
+        call = call_of(contract, method, *arguments, sender="reader", number=0)
+        outcome = self.runtime.call_view(call, self.state, self.height, self.time * 1000, NETWORK)
+        assert outcome.status == "ok", f"{contract}.{method}: {outcome.status} {outcome.code}"
+        return decode(outcome.result)
+
+    def run_due(self) -> None:
+        """Empty blocks until nothing is due: what the primary proposes by D63."""
+        while self.next_due is not None and self.next_due <= self.time:
+            self.block()
+
+
+def call_of(contract: str, method: str, *arguments: object, sender: str, number: int) -> Call:
+    return Call(
+        tx_id=number.to_bytes(32, "big"),
+        sender=key_of(sender),
+        contract=contract,
+        method=method,
+        arguments=encode(list(arguments)),
+        gas_limit=GAS,
+    )
+
+
+FOUNDERS = ("coop-1", "coop-2", "coop-3", "coop-4")
+PRICES = Prices(supply=300_000, feed_in=80_000, community=180_000, grid_fee=70_000, community_grid_fee=30_000)
+ROLES = {
+    "sparks": ["certifier"],
+    "operator": ["meter_operator"],
+    "manager": ["community_manager"],
+    "regulator": ["tariff_authority"],
+    "bank": ["paying_agent"],
+}
+
+
+@dataclass
+class Town:
+    """A community of a series, onboarded as in practice: voted in, certified, activated, joined, keyed, priced."""
+
+    network: Network
+    series: Series
+    chains: dict[str, RecordChain]
+    gateway_of: dict[str, str]
+
+    def reading(self, meter: str, index: int, energy_wh: int | None = None) -> Reading:
+        """The next record of a meter's chain, for the interval with that index of the series."""
+        column = next(entry for entry in self.series.meters if entry.meter == meter)
+        energy = self.series.values_of(column)[index] if energy_wh is None else energy_wh
+        reading, self.chains[meter] = self.chains[meter].append(self.series.starts[index], energy)
+        return reading
+
+    def submit(self, *readings: Reading, sender: str | None = None) -> list[str]:
+        """Send readings in one transaction, by default from the gateway of the first; returns their codes."""
+        gateway = sender or self.gateway_of[readings[0].meter]
+        codes = self.network.ok("readings", "submit", [reading.to_list() for reading in readings], sender=gateway)
+        return list(codes)
+
+    def submit_interval(self, index: int) -> None:
+        """All readings of one interval, one transaction per gateway, every one accepted."""
+        for gateway in sorted(set(self.gateway_of.values())):
+            meters = [meter for meter, owner in self.gateway_of.items() if owner == gateway]
+            codes = self.submit(*(self.reading(meter, index) for meter in meters))
+            assert codes == ["accepted"] * len(meters)
+
+
+def found_network() -> Network:
+    """Four founders, and one member for each role, voted in by three of them."""
+    network = Network()
+    network.create(FOUNDERS)
+    admissions = [[name, key_of(name), roles] for name, roles in ROLES.items()]
+    number = network.ok("members", "propose", admissions, [], sender="coop-1")
+    assert network.ok("members", "approve", number, sender="coop-2") is False
+    assert network.ok("members", "approve", number, sender="coop-3") is True
+    network.ok("certifiers", "add_electricians", [key_of("electrician")], sender="sparks")
+    return network
+
+
+def chunks(items: Sequence[Any]) -> list[list[Any]]:
+    """In batches that one call takes."""
+    return [list(items[first : first + 100]) for first in range(0, len(items), 100)]
+
+
+def onboard_meters(network: Network, series: Series, gateway: str, columns: Sequence[MeterColumn]) -> None:
+    """Three transactions, whatever the number of meters: gateway, electrician, operator."""
+    requests = [[c.meter, c.home, key_of(c.home), c.kind, 0, series.interval_s, 20_000, b"\x01" * 32] for c in columns]
+    network.ok("meters", "request", requests, sender=gateway)
+    certificates = [
+        [c.meter, key_of(gateway), key_of(c.home), ELECTRICIAN_REGISTER_WH, b"\x02" * 32, network.time + 10**8]
+        for c in columns
+    ]
+    network.ok("meters", "certify", certificates, sender="electrician")
+    activations = [[c.meter, "sunny", series.starts[0]] for c in columns]
+    network.ok("meters", "activate", activations, sender="operator")
+
+
+def onboard(network: Network, series: Series, *, gateways: int = 4, wait_s: int = 600) -> Town:
+    """Request, certify, activate every meter of the series, then found and join the community `sunny`."""
+    network.time = series.end + 60
+    home_gateway = {home: f"gateway-{place % gateways}" for place, home in enumerate(series.homes)}
+    gateway_of = {column.meter: home_gateway[column.home] for column in series.meters}
+    for gateway in sorted(set(gateway_of.values())):
+        columns = [column for column in series.meters if gateway_of[column.meter] == gateway]
+        for batch in chunks(columns):
+            onboard_meters(network, series, gateway, batch)
+    terms = ["north", series.interval_s, wait_s, key_of("supplier"), key_of("feed-in"), key_of("grid")]
+    network.ok("communities", "found", "sunny", terms, sender="manager")
+    loads = {c.home: [c.meter] for c in series.meters if c.kind == "load"}
+    pvs = {c.home: [c.meter] for c in series.meters if c.kind == "pv"}
+    homes = [[home, key_of(home), loads.get(home, []), pvs.get(home, [])] for home in series.homes]
+    for batch in chunks(homes):
+        network.ok("communities", "join", "sunny", batch, sender="manager")
+    tariff = [series.starts[0], PRICES.supply, PRICES.feed_in, PRICES.community, PRICES.grid_fee]
+    network.ok("tariffs", "publish", "north", [[*tariff, PRICES.community_grid_fee]], sender="regulator")
+    chains = {
+        c.meter: RecordChain(
+            chain=NETWORK,
+            meter=c.meter,
+            kind=c.kind,
+            length_s=series.interval_s,
+            register_wh=ELECTRICIAN_REGISTER_WH,
+        )
+        for c in series.meters
+    }
+    return Town(network=network, series=series, chains=chains, gateway_of=gateway_of)
+
+
+def set_key(town: Town, kind: KeyKind, *, effective_from: int | None = None) -> int:
+    """Share equally, from the first interval on unless another time is given."""
+    weights = equal_shares(town.series.homes)
+    shares = [[home, 0 if kind == "dynamic" else weights[home]] for home in town.series.homes]
+    start = town.series.starts[0] if effective_from is None else effective_from
+    return int(town.network.ok("communities", "set_key", "sunny", kind, start, shares, sender="manager"))
+
+
+@pytest.fixture
+def network() -> Network:
+    return found_network()
+
+
+@pytest.fixture
+def make_town() -> Callable[..., Town]:
+    """Build a town of a series with a key of a kind."""
+
+    def make(series: Series, kind: KeyKind = "dynamic", **options: Any) -> Town:
+        town = onboard(found_network(), series, **options)
+        set_key(town, kind)
+        return town
+
+    return make
+
+
+@pytest.fixture
+def small_town(make_town: Callable[..., Town]) -> Town:
+    """Two homes, `a` with load and PV, `b` with load, hourly, one gateway."""
+    series = Series(
+        homes=("a", "b"),
+        starts=tuple(1_470_009_600 + 3600 * place for place in range(100)),
+        interval_s=3600,
+        load_wh={"a": (400,) * 100, "b": (1000,) * 100},
+        pv_wh={"a": (900,) * 100},
+    )
+    return make_town(series, gateways=1)
+
+
+@pytest.fixture(scope="session")
+def share_out() -> Callable[..., Any]:
+    """The sharing rule of the contract `communities`; one engine serves all examples, since the rule reads no state."""
+    network = Network()
+    network.create(FOUNDERS)
+
+    def call(kind: str, shares: list[int], needs: list[int], offers: list[int]) -> Any:
+        return network.view("communities", "share_out", kind, shares, needs, offers)
+
+    return call
