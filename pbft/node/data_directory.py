@@ -20,6 +20,7 @@ from ledger.errors import InvalidGenesis
 from ledger.genesis import Genesis
 from pbft.core.actions import Evidence
 from pbft.node.genesis_file import GenesisMismatch, build_genesis, check_genesis
+from pbft.node.log import Logger
 from pbft.node.network_config import NetworkDefinition
 
 EVIDENCE_BYTES_MAX: Final = 16_777_216  # thousands of pieces: one convicts, more of the same adds nothing
@@ -112,10 +113,11 @@ class DataDirectory:
 
 
 class EvidenceFile:
-    """Keeps proof against replicas, a JSON object a line, up to a bound (M54)."""
+    """Keeps proof against replicas, a JSON object a line, up to a bound (M54), and tells the log."""
 
-    def __init__(self, path: Path, *, bytes_max: int = EVIDENCE_BYTES_MAX) -> None:
+    def __init__(self, path: Path, log: Logger, *, bytes_max: int = EVIDENCE_BYTES_MAX) -> None:
         self._path = path
+        self._log = log
         self._bytes_max = bytes_max
         self._seen: set[bytes] = set()
 
@@ -125,6 +127,7 @@ class EvidenceFile:
         digest = hashlib.sha256(b"".join(piece.raw for piece in pieces)).digest()
         if digest in self._seen:
             return
+        self._log.warning("evidence", peer=evidence.replica, kind=evidence.kind, height=evidence.height)
         line = {
             "replica": evidence.replica,
             "kind": evidence.kind,

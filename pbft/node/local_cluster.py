@@ -39,7 +39,7 @@ from pbft.node.local_processes import (
 )
 
 __all__ = ["Killed", "LocalNetwork", "LocalNetworkError", "LocalReplica", "exclusive", "kill", "prepare"]
-__all__ += ["read_network", "restart", "start", "start_replica", "status", "stop", "wait_ready"]
+__all__ += ["read_network", "restart", "running_replicas", "start", "start_replica", "status", "stop", "wait_ready"]
 
 READY_SECONDS_MAX: Final = 60.0  # two loaded cores start four replicas in a few seconds; ten times that
 GRACE_SECONDS: Final = 10.0  # a replica ends within 10 s of SIGTERM (`service`); after that it is killed
@@ -163,6 +163,11 @@ def _last_words(replica: LocalReplica) -> str:
     except FileNotFoundError:
         text = ""
     return text[-TAIL_CHARACTERS:] if text else f"see {replica.log_path}"
+
+
+def running_replicas(network: LocalNetwork) -> tuple[int, ...]:
+    """The ids of the replicas whose recorded process runs."""
+    return tuple(replica.replica_id for replica in network.replicas if running_record(replica.record_path) is not None)
 
 
 def stop(network: LocalNetwork, *, replica_ids: tuple[int, ...] | None = None) -> tuple[int, ...]:

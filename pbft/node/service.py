@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from twisted.internet import defer, task
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from ledger.block import Block
@@ -27,7 +29,6 @@ from ledger.genesis import Genesis
 from ledger.keys import self_test
 from ledger.lmdb_store import LmdbStore
 from ledger.transaction import parse_receipt
-from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
 from pbft.core.persisted import DamagedJournal
@@ -195,7 +196,7 @@ class ReplicaService:
             ledger_store=ledger,
             worker=worker,
             outbound=transport,
-            evidence=_EvidenceLog(EvidenceFile(data.path / "evidence.jsonl"), self._log),
+            evidence=EvidenceFile(data.path / "evidence.jsonl", self._log),
             counters=self.metrics,
             wall_ms=_wall_ms,
             wake=self._wake,
@@ -401,17 +402,26 @@ class ReplicaService:
             await defer.maybeDeferred(self._closers.pop())
 
 
-class _EvidenceLog:
-    """Proof against a replica goes to the file, and one line to the log (M54)."""
+class EndWithInput(Protocol):
+    """On standard input: whoever started this process holds the other end; when it is gone, `end` is called."""
 
-    def __init__(self, file: EvidenceFile, log: Logger) -> None:
-        self._file = file
-        self._log = log
+    def __init__(self, end: Callable[[str | None], None]) -> None:
+        self._end = end
 
-    def record(self, evidence: Evidence) -> None:
-        """Keep a piece."""
-        self._file.record(evidence)
-        self._log.warning("evidence", peer=evidence.replica, kind=evidence.kind, height=evidence.height)
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - twisted's name
+        """Standard input has ended."""
+        self._end(None)
+
+
+def report_unhandled(log: Logger) -> None:
+    """Errors that nobody took go to the replica's log, with their traceback; twisted's other lines nowhere."""
+
+    def observe(event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            log.error("unhandled", cause=failure.getTraceback())
+
+    globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False, discardBuffer=True)
 
 
 def _wall_ms() -> int:

@@ -274,14 +274,15 @@ class _Child(ProcessProtocol):
         self._on_end = on_end
         self._ended: defer.Deferred[None] = defer.Deferred()
         self._last_words = ""
+        arguments = list(command)
+        environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         ours, theirs = socket.socketpair()
         with ours, theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, not a path of ours
             self._frames = _Frames(lambda message: on_message(self, message), lambda cause: on_end(self, cause, ""))
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self._frames))
             descriptors = {0: nothing.fileno(), 1: "r", 2: "r", WORKER_FD: theirs.fileno()}
-            environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
             self._process: Any = reactor.spawnProcess(
-                self, command[0], list(command), env=environment, childFDs=descriptors
+                self, arguments[0], arguments, env=environment, childFDs=descriptors
             )
         self.pid: int = self._process.pid
 
