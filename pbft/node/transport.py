@@ -1,46 +1,143 @@
-"""Links: length-prefixed frames over mutually authenticated TLS 1.3, between replicas and from clients.
+"""Who is linked with whom: each replica dials every other to send, reads what it accepted, and lets clients in.
 
-    transport = PeerTransport(reactor, replica_id=2, definition=definition, network=network, identity=identity.transport,
-                              rules=rules, on_message=driver.receive_frame, refused=metrics.links_refused_total, ...)
+    transport = PeerTransport(reactor, replica_id=2, definition=definition, network=network, identity=tls,
+                              rules=rules, on_message=driver.on_frame, refused=metrics.links_refused_total)
     yield transport.start();  transport.send(3, frame);  transport.broadcast(frame);  yield transport.stop()
 
     port = yield listen_clients(reactor, host, port, identity=..., authorities=..., network=..., replica_id=...,
                                 on_link=client_port.link_opened, refused=metrics.links_refused_total)
     link = yield connect_client(reactor, host, port, expected_transport_key=..., identity=client_identity,
-                                network=..., on_frame=..., on_closed=...)
+                                network=..., replica_id=..., on_frame=..., on_closed=...)
+
+A replica is who its pinned key says; a Hello that claims another id is refused. A newer link of a replica replaces the
+older, which may be the half of a connection that no longer exists. Frames wait in one bounded queue per replica
+(`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait that doubles up to a cap.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 
-from pbft.node.network_config import NetworkDefinition
-from pbft.node.tls import PeerCertificate, TlsIdentity
-from pbft.wire.limits import WireRules
+from pbft.node.links import FrameProtocol, Link, LinkRefused, LinkTerms, Reactor, dial, listen
+from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
+from pbft.node.send_queue import AWAY, LINKED, SendQueue
+from pbft.node.tls import PeerCertificate, TlsIdentity, client_port_connections, pinned_connections
+from pbft.wire.encode import is_client_traffic
+from pbft.wire.hello import Hello
+from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, REPLICA_FRAME_BYTES_MAX, WireRules
+
+__all__ = ["FrameProtocol", "Link", "LinkRefused", "PeerTransport", "connect_client", "listen_clients"]
+
+CONNECTIONS_MAX: Final = 1_000  # of clients: one gateway each, far below the usual limit of open files
+PEER_CONNECTIONS_PER_REPLICA: Final = 4  # the link, its successor, and strangers who have not yet been refused
+BACKOFF_FIRST_SECONDS: Final = 0.1  # a replica that restarts is back within a second or two
+BACKOFF_FACTOR: Final = 2.0
+BACKOFF_MAX_SECONDS: Final = 5.0  # how late a link may notice that the other side is back
 
 
-class FrameProtocol(Protocol):
-    """Frames both ways over a byte stream: 4 bytes big-endian length, then the frame."""
+def compute_backoff_seconds(failures: int, jitter: random.Random) -> float:
+    """The wait after so many failures in a row, at least 1: doubles to a cap, less up to half at random."""
+    longest = min(BACKOFF_FIRST_SECONDS * BACKOFF_FACTOR ** min(failures - 1, 32), BACKOFF_MAX_SECONDS)
+    return longest * jitter.uniform(0.5, 1.0)
 
-    def send_frame(self, frame: bytes) -> None: ...
 
+class PeerDialler:
+    """Keeps one link to one replica, and the frames that wait for it. Dials again for as long as it is not stopped."""
 
-class Link(FrameProtocol):
-    """A connection whose other end is known: TLS done, certificate accepted, Hello exchanged."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        *,
+        dial_once: Callable[[], "Deferred[Link]"],
+        queue: SendQueue,
+        jitter: random.Random,
+    ) -> None:
+        self._reactor = reactor
+        self._dial_once = dial_once
+        self._queue = queue
+        self._jitter = jitter
+        self._failures = 0
+        self._attempt: Deferred[Link] | None = None
+        self._retry: Any = None
+        self._link: Link | None = None
+        self._closed: Deferred[None] | None = None
+        self._is_running = False
+        self.last_problem = "not dialled yet"
 
-    peer: PeerCertificate
-    replica: int | None  # of the other end; None for a client
-    address: str  # for logs
-    on_frame: Callable[[bytes], None]  # set by whoever takes the link over
-    on_closed: Callable[[str], None]  # called once, with a reason
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link is open."""
+        return self._link is not None
 
-    def close(self, reason: str) -> None:
-        """Ends the connection after what was written has left."""
+    def start(self) -> None:
+        """Dials now."""
+        self._is_running = True
+        self._dial()
+
+    def stop(self) -> "Deferred[None]":
+        """Gives up dialling and ends the link; fires when the connection is gone."""
+        self._is_running = False
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._link is None:
+            return succeed(None)
+        self._closed = Deferred()
+        self._link.abort("stopped")
+        return self._closed
+
+    def send(self, frame: bytes) -> None:
+        """Queues a frame, and writes what the link takes."""
+        self._queue.push(frame, is_client_traffic=is_client_traffic(frame))
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._link is not None and self._link.is_writable and not self._link.is_ended:
+            frame = self._queue.pop()
+            if frame is None:
+                return
+            self._link.send_frame(frame)
+
+    def _dial(self) -> None:
+        self._attempt = self._dial_once()
+        self._attempt.addCallbacks(self._opened, self._failed)
+
+    def _opened(self, link: Link) -> None:
+        self._attempt = None
+        self._failures = 0
+        self.last_problem = ""
+        self._link = link
+        self._queue.set_bounds(LINKED)
+        link.on_closed = self._lost
+        link.on_writable = self._flush
+        link.on_frame = lambda _: link.refuse("unexpected_frame")  # a replica answers on the link that it dialled
+        self._flush()
+
+    def _failed(self, failure: Failure) -> None:
+        """Whatever made a dial fail is one more reason to wait and dial again; it is kept for `status`."""
+        self._attempt = None
+        self._wait(failure.getErrorMessage())
+
+    def _lost(self, reason: str) -> None:
+        self._link = None
+        self._queue.set_bounds(AWAY)
+        if self._closed is not None:
+            self._closed.callback(None)
+            return
+        self._wait(reason)
+
+    def _wait(self, problem: str) -> None:
+        self.last_problem = problem
+        self._failures += 1
+        if self._is_running:
+            seconds = compute_backoff_seconds(self._failures, self._jitter)
+            self._retry = self._reactor.callLater(seconds, self._dial)
 
 
 class PeerTransport:
@@ -48,7 +145,7 @@ class PeerTransport:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         *,
         replica_id: int,
         definition: NetworkDefinition,
@@ -59,30 +156,114 @@ class PeerTransport:
         refused: Counter[str] | None = None,
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
-    ) -> None: ...
+    ) -> None:
+        self._reactor = reactor
+        self._replica_id = replica_id
+        self._own = definition.replica(replica_id)
+        self._hello = Hello(network=network, replica=replica_id)
+        self._identity = identity
+        self._rules = rules
+        self._on_message = on_message
+        self._refused = refused if refused is not None else Counter()
+        self._dropped = dropped if dropped is not None else Counter()
+        self._jitter = jitter or random.Random()  # noqa: S311 (spreads retries; no secret)
+        others = [replica for replica in definition.replicas if replica.id != replica_id]
+        self._id_of_key = {_transport_key(replica): replica.id for replica in others}
+        self._diallers = {replica.id: self._make_dialler(replica) for replica in others}
+        self._accepted: dict[int, Link] = {}
+        self._port: Any = None  # an IListeningPort once it listens
 
     def start(self) -> "Deferred[int]":
-        """Listens and begins to dial; fires with the port that it listens on."""
-        ...
+        """Listens and begins to dial; fires with the port that it listens on, fails with CannotListenError."""
+        terms = LinkTerms(
+            connections=pinned_connections(self._identity, self._id_of_key),
+            hello=self._hello,
+            judge=self._judge,
+            frame_bytes_max=self._rules.peer_frame_bytes_max,
+            on_open=self._accept,
+            refused=self._refused,
+        )
+        connections_max = PEER_CONNECTIONS_PER_REPLICA * (len(self._diallers) + 1)
+        listening = listen(self._reactor, self._own.host, self._own.p2p_port, terms, connections_max=connections_max)
+        return listening.addCallback(self._listening)
 
     def stop(self) -> "Deferred[None]":
-        """Closes the port and every link."""
-        ...
+        """Closes the port and every link; fires when they are gone."""
+        waiting = [dialler.stop() for dialler in self._diallers.values()]
+        for link in list(self._accepted.values()):
+            closed: Deferred[None] = Deferred()
+            link.on_closed = lambda _, closed=closed: closed.callback(None)  # type: ignore[misc]
+            link.abort("stopped")
+            waiting.append(closed)
+        self._accepted.clear()
+        if self._port is not None:
+            waiting.append(self._port.stopListening() or succeed(None))
+            self._port = None
+        return gatherResults(waiting).addCallback(lambda _: None)
 
     def send(self, replica_id: int, frame: bytes) -> None:
         """Queues a frame for one replica; a full queue drops its oldest client traffic, then its oldest frames."""
+        self._diallers[replica_id].send(frame)
 
     def broadcast(self, frame: bytes) -> None:
         """Queues a frame for every other replica."""
+        for dialler in self._diallers.values():
+            dialler.send(frame)
 
     @property
     def connected(self) -> tuple[int, ...]:
         """Replicas to which a verified link is open, ascending."""
-        ...
+        return tuple(sorted(replica for replica, dialler in self._diallers.items() if dialler.is_connected))
+
+    @property
+    def problems(self) -> dict[int, str]:
+        """Why there is no link to each of the other replicas."""
+        return {replica: d.last_problem for replica, d in sorted(self._diallers.items()) if not d.is_connected}
+
+    def _make_dialler(self, replica: ReplicaDefinition) -> PeerDialler:
+        key = _transport_key(replica)
+        terms = LinkTerms(
+            connections=pinned_connections(self._identity, {key}),
+            hello=self._hello,
+            judge=lambda _, hello: None if hello.replica == replica.id else "wrong_replica",
+            frame_bytes_max=HELLO_BYTES_MAX,
+            on_open=lambda link: None,
+            refused=Counter(),  # what we dial and cannot open is a problem to show, not an intruder to count
+        )
+        return PeerDialler(
+            self._reactor,
+            dial_once=lambda: dial(self._reactor, replica.host, replica.p2p_port, terms),
+            queue=SendQueue(self._dropped),
+            jitter=self._jitter,
+        )
+
+    def _listening(self, port: Any) -> int:
+        self._port = port
+        for dialler in self._diallers.values():
+            dialler.start()
+        return int(port.getHost().port)
+
+    def _judge(self, certificate: PeerCertificate, hello: Hello) -> str | None:
+        """The key says who it is; a Hello that says otherwise is a mistake or a lie."""
+        return None if self._id_of_key.get(certificate.public_key) == hello.replica else "wrong_replica"
+
+    def _accept(self, link: Link) -> None:
+        replica = link.replica
+        assert replica is not None  # judged: the id of a pinned key
+        older = self._accepted.get(replica)
+        self._accepted[replica] = link
+        if older is not None:
+            older.abort("replaced")
+        link.on_frame = lambda frame: self._on_message(replica, frame)
+        link.on_closed = lambda _: self._forget(replica, link)
+
+    def _forget(self, replica: int, link: Link) -> None:
+        if self._accepted.get(replica) is link:
+            del self._accepted[replica]
 
 
 def listen_clients(
-    reactor: Any,
+    reactor: Reactor,
     host: str,
     port: int,
     *,
@@ -92,14 +273,25 @@ def listen_clients(
     replica_id: int,
     on_link: Callable[[Link], None],
     refused: Counter[str],
-    connections_max: int = 1_000,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> "Deferred[IListeningPort]":
-    """The client port: every link it opens has a certificate of a client authority and said the right Hello."""
-    ...
+    """The client port: every link it opens has a certificate of a client authority and said the right Hello.
+
+    `on_link` sets `on_frame` and `on_closed`. A replica that dials the wrong port is refused `wrong_port`.
+    """
+    terms = LinkTerms(
+        connections=client_port_connections(identity, authorities),
+        hello=Hello(network=network, replica=replica_id),
+        judge=lambda _, hello: None if hello.replica is None else "wrong_port",
+        frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
+        on_open=on_link,
+        refused=refused,
+    )
+    return listen(reactor, host, port, terms, connections_max=connections_max)
 
 
 def connect_client(
-    reactor: Any,
+    reactor: Reactor,
     host: str,
     port: int,
     *,
@@ -110,5 +302,27 @@ def connect_client(
     on_frame: Callable[[bytes], None],
     on_closed: Callable[[str], None],
 ) -> "Deferred[Link]":
-    """A client's link to one replica, whose key is pinned; fires when the replica's Hello has been checked."""
-    ...
+    """A client's link to one replica, whose key is pinned; fires when the replica's Hello has been checked.
+
+    Fails with LinkRefused(reason) or TCP's own error; then `on_closed` is not called. Cancelling ends the attempt.
+    """
+
+    def opened(link: Link) -> None:
+        link.on_frame = on_frame
+        link.on_closed = on_closed
+
+    terms = LinkTerms(
+        connections=pinned_connections(identity, {expected_transport_key}),
+        hello=Hello(network=network, replica=None),
+        judge=lambda _, hello: None if hello.replica == replica_id else "wrong_replica",
+        frame_bytes_max=REPLICA_FRAME_BYTES_MAX,
+        on_open=opened,
+        refused=Counter(),
+    )
+    return dial(reactor, host, port, terms)
+
+
+def _transport_key(replica: ReplicaDefinition) -> bytes:
+    if replica.transport_key is None:
+        raise ValueError(f"replica {replica.id} has no transport key: a template cannot be linked")
+    return replica.transport_key
