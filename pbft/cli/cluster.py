@@ -99,7 +99,7 @@ def _read_template(path: Path | None) -> "NetworkDefinition | None":
 
 
 def _bring_up(local: "LocalNetwork", *, detach: bool, as_json: bool) -> None:
-    """Start what does not run and wait for it; in the foreground stay until the end. Leaves nothing behind on failure."""
+    """Start what does not run, wait for it, and in the foreground stay. A failure leaves nothing running."""
     from pbft.node.local_cluster import start, stop, wait_ready
 
     say(f'local network "{local.name}" in {local.directory}: keys made here, for this machine alone')
@@ -119,7 +119,7 @@ def _bring_up(local: "LocalNetwork", *, detach: bool, as_json: bool) -> None:
 
 
 def _wait_for_end(local: "LocalNetwork") -> None:
-    """Until Ctrl-C (KeyboardInterrupt), or until nothing is left to wait for; says which replica has ended by itself."""
+    """Until Ctrl-C (KeyboardInterrupt), or until no replica is left; says which one has ended by itself."""
     from pbft.node.local_cluster import running_replicas
 
     before = running_replicas(local)

@@ -5,7 +5,7 @@ before the reactor starts, with a sentence and an exit code. The replica itself 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -103,7 +103,7 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
     from pbft.node.data_directory import StartRefused
     from pbft.node.service import EndWithInput, make_service, report_unhandled
 
-    reactor: object = installed
+    reactor: Any = installed
     ends: list[CommandError] = []
     try:
         service = make_service(config, reactor, log)
@@ -114,7 +114,7 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
         if cause is not None:
             ends.append(CommandError(cause))
         try:
-            installed.stop()  # type: ignore[attr-defined]
+            reactor.stop()
         except ReactorNotRunning:
             return
 
@@ -128,10 +128,10 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
 
     report_unhandled(log)
     service.stopped.addCallback(end)
-    installed.addSystemEventTrigger("before", "shutdown", service.stop)  # type: ignore[attr-defined]
-    installed.callWhenRunning(begin)  # type: ignore[attr-defined]
+    reactor.addSystemEventTrigger("before", "shutdown", service.stop)
+    reactor.callWhenRunning(begin)
     if until_stdin_closes:
-        installed.callWhenRunning(StandardIO, EndWithInput(end))  # type: ignore[attr-defined]
-    installed.run()  # type: ignore[attr-defined]
+        reactor.callWhenRunning(StandardIO, EndWithInput(end))
+    reactor.run()
     if ends:
         raise ends[0]

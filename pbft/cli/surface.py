@@ -43,7 +43,7 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = ExitCode.FAILED) -> None:
         super().__init__(message)
-        self.exit_code = int(exit_code)
+        self.exit_code = int(exit_code)  # type: ignore[misc] # click reads it from the instance too
 
     def show(self, file: Any = None) -> None:
         """One line, with the program's name in front as Unix tools do."""
@@ -74,7 +74,7 @@ def terminations_as_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class ReplicaId(click.ParamType):
+class ReplicaId(click.ParamType[int]):
     """A replica: `2` or `r2`."""
 
     name = "replica"

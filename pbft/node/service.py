@@ -421,7 +421,8 @@ def report_unhandled(log: Logger) -> None:
         if failure is not None:
             log.error("unhandled", cause=failure.getTraceback())
 
-    globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False, discardBuffer=True)
+    observers: list[Any] = [observe]
+    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=True)
 
 
 def _wall_ms() -> int:
