@@ -26,7 +26,7 @@ from contracts import (
     view,
 )
 
-AMOUNT_MAX = 10**24  # nano-EUR of one line: a million times the yearly turnover of a country's grid
+AMOUNT_MAX = 1_000_000_000_000_000_000_000_000  # nano-EUR of one line: a million times a country's yearly bill
 LINES_MAX = 500  # of one posting
 REFERENCE_MAX = 64  # characters of a bank reference
 

@@ -32,7 +32,7 @@ VERSION = 1
 BATCH_MAX = 100  # readings of one call
 FUTURE_MAX_S = 60  # how far ahead of the agreed time an interval may end: clocks differ
 REORDER_MAX = 64  # intervals: how far before the newest record a late one may lie; the nonce window of a gateway
-REGISTER_MAX = 10**18  # in units of the register
+REGISTER_MAX = 1_000_000_000_000_000_000  # in units of the register
 FLAG_CLOCK = 1  # clock not synchronised
 FLAG_TAMPER = 12  # cover opened (4), magnetic field (8)
 FLAGS_MAX = 31  # with power loss (2) and configuration changed (16), which are only noted
@@ -297,7 +297,8 @@ def is_usable(code: str) -> bool:
 
 def whole_wh(register: int, scaler: int) -> int:
     """A register's value in whole Wh, rounded down: differences of floors lose nothing over time."""
-    return register * 10**scaler if scaler >= 0 else register // 10 ** (-scaler)
+    unit: int = 10 ** abs(scaler)
+    return register * unit if scaler >= 0 else register // unit
 
 
 def digest_of(reading: Reading) -> bytes:
