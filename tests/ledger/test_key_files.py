@@ -107,14 +107,26 @@ def test_a_plain_or_foreign_key_is_refused(copied: Path) -> None:
     assert refusal(copied) == "not_a_key"
 
 
-@pytest.mark.parametrize(("line", "code"), [(0, "damaged"), (4, "damaged"), (5, "passphrase")])
-def test_a_damaged_file_is_refused(copied: Path, line: int, code: str) -> None:
-    """A changed byte never gives another key: CBC would hide one in the middle, the first line shows it."""
+@pytest.mark.parametrize(
+    ("from_the_end", "code"),
+    [(40, "damaged"), (60, "passphrase"), (24, "passphrase")],  # in the seed; in the structure; in the padding
+)
+def test_a_damaged_file_is_refused(copied: Path, from_the_end: int, code: str) -> None:
+    """A changed byte never gives another key: CBC would hide one inside the seed, the first line shows it."""
+    lines = copied.read_text().splitlines()
+    data = bytearray(base64.b64decode("".join(lines[2:-1])))
+    data[-from_the_end] ^= 1
+    copied.write_text("\n".join([*lines[:2], base64.b64encode(data).decode(), lines[-1], ""]))
+    assert refusal(copied) == code
+
+
+def test_the_first_line_is_compared(copied: Path) -> None:
+    """The plain public key names the key inside; another one there is refused."""
     lines = copied.read_text().splitlines()
     assert lines[0] == f"Ed25519 public key: {KEY.public_key.hex()}"
-    lines[line] = lines[line][:-3] + ("A" if lines[line][-3] != "A" else "B") + lines[line][-2:]
-    copied.write_text("\n".join(lines) + "\n")
-    assert refusal(copied) == code
+    for first in (lines[0][:-1] + ("0" if lines[0][-1] != "0" else "1"), ""):
+        copied.write_text("\n".join([first, *lines[1:], ""]))
+        assert refusal(copied) == "damaged"
 
 
 def test_a_key_file_is_never_overwritten(written: Path, tmp_path: Path) -> None:
