@@ -22,6 +22,8 @@ FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 """A year of quarter hours of 150 homes, with room."""
 ROWS_MAX: Final = 120_000
 """More than three years of quarter hours."""
+LINES_MAX: Final = ROWS_MAX + 1_000
+"""Rows, the header, and empty lines at the end."""
 COLUMNS_MAX: Final = 2_048
 """A thousand homes with two meters each, the size of one sharing key."""
 ENERGY_MAX_WH: Final = 10**9
@@ -85,6 +87,9 @@ def parse_interval_csv(data: bytes, *, interval_minutes: int | None = None) -> S
 def _lines_of(data: bytes) -> list[str]:
     if len(data) > FILE_BYTES_MAX:
         raise IntervalCsvError("too_large", f"the file has {len(data)} bytes; at most {FILE_BYTES_MAX}")
+    # Counted before anything is split: a file of line feeds or commas must not become millions of objects.
+    if data.count(b"\n") > LINES_MAX:
+        raise IntervalCsvError("too_large", f"the file has more than {LINES_MAX} lines")
     for number, line in enumerate(data.split(b"\n"), 1):
         if b"\0" in line:
             raise IntervalCsvError("binary", "not a text file: it holds a zero byte", line=number)
@@ -101,9 +106,9 @@ def _lines_of(data: bytes) -> list[str]:
 
 
 def _parse_header(line: str) -> _Header:
+    if line.count(",") >= COLUMNS_MAX:
+        raise IntervalCsvError("too_large", f"{line.count(',') + 1} columns; at most {COLUMNS_MAX}", line=1)
     names = tuple(cell.strip() for cell in line.split(","))
-    if len(names) > COLUMNS_MAX:
-        raise IntervalCsvError("too_large", f"{len(names)} columns; at most {COLUMNS_MAX}", line=1)
     if names[0] not in TIME_COLUMNS:
         expected = ", ".join(TIME_COLUMNS)
         raise IntervalCsvError("missing_column", f"the first column must be one of {expected}", line=1, column=names[0])
@@ -123,15 +128,14 @@ def _parse_header(line: str) -> _Header:
 
 
 def _cells_of(line: str, header: _Header, number: int) -> list[str]:
-    cells = [cell.strip() for cell in line.split(",")]
-    expected = len(header.columns)
-    if len(cells) < expected:
-        message = f"missing: expected {expected} cells, got {len(cells)}"
-        raise IntervalCsvError("missing_cell", message, line=number, column=header.columns[len(cells)])
-    if len(cells) > expected:
-        message = f"the row goes on after it: expected {expected} cells, got {len(cells)}"
+    count, expected = line.count(",") + 1, len(header.columns)
+    if count < expected:
+        message = f"missing: expected {expected} cells, got {count}"
+        raise IntervalCsvError("missing_cell", message, line=number, column=header.columns[count])
+    if count > expected:
+        message = f"the row goes on after it: expected {expected} cells, got {count}"
         raise IntervalCsvError("extra_cell", message, line=number, column=header.columns[-1])
-    return cells
+    return [cell.strip() for cell in line.split(",")]
 
 
 def _parse_time(column: str, cell: str, line: int) -> int:

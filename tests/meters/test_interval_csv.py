@@ -140,6 +140,8 @@ def test_sizes_are_bounded() -> None:
         b" " * (FILE_BYTES_MAX + 1),
         b"step,a_load\n" + b"0,1\n" * (ROWS_MAX + 1),
         b"step" + b",a_load" * COLUMNS_MAX + b"\n",
+        b"\n" * FILE_BYTES_MAX,
+        b"," * FILE_BYTES_MAX,
     ):
         with pytest.raises(IntervalCsvError) as caught:
             parse_interval_csv(data, interval_minutes=60)
