@@ -29,6 +29,8 @@ COLUMNS_MAX: Final = 2_048
 ENERGY_MAX_WH: Final = 10**9
 """One GWh in one interval: beyond any home, and far inside the ledger's integers."""
 INTERVAL_MIN_S: Final = 60
+SHOWN_CHARACTERS_MAX: Final = 40
+"""Of a cell or a name in an error message."""
 
 TIME_COLUMNS: Final = ("interval_start", "epoch_start", "step")
 NOTE_COLUMNS: Final = frozenset({"month", "day", "weekday", "hour", "hour_ending"})
@@ -43,8 +45,9 @@ class IntervalCsvError(ValueError):
     """What is wrong with a file, and where. `code` is stable; `line` 0 means the file as a whole."""
 
     def __init__(self, code: str, message: str, *, line: int = 0, column: str = "") -> None:
+        column = column if len(column) <= SHOWN_CHARACTERS_MAX else column[:SHOWN_CHARACTERS_MAX] + "..."
         where = [f"line {line}"] if line else []
-        where += [f"column {column!r}"] if column else []
+        where += [f"column {ascii(column)}"] if column else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
         self.code = code
         self.line = line
@@ -215,4 +218,4 @@ def _check_grid(column: str, times: list[int], interval_s: int) -> tuple[int, ..
 
 def _shown(cell: str) -> str:
     """A cell as it may stand in an error message: escaped, and short."""
-    return ascii(cell if len(cell) <= 40 else cell[:40] + "...")
+    return ascii(cell if len(cell) <= SHOWN_CHARACTERS_MAX else cell[:SHOWN_CHARACTERS_MAX] + "...")

@@ -72,6 +72,7 @@ def with_line(number: int, line: str) -> str:
         ("\n\n", "empty", 1, ""),
         ("interval_start,a_load\n", "empty", 1, ""),
         (with_line(1, "time,b_load,a_load,a_pv"), "missing_column", 1, "time"),
+        ("x" * 5000 + "\n", "missing_column", 1, "x" * 40 + "..."),
         (with_line(1, "b_load,interval_start,a_load,a_pv"), "missing_column", 1, "b_load"),
         ("interval_start,month\n2025-07-01T00:00:00,7\n", "missing_column", 1, ""),
         (with_line(1, "interval_start,b_load,a_load"), "extra_cell", 2, "a_load"),
