@@ -47,7 +47,7 @@ class IntervalCsvError(ValueError):
     def __init__(self, code: str, message: str, *, line: int = 0, column: str = "") -> None:
         column = column if len(column) <= SHOWN_CHARACTERS_MAX else column[:SHOWN_CHARACTERS_MAX] + "..."
         where = [f"line {line}"] if line else []
-        where += [f"column {ascii(column)}"] if column else []
+        where += [f"column {column!a}"] if column else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
         self.code = code
         self.line = line
