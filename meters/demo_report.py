@@ -188,13 +188,16 @@ def compare_figures(network: Mapping[str, int], reference: Mapping[str, int]) ->
     ]
 
 
-def flatten_figures(energy: EnergyLines, homes: Iterable[HomeResult], accounts: Mapping[str, int]) -> dict[str, int]:
+def flatten_figures(
+    energy: EnergyLines, homes: Iterable[HomeResult], accounts: Mapping[str, int], tariffs: Mapping[str, int]
+) -> dict[str, int]:
     """All figures by the path that a reader of the JSON would use."""
     figures = {f"energy.{line}": getattr(energy, line) for line in ENERGY_LINES}
     for home in homes:
         figures.update({f"homes_detail[{home.home}].{line}": getattr(home.energy, line) for line in ENERGY_LINES})
         figures[f"homes_detail[{home.home}].net_nano_eur"] = home.net_nano_eur
     figures.update({f"accounts[{name}]": amount for name, amount in accounts.items()})
+    figures.update({f"tariffs[{name}]": price for name, price in tariffs.items()})
     return figures
 
 

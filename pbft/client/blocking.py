@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 
 from ledger.transaction import SignedTransaction
-from pbft.client.account import Account
+from pbft.client.account import Account, NonceKeeper
 from pbft.client.network import ClientNetwork
 from pbft.client.options import ClientOptions
 from pbft.client.questions import HeadAnswer
@@ -125,6 +125,10 @@ class Client:
     def state_proof(self, key: bytes, *, min_height: int = 0, patience_ms: int | None = None) -> bytes:
         """The verified proof file of a key of the world state. Raises NoProof."""
         return self._wait(lambda: self._client.state_proof(key, min_height=min_height, patience_ms=patience_ms))
+
+    def read_nonces(self, address: bytes) -> NonceKeeper:
+        """The nonces that the chain says an account has used. Raises NoProof, NotVouched."""
+        return self._wait(lambda: self._client.read_nonces(address))
 
     def head(self, *, wanted: int | None = None) -> HeadAnswer:
         """Where the replicas say they are. Raises NotVouched."""

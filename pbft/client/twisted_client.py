@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 
-from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
+from ledger.admission import NONCE_WINDOW, NonceWindow, nonce_key, parse_nonce_window
 from ledger.encoding import decode, encode
 from ledger.errors import InvalidProof
 from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
 from ledger.transaction import SignedTransaction
-from pbft.client.account import Account
+from pbft.client.account import Account, NonceKeeper
 from pbft.client.errors import ClientError, QueryFailed
 from pbft.client.links import ReplicaLinks
 from pbft.client.network import ClientNetwork
@@ -273,6 +273,21 @@ class TwistedClient:
         )
         return self._ask(correlation, question, patience_ms)
 
+    def read_nonces(self, address: bytes) -> "Deferred[NonceKeeper]":
+        """The nonces that the chain says an account has used, by a proof: for an account without a memory."""
+
+        def ask(height: int) -> "Deferred[NonceKeeper]":
+            if height == 0:  # genesis has no certificate, and no transaction has used a nonce yet
+                return succeed(NonceKeeper())
+            return self.state_proof(nonce_key(address)).addCallback(read)
+
+        def read(proof: bytes) -> NonceKeeper:
+            window = _parse_window(self._verify_state(proof, nonce_key(address), 0).value)
+            used = [nonce for nonce in range(window.base, window.base + NONCE_WINDOW) if window.is_used(nonce)]
+            return NonceKeeper(base=window.base, used=used)
+
+        return self.ready().addCallback(ask)
+
     def _verify_state(self, proof: bytes, key: bytes, min_height: int) -> VerifiedState:
         verified = verify_proof(proof, self.network.genesis_bytes)
         if not isinstance(verified, VerifiedState) or verified.key != key:
@@ -352,8 +367,7 @@ class TwistedClient:
 
         def verify(proof: bytes) -> None:
             verified = self._verify_state(proof, key, 0)
-            window = NonceWindow() if verified.value is None else parse_nonce_window(verified.value)
-            is_used = window.is_used(session.submission.nonce)
+            is_used = _parse_window(verified.value).is_used(session.submission.nonce)
             header = verified.header
             session.receive_nonce_proof(height=header.height, time_ms=header.time_ms, is_used=is_used)
 
@@ -373,6 +387,11 @@ class TwistedClient:
     def _next_correlation(self) -> int:
         self._correlation += 1
         return self._correlation
+
+
+def _parse_window(value: bytes | None) -> NonceWindow:
+    """A client's nonce window from its state value; absent, nothing is used yet."""
+    return NonceWindow() if value is None else parse_nonce_window(value)
 
 
 def _latest_value(result: SubmitResult, contract: str, method: str) -> QueryAnswer:

@@ -1,0 +1,117 @@
+"""How `tx`, `query` and `proof export` reach a local network: its directory's client identity and account.
+
+It owns opening a blocking client from a data directory and the exit codes of what can go wrong. The directory's layout
+is `pbft.node.local_network`'s; what the client library promises is `pbft.client`'s.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pbft.cli.surface import CommandError, ExitCode, errors_as
+
+if TYPE_CHECKING:
+    from pbft.client.account import Account
+    from pbft.client.blocking import Client
+
+PATIENCE_MS: Final = 30_000  # of a command: view changes included, a person still waits
+
+
+@contextmanager
+def open_client(data_dir: Path) -> "Iterator[Client]":
+    """A client of the local network in `data_dir`, closed at the end. Errors become exit codes."""
+    from pbft.client.blocking import Client
+    from pbft.client.network import read_network
+    from pbft.client.options import ClientOptions
+    from pbft.node.tls import read_tls_identity
+
+    with client_errors():
+        network = read_network(data_dir)
+        identity = read_tls_identity((data_dir / "client" / "tls.pem").read_bytes())
+        with Client(network, identity, options=ClientOptions(patience_ms=PATIENCE_MS)) as client:
+            yield client
+
+
+def open_account(data_dir: Path, client: "Client") -> "Account":
+    """The directory's account, with the nonces that the chain says are used."""
+    from ledger.key_files import read_key_file
+    from pbft.client.account import Account
+    from pbft.node.identity import read_passphrase
+
+    passphrase = read_passphrase(data_dir / "client" / "passphrase")
+    key = read_key_file(data_dir / "client" / "account.pem", passphrase)
+    return Account(key, network=client.network.network_id, nonces=client.read_nonces(key.public_key))
+
+
+def client_errors() -> errors_as:
+    """What the client library and its files raise, as exit codes."""
+    from ledger.errors import KeyFileError, LedgerError
+    from pbft.client.errors import ClientError, InvalidNetworkDirectory, QueryFailed
+    from pbft.node.identity import IdentityError
+
+    return errors_as(
+        {
+            InvalidNetworkDirectory: lambda _: ExitCode.NOT_FOUND,
+            QueryFailed: lambda _: ExitCode.FAILED,
+            ClientError: lambda _: ExitCode.UNREACHABLE,
+            KeyFileError: lambda _: ExitCode.FAILED,
+            IdentityError: lambda _: ExitCode.FAILED,
+            LedgerError: lambda _: ExitCode.UNVERIFIED,
+            FileNotFoundError: lambda _: ExitCode.NOT_FOUND,
+        }
+    )
+
+
+def parse_arguments(texts: tuple[str, ...]) -> list[Any]:
+    """Arguments as JSON values: numbers, strings, true, lists; `{"hex": "..."}` for bytes, `{"contract": "name"}` for
+    an address; a text that is no JSON is itself. Raises CommandError for what has no canonical form.
+    """
+    return [_value(_json_or_text(text), text) for text in texts]
+
+
+def to_json_value(value: Any) -> Any:
+    """A canonical value as JSON: bytes as `{"hex": ...}`, whole numbers beyond 2^53 as strings."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, list):
+        return [to_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(to_json_value(key)): to_json_value(item) for key, item in value.items()}
+    if type(value) is int and abs(value) >= 2**53:
+        return str(value)
+    return value
+
+
+def parse_hex(text: str, what: str) -> bytes:
+    """Bytes from hexadecimal digits. Raises click.BadParameter."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{what}: {text!r} is not hexadecimal") from error
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _value(value: Any, text: str) -> Any:
+    from ledger.hashing import Tag, tagged_hash
+
+    if isinstance(value, list):
+        return [_value(item, text) for item in value]
+    if isinstance(value, dict) and len(value) == 1:
+        (kind, content), *_ = value.items()
+        if kind == "hex" and isinstance(content, str):
+            return parse_hex(content, text)
+        if kind == "contract" and isinstance(content, str):
+            return tagged_hash(Tag.CONTRACT_ADDRESS, content.encode())
+    if value is None or isinstance(value, float | dict):
+        raise CommandError(f"argument {text!r}: not a whole number, text, bool, list, hex or contract", ExitCode.USAGE)
+    return value

@@ -1,0 +1,104 @@
+"""`gridquorum tx ping|send`: one transaction, seen through to an answer that W replicas vouch for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pbft.cli.surface import ExitCode, data_dir_option, find_data_dir, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from pbft.client.submissions import SubmitResult
+
+GAS_LIMIT: Final = 1_000_000
+NONCE_TRIES: Final = 8  # processes that use the account at the same moment
+
+
+@click.group()
+def tx() -> None:
+    """Submit transactions."""
+
+
+@tx.command()
+@data_dir_option
+@json_option
+def ping(data_dir: Path | None, as_json: bool) -> None:
+    """Submit a transaction that does nothing, and wait for its receipt."""
+    _send(data_dir, "ping", "ping", (), GAS_LIMIT, as_json)
+
+
+@tx.command()
+@click.argument("contract")
+@click.argument("method")
+@click.argument("arguments", nargs=-1)
+@click.option("--gas-limit", type=click.IntRange(1, 5_000_000), default=GAS_LIMIT, show_default=True)
+@data_dir_option
+@json_option
+def send(
+    contract: str, method: str, arguments: tuple[str, ...], gas_limit: int, data_dir: Path | None, as_json: bool
+) -> None:
+    """Call METHOD of CONTRACT with ARGUMENTS (JSON values; {"hex": "..."} for bytes) from the network's account."""
+    _send(data_dir, contract, method, arguments, gas_limit, as_json)
+
+
+def _send(
+    data_dir: Path | None, contract: str, method: str, texts: tuple[str, ...], gas_limit: int, as_json: bool
+) -> None:
+    from pbft.cli.network_client import open_account, open_client, parse_arguments
+    from pbft.core.client_session import NONCE_USED, Rejected
+
+    values = parse_arguments(texts)
+    directory = find_data_dir(data_dir)
+    with open_client(directory) as client:
+        account = open_account(directory, client)
+        result = client.submit(account, contract, method, *values, gas_limit=gas_limit)
+        for _ in range(NONCE_TRIES):
+            if not (isinstance(result, Rejected) and result.code == NONCE_USED):
+                break  # another process of this account was quicker: ours never ran, so a new nonce is safe
+            result = client.submit(account, contract, method, *values, gas_limit=gas_limit)
+    answer, code = describe(result)
+    if as_json:
+        print_json(answer)
+    else:
+        shown = "".join(f"  {name} {value}" for name, value in answer.items() if name not in ("tx", "status"))
+        click.echo(f"{answer['status']}  {answer['tx']}{shown}")
+    if code:
+        say(f"gridquorum: {answer['status']}: {answer.get('code') or 'no answer from enough replicas yet'}")
+        raise click.exceptions.Exit(int(code))
+
+
+def describe(result: "SubmitResult") -> tuple[dict[str, Any], int]:
+    """An outcome as the fields of the command's JSON, and the exit code."""
+    from pbft.cli.network_client import to_json_value
+    from pbft.core.client_session import Committed, OutcomeUnknown
+
+    answer: dict[str, Any]
+    if isinstance(result, OutcomeUnknown):
+        answer = {
+            "tx": result.tx_id.hex(),
+            "height": None,
+            "status": "unknown",
+            "expiry_height": result.expiry_height,
+            "refusals": {f"r{replica}": code for replica, code in result.refusals},
+        }
+        return answer, ExitCode.UNKNOWN
+    receipt = result.receipt
+    if isinstance(result, Committed):
+        answer = {
+            "tx": result.reply.tx_id.hex(),
+            "height": result.reply.height,
+            "status": "ok",
+            "index": result.reply.index,
+            "gas_used": result.receipt.gas_used,
+            "result": to_json_value(result.receipt.value),
+            "vouched_by": list(result.vouched_by),
+        }
+        return answer, 0
+    answer = {
+        "tx": result.tx_id.hex(),
+        "height": result.reply.height if result.reply is not None else None,
+        "status": receipt.status if receipt is not None else "expired",
+        "code": result.code,
+        "vouched_by": list(result.vouched_by),
+    }
+    return answer, ExitCode.REJECTED
