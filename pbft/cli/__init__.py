@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
-from pbft.cli.surface import ExitCode, say
+from pbft.cli.surface import CommandError, ExitCode, say
 
 COMMANDS: Final = {  # name: (module, attribute, one line of help)
     "up": ("pbft.cli.cluster", "up", "Start a whole network on this machine."),
@@ -43,18 +43,34 @@ class LazyCommands(click.Group):
             return command
         for entry in _added():
             if entry.name == cmd_name:
-                added: click.Command = entry.load()
-                return added
+                return _load(entry)
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands; ours come from the table above, without an import."""
-        rows = []
-        for name in self.list_commands(ctx):
-            command = None if name in COMMANDS else self.get_command(ctx, name)
-            rows.append((name, command.get_short_help_str() if command is not None else COMMANDS[name][2]))
+        names = self.list_commands(ctx)
+        rows = [(name, COMMANDS[name][2] if name in COMMANDS else self._short_help(ctx, name)) for name in names]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def _short_help(self, ctx: click.Context, name: str) -> str:
+        """One line about an added command; one that cannot be loaded says so and spoils no other's help."""
+        try:
+            command = self.get_command(ctx, name)
+        except CommandError as error:
+            return f"({error.message})"
+        return command.get_short_help_str() if command is not None else ""
+
+
+def _load(entry: EntryPoint) -> click.Command:
+    """An added command. Raises CommandError where its package cannot give it."""
+    try:
+        command = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise CommandError(f"{entry.name} cannot be loaded: {error}") from error
+    if not isinstance(command, click.Command):
+        raise CommandError(f"{entry.name} cannot be loaded: {entry.value} is no command")
+    return command
 
 
 def _added() -> list[EntryPoint]:

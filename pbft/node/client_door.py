@@ -4,71 +4,30 @@ It owns admission (form, network, signature, limits, expiry, nonce) and the tabl
 Its rules: what passes is a well-formed transaction with its client's valid signature, whatever it asks for (D42); a
 refusal here is never final (D47); a used nonce is answered with its first receipt, at once (D43); every table has a
 bound, and closing a connection frees its places. Bytes and connections are left to `client_port`, order to the core,
-reads of contracts to the worker, proofs to the ledger.
+views and proofs to `client_reads`.
 """
 
 import heapq
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from ledger.admission import NONCE_WINDOW
-from ledger.block import Block, Header
+from ledger.block import Block
 from ledger.chain import Chain, StoredReceipt
-from ledger.errors import InvalidProof, InvalidTransaction, ProofNotReady
-from ledger.execution import Call, CallOutcome
+from ledger.errors import InvalidTransaction
 from ledger.transaction import EXPIRY_AHEAD_MAX, SignedTransaction, parse_receipt, parse_transaction
 from pbft.core.client_session import ReplyContent
 from pbft.core.messages import Request
+from pbft.node.client_reads import ClientReads, Standing, Views
+from pbft.node.client_visit import RETRY_BUSY_MS, RETRY_NEVER_MS, RETRY_SOON_MS, Answer, Refusal, Visit
 from pbft.node.metrics import Metrics
-from pbft.wire.client_frames import (
-    ClientFrame,
-    Head,
-    HeadRequest,
-    Proof,
-    ProofAnswer,
-    Refused,
-    ReplicaFrame,
-    Reply,
-    Submit,
-    View,
-    ViewAnswer,
-)
+from pbft.wire.client_frames import ClientFrame, Proof, Refused, Reply, Submit, View
 from pbft.wire.limits import WireError
 
 WAITING_MAX: Final = 10_000  # transactions somebody waits for; as many as the core keeps pending
 WAITING_PER_VISIT_MAX: Final = 1_024  # of one connection: sixteen accounts with full windows
-VIEWS_MAX: Final = 64  # reads waiting for the worker, so that a flood of them never delays a block by long
-VIEWS_PER_VISIT_MAX: Final = 8  # of one connection
-RETRY_SOON_MS: Final = 200  # a few blocks: this replica is a little behind
-RETRY_BUSY_MS: Final = 1_000  # a full table drains within seconds
-RETRY_NEVER_MS: Final = 0  # trying the same again cannot help here; another replica may still judge otherwise
-VIEW_GAS_MAX: Final = 5_000_000  # as a transaction: what can be written can be read
-NO_HASH: Final = bytes(32)  # sender and transaction of a read: nobody, none
-
-Answer: TypeAlias = Callable[[ReplicaFrame], None]
-
-
-class Views(Protocol):
-    """The contract worker, as the door needs it (`pbft.node.execution.Worker`)."""
-
-    def run_view(
-        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
-    ) -> None:
-        """Run a read on the newest committed state, which is that of `height`."""
-        ...
-
-
-class Standing(Protocol):
-    """What the door tells clients about the order of things: hints, never promises (`pbft.core.replica.Replica`)."""
-
-    @property
-    def view(self) -> int: ...
-    @property
-    def primary(self) -> int: ...
-    def has_room(self, request_bytes: int, /) -> bool: ...
+HEAP_SLACK: Final = 64  # entries that are over and may stay in a heap, so that small tables are not rebuilt
 
 
 class RequestVerifier(Protocol):
@@ -79,19 +38,11 @@ class RequestVerifier(Protocol):
         ...
 
 
-class _Refusal(Exception):  # noqa: N818 - control flow of this module: judged not, with the client's answer
-    def __init__(self, code: str, detail: str, retry_after_ms: int) -> None:
-        super().__init__(code)
-        self.code = code
-        self.detail = detail
-        self.retry_after_ms = retry_after_ms
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Waiting:
+class Waiting:
     """Somebody waits for the outcome of a transaction."""
 
-    visit: "Visit"
+    visit: Visit
     correlation: int
     tx_id: bytes
     client: bytes
@@ -99,16 +50,6 @@ class _Waiting:
     expiry_height: int
     expiry_time: int
     is_over: bool = False
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Visit:
-    """One connection of one client: its answers' way back and its share of the tables."""
-
-    answer: Answer
-    waiting: set[_Waiting] = field(default_factory=set)
-    views: int = 0
-    is_closed: bool = False
 
 
 class ClientDoor:
@@ -134,17 +75,16 @@ class ClientDoor:
         self._network = network
         self._verifier = verifier
         self._submit = submit
-        self._views = views
-        self._is_executing = is_executing
+        self._reads = ClientReads(
+            chain=chain, network=network, views=views, is_executing=is_executing, standing=standing
+        )
         self._standing = standing
         self._metrics = metrics
-        self._waiting: dict[tuple[bytes, int], list[_Waiting]] = {}  # by (client, nonce): what the answer is about
+        self._waiting: dict[tuple[bytes, int], list[Waiting]] = {}  # by (client, nonce): what the answer is about
         self._waiting_count = 0
-        self._by_height: list[tuple[int, int, _Waiting]] = []  # heaps of expiries; the middle number breaks ties
-        self._by_time: list[tuple[int, int, _Waiting]] = []
+        self._by_height: list[tuple[int, int, Waiting]] = []  # heaps of expiries; the middle number breaks ties
+        self._by_time: list[tuple[int, int, Waiting]] = []
         self._arrivals = 0
-        self._views_asked: deque[tuple[Visit, View]] = deque()  # until the block on its way is done
-        self._views_open = 0  # asked or with the worker
 
     # -- connections --
 
@@ -167,24 +107,28 @@ class ClientDoor:
                 tx_id = signed.tx_id
                 self._receive_submit(visit, frame.correlation, signed)
             elif isinstance(frame, View):
-                self._receive_view(visit, frame)
+                self._reads.receive_view(visit, frame)
             elif isinstance(frame, Proof):
-                self._receive_proof(visit, frame)
+                self._reads.receive_proof(visit, frame)
             else:
-                self._receive_head_request(visit, frame)
-        except _Refusal as refusal:
+                self._reads.receive_head_request(visit, frame)
+        except Refusal as refusal:
             self._refuse(visit, frame.correlation, tx_id, refusal)
         except (InvalidTransaction, WireError) as error:
-            self._refuse(visit, frame.correlation, tx_id, _Refusal(error.code, error.detail, RETRY_NEVER_MS))
+            self._refuse(visit, frame.correlation, tx_id, Refusal(error.code, error.detail, RETRY_NEVER_MS))
             return False
         return True
+
+    def tick(self) -> None:
+        """To be called every `pbft.core.config.TICK_MS`."""
+        self._reads.tick()
 
     # -- transactions --
 
     def _receive_submit(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
         transaction = signed.transaction
         if transaction.network != self._network:
-            raise _Refusal("wrong_network", f"this is network {self._network.hex()}", RETRY_NEVER_MS)
+            raise Refusal("wrong_network", f"this is network {self._network.hex()}", RETRY_NEVER_MS)
         stored = self._chain.find_used(transaction.sender, transaction.nonce)
         if stored is not None:
             self._reply(visit, correlation, stored)
@@ -200,24 +144,24 @@ class ClientDoor:
         """Raise where ordering this transaction now would be in vain or too much; execution judges for good (D42)."""
         transaction, head = signed.transaction, self._chain.head
         if transaction.commitments:
-            raise _Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
+            raise Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
         if transaction.expiry_height <= head.height:
             detail = f"expiry height {transaction.expiry_height}, next height {head.height + 1}"
-            raise _Refusal("expired", detail, RETRY_NEVER_MS)
+            raise Refusal("expired", detail, RETRY_NEVER_MS)
         if transaction.expiry_time * 1_000 < head.time_ms:
             detail = f"expiry time {transaction.expiry_time} s, agreed time {head.time_ms} ms"
-            raise _Refusal("expired", detail, RETRY_NEVER_MS)
+            raise Refusal("expired", detail, RETRY_NEVER_MS)
         if transaction.expiry_height > head.height + EXPIRY_AHEAD_MAX:
             detail = f"expiry height {transaction.expiry_height}, at most {head.height + EXPIRY_AHEAD_MAX}"
-            raise _Refusal("expiry_too_far", detail, RETRY_SOON_MS)
+            raise Refusal("expiry_too_far", detail, RETRY_SOON_MS)
         window = self._chain.nonce_window(transaction.sender)
         if not window.is_open(transaction.nonce):
             detail = f"nonce {transaction.nonce}, window {window.base}..{window.base + NONCE_WINDOW - 1}"
-            raise _Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
+            raise Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
         if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
-            raise _Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
+            raise Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
         if self._waiting_count >= WAITING_MAX or not self._standing.has_room(len(signed.raw)):
-            raise _Refusal("busy", f"{self._waiting_count} transactions wait here", RETRY_BUSY_MS)
+            raise Refusal("busy", f"{self._waiting_count} transactions wait here", RETRY_BUSY_MS)
 
     def _wait(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
         """Remember who asked. Asking again on the same connection moves the answer to the newest question."""
@@ -226,7 +170,7 @@ class ClientDoor:
             if other.visit is visit and other.tx_id == signed.tx_id:
                 other.correlation = correlation
                 return
-        waiting = _Waiting(
+        waiting = Waiting(
             visit=visit,
             correlation=correlation,
             tx_id=signed.tx_id,
@@ -243,7 +187,7 @@ class ClientDoor:
         self._waiting_count += 1
         self._metrics.client_waiting = self._waiting_count
 
-    def _forget(self, waiting: _Waiting) -> None:
+    def _forget(self, waiting: Waiting) -> None:
         """Take an entry out of the table; the heaps let go of it when it comes up, or when they are mostly dead."""
         waiting.is_over = True
         waiting.visit.waiting.discard(waiting)
@@ -255,7 +199,7 @@ class ClientDoor:
             del self._waiting[key]
         self._waiting_count -= 1
         self._metrics.client_waiting = self._waiting_count
-        if len(self._by_height) > 2 * self._waiting_count + VIEWS_MAX:
+        if len(self._by_height) > 2 * self._waiting_count + HEAP_SLACK:
             self._by_height = [entry for entry in self._by_height if not entry[2].is_over]
             self._by_time = [entry for entry in self._by_time if not entry[2].is_over]
             heapq.heapify(self._by_height)
@@ -273,7 +217,7 @@ class ClientDoor:
                 )
                 self._process_receipt(stored)
         self._process_expiry(block.header.height, block.header.time_ms)
-        self._process_views()
+        self._reads.between_blocks()
 
     def _process_receipt(self, stored: StoredReceipt) -> None:
         receipt = parse_receipt(stored.receipt)
@@ -294,11 +238,11 @@ class ClientDoor:
         while self._by_time and (self._by_time[0][2].is_over or self._by_time[0][0] * 1_000 < time_ms):
             self._expire(heapq.heappop(self._by_time)[2])
 
-    def _expire(self, waiting: _Waiting) -> None:
+    def _expire(self, waiting: Waiting) -> None:
         if waiting.is_over:
             return
         self._forget(waiting)
-        refusal = _Refusal("expired", "no block executed it before its expiry", RETRY_NEVER_MS)
+        refusal = Refusal("expired", "no block executed it before its expiry", RETRY_NEVER_MS)
         self._refuse(waiting.visit, waiting.correlation, waiting.tx_id, refusal)
 
     def _reply(self, visit: Visit, correlation: int, stored: StoredReceipt) -> None:
@@ -315,7 +259,7 @@ class ClientDoor:
         hints = {"view_hint": self._standing.view, "primary_hint": self._standing.primary}
         visit.answer(Reply(correlation=correlation, reply=content.to_bytes(), **hints))
 
-    def _refuse(self, visit: Visit, correlation: int, tx_id: bytes, refusal: _Refusal) -> None:
+    def _refuse(self, visit: Visit, correlation: int, tx_id: bytes, refusal: Refusal) -> None:
         self._metrics.client_refused_total[refusal.code] += 1
         visit.answer(
             Refused(
@@ -324,79 +268,6 @@ class ClientDoor:
                 code=refusal.code,
                 detail=refusal.detail,
                 retry_after_ms=refusal.retry_after_ms,
-            )
-        )
-
-    # -- reads --
-
-    def _receive_view(self, visit: Visit, frame: View) -> None:
-        if frame.min_height > self._chain.height:
-            raise _Refusal("behind", f"height {self._chain.height}, {frame.min_height} wanted", RETRY_SOON_MS)
-        if visit.views >= VIEWS_PER_VISIT_MAX or self._views_open >= VIEWS_MAX:
-            raise _Refusal("busy", f"{self._views_open} reads wait here", RETRY_SOON_MS)
-        visit.views += 1
-        self._views_open += 1
-        self._views_asked.append((visit, frame))
-        if not self._is_executing():
-            self._process_views()
-
-    def _process_views(self) -> None:
-        """Hand reads to the worker between two blocks, so that each one's state is that of the height it shows."""
-        head = self._chain.head
-        while self._views_asked:
-            visit, frame = self._views_asked.popleft()
-            call = Call(
-                tx_id=NO_HASH,
-                sender=NO_HASH,
-                contract=frame.contract,
-                method=frame.method,
-                arguments=frame.arguments,
-                gas_limit=VIEW_GAS_MAX,
-            )
-            answer = partial(self._answer_view, visit, frame.correlation, head)
-            self._views.run_view(call, head.height, head.time_ms, self._network, answer)
-
-    def _answer_view(self, visit: Visit, correlation: int, head: Header, outcome: CallOutcome) -> None:
-        visit.views -= 1
-        self._views_open -= 1
-        if visit.is_closed:
-            return
-        visit.answer(
-            ViewAnswer(
-                correlation=correlation,
-                height=head.height,
-                time_ms=head.time_ms,
-                status=outcome.status,
-                code=outcome.code,
-                result=outcome.result,
-            )
-        )
-
-    def _receive_proof(self, visit: Visit, frame: Proof) -> None:
-        code, proof = "", b""
-        try:
-            if frame.tx_id is not None:
-                proof = self._chain.receipt_proof(frame.tx_id)
-            elif frame.key is not None:
-                proof = self._chain.state_proof(frame.key)
-        except ProofNotReady:
-            code = "not_certified_yet"
-        except InvalidProof as error:
-            code = error.code
-        visit.answer(ProofAnswer(correlation=frame.correlation, code=code, proof=proof))
-
-    def _receive_head_request(self, visit: Visit, frame: HeadRequest) -> None:
-        head = self._chain.head
-        certificate = self._chain.newest_certificate()
-        visit.answer(
-            Head(
-                correlation=frame.correlation,
-                height=head.height,
-                time_ms=head.time_ms,
-                header_hash=head.hash,
-                certified_height=certificate.height if certificate is not None else 0,
-                view=self._standing.view,
-                primary=self._standing.primary,
             )
         )
 

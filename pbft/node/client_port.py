@@ -9,7 +9,8 @@ with its reason. Admission is the door's.
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbft.node.client_door import ClientDoor, Visit
+from pbft.node.client_door import ClientDoor
+from pbft.node.client_visit import Visit
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
 from pbft.node.transport import Link

@@ -105,9 +105,7 @@ class _Parts:
     worker: ProcessWorker
     transport: PeerTransport
 
-    @property
-    def network(self) -> bytes:
-        return self.node.chain.genesis.network_id
+    door: ClientDoor
 
 
 class ReplicaService:
@@ -201,25 +199,25 @@ class ReplicaService:
             wall_ms=_wall_ms,
             wake=self._wake,
             on_halt=self._halt,
-            on_ready=lambda node: self._begin(_Parts(node=node, worker=worker, transport=transport)),
+            on_ready=lambda node: self._begin(node, worker, transport),
         )
 
-    def _begin(self, parts: _Parts) -> None:
+    def _begin(self, node: Node, worker: ProcessWorker, transport: PeerTransport) -> None:
         """The node is whole: let clients and replicas in, and let time pass."""
         if self._is_stopping:
             return
-        self._parts = parts
-        config, node = self._config, parts.node
+        config, genesis = self._config, node.chain.genesis
         door = ClientDoor(
             chain=node.chain,
-            network=parts.network,
+            network=genesis.network_id,
             verifier=node.verifier,
             submit=self._submit,
-            views=parts.worker,
-            is_executing=lambda: parts.worker.is_executing,
+            views=worker,
+            is_executing=lambda: worker.is_executing,
             standing=node.replica,
             metrics=self.metrics,
         )
+        self._parts = _Parts(node=node, worker=worker, transport=transport, door=door)
         node.execution.subscribe(self)
         node.execution.subscribe(door)
         port = ClientPort(door=door, metrics=self.metrics, log=self._log)
@@ -228,15 +226,15 @@ class ReplicaService:
             config.entry.host,
             config.entry.client_port,
             identity=config.identity.transport,
-            authorities=node.chain.genesis.client_authorities,
-            network=parts.network,
+            authorities=genesis.client_authorities,
+            network=genesis.network_id,
             replica_id=config.replica_id,
             on_link=port.link_opened,
             refused=self.metrics.links_refused_total,
         )
         clients.addCallback(self._keep_listener)
-        self._closers.append(parts.transport.stop)
-        replicas = parts.transport.start()
+        self._closers.append(transport.stop)
+        replicas = transport.start()
         listening: list[defer.Deferred[Any]] = [clients, replicas]
         defer.gatherResults(listening, consumeErrors=True).addCallbacks(self._opened, self._not_opened)
 
@@ -287,6 +285,7 @@ class ReplicaService:
         if self._parts is not None:
             with self._guard:
                 self._parts.node.driver.tick()
+                self._parts.door.tick()
             self._refresh_metrics(self._parts)
 
     def _refresh_metrics(self, parts: _Parts) -> None:
@@ -359,7 +358,7 @@ class ReplicaService:
             return answer | dict.fromkeys(unknown) | {"connected": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
-            "network_id": self._parts.network.hex(),
+            "network_id": node.chain.genesis.network_id.hex(),
             "height": head.height,
             "time_ms": head.time_ms,
             "header_hash": head.hash.hex(),

@@ -1,0 +1,39 @@
+"""A client's visit at the door: the way back for its answers, its share of the tables, and how it is told no.
+
+Shared by `client_door`, which takes transactions in, and `client_reads`, which gives answers out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pbft.wire.client_frames import ReplicaFrame
+
+if TYPE_CHECKING:
+    from pbft.node.client_door import Waiting
+
+RETRY_SOON_MS: Final = 200  # a few blocks: this replica is a little behind
+RETRY_BUSY_MS: Final = 1_000  # a full table drains within seconds
+RETRY_NEVER_MS: Final = 0  # the same again cannot help here; another replica may still judge otherwise
+
+Answer: TypeAlias = Callable[[ReplicaFrame], None]
+
+
+class Refusal(Exception):  # noqa: N818 - what a client is told, not a fault of ours
+    """This replica does not do it, now (never final, D47). `code` is stable."""
+
+    def __init__(self, code: str, detail: str, retry_after_ms: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.retry_after_ms = retry_after_ms
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Visit:
+    """One connection of one client."""
+
+    answer: Answer
+    waiting: "set[Waiting]" = field(default_factory=set)  # transactions whose outcome it waits for
+    reads: int = 0  # views and proofs that are not answered yet
+    is_closed: bool = False
