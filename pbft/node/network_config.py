@@ -25,7 +25,13 @@ from ledger.errors import InvalidGenesis
 FILE_BYTES_MAX: Final = 1_048_576  # a network of the largest size takes a few ten kilobytes
 DEPTH_MAX: Final = 8  # the format has three levels
 GOT_CHARACTERS_MAX: Final = 60  # of a refused value in a message
-TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}))?Z", re.ASCII
+)  # RFC 3339, UTC, whole milliseconds
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+KEY_FIELDS: Final = ("consensus_key", "transport_key", "operator_key")
+PORT_FIELDS: Final = ("p2p_port", "client_port", "ops_port")
 INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 INTEGER_DIGITS_MAX: Final = 18  # every number of the format fits, and no text becomes a number of a million digits
 
@@ -35,9 +41,8 @@ class ConfigError(Exception):
 
     def __init__(self, *, file: str, line: int, key: str, expected: str, got: str) -> None:
         place = f"{file}:{line}" if line else file
-        super().__init__(
-            f"{place}: {key}: expected {expected}, got {got}" if key else f"{place}: {expected}; got {got}"
-        )
+        where = f"{place}: {key}" if key else place
+        super().__init__(f"{where}: expected {expected}, got {got}")
         self.file, self.line, self.key, self.expected, self.got = file, line, key, expected, got
 
 
@@ -62,7 +67,7 @@ class NetworkDefinition:
 
     version: int
     name: str
-    genesis_time_ms: int | None  # None only in a template; whole seconds
+    genesis_time_ms: int | None  # UTC milliseconds; None only in a template
     protocol: ProtocolParameters
     replicas: tuple[ReplicaDefinition, ...]  # ascending by id, ids 0..n-1
     client_authorities: tuple[bytes, ...] = ()  # Ed25519 public keys; empty only in a template
@@ -114,10 +119,12 @@ def require_complete(definition: NetworkDefinition, file: str) -> None:
     missing: list[tuple[str, str]] = []
     if definition.genesis_time_ms is None:
         missing.append(("genesis_time", "a time such as 2026-06-01T00:00:00Z"))
-    for replica in definition.replicas:
-        for name in ("consensus_key", "transport_key", "operator_key"):
-            if getattr(replica, name) is None:
-                missing.append((f"replicas[{replica.id}].{name}", "a public key, 64 lower-case hexadecimal digits"))
+    missing += [
+        (f"replicas[{replica.id}].{name}", "a public key, 64 lower-case hexadecimal digits")
+        for replica in definition.replicas
+        for name in KEY_FIELDS
+        if getattr(replica, name) is None
+    ]
     if not definition.client_authorities:
         missing.append(("client_authorities", "at least one public key"))
     if missing:
@@ -129,8 +136,7 @@ def dump_network(definition: NetworkDefinition) -> str:
     """Indented JSON in the format of the file, for network.json; what a template lacks is left out."""
     document: dict[str, Any] = {"version": definition.version, "name": definition.name}
     if definition.genesis_time_ms is not None:
-        time = datetime.fromtimestamp(definition.genesis_time_ms // 1000, UTC)
-        document["genesis_time"] = time.strftime(TIME_FORMAT)
+        document["genesis_time"] = _time_text(definition.genesis_time_ms)
     document["protocol"] = {name: getattr(definition.protocol, name) for name in PARAMETER_NAMES}
     document["replicas"] = [_replica_document(replica) for replica in definition.replicas]
     document["client_authorities"] = [key.hex() for key in definition.client_authorities]
@@ -168,7 +174,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     name: Name
     genesis_time: str | None = None
-    protocol: dict[str, int] = {}
+    protocol: dict[str, Any] = {}  # ledger.configuration knows the names and bounds
     replicas: Annotated[list[_ReplicaEntry], msgspec.Meta(min_length=MEMBERS_MIN, max_length=MEMBERS_MAX)]
     client_authorities: list[Hex32] = []
     network_id: Hex32 | None = None
@@ -223,22 +229,35 @@ def _shown(value: Any) -> str:
     return text if len(text) <= GOT_CHARACTERS_MAX else text[:GOT_CHARACTERS_MAX] + "..."
 
 
+class _NotPlainError(yaml.MarkedYAMLError):
+    """An anchor, an alias or a tag."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without anchors, aliases and tags: what is written is what is meant."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Every node passes here."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        for word in ("anchor", "tag"):
+            if getattr(event, word, None) is not None:
+                found = "alias" if isinstance(event, yaml.AliasEvent) else word
+                raise _NotPlainError(problem=f"a YAML {found}", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def _read_source(text: str, file: str) -> _Source:
     lines: dict[str, int] = {}
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken | yaml.DirectiveToken):
-                got = type(token).__name__.removesuffix("Token").lower()
-                line = token.start_mark.line + 1
-                raise ConfigError(file=file, line=line, key="", expected="plain values", got=f"a YAML {got}")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_PlainLoader)
         if node is None:
             raise ConfigError(file=file, line=1, key="", expected="a network definition", got="an empty file")
         return _Source(file, _value(node, "", file, lines, DEPTH_MAX), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 0
-        raise ConfigError(file=file, line=line, key="", expected="YAML or JSON", got=str(error.problem)) from None
+        expected = "plain values" if isinstance(error, _NotPlainError) else "YAML or JSON"
+        raise ConfigError(file=file, line=line, key="", expected=expected, got=str(error.problem)) from None
     except yaml.YAMLError as error:
         raise ConfigError(file=file, line=0, key="", expected="YAML or JSON", got=str(error).splitlines()[0]) from None
     except RecursionError:
@@ -336,13 +355,10 @@ def _validate_distinct(source: _Source, replicas: tuple[ReplicaDefinition, ...])
     """No name, key or port of a host twice. Key kinds are compared with each other too: one key has one duty."""
     seen: dict[tuple[str, object], str] = {}
     for replica in replicas:
-        entries: list[tuple[str, tuple[str, object]]] = [("name", ("name", replica.name))]
-        for name in ("consensus_key", "transport_key", "operator_key"):
-            if getattr(replica, name) is not None:
-                entries.append((name, ("key", getattr(replica, name))))
-        for name in ("p2p_port", "client_port", "ops_port"):
-            if getattr(replica, name) != 0:
-                entries.append((name, (f"port of {replica.host}", getattr(replica, name))))
+        keys = [(name, ("key", getattr(replica, name))) for name in KEY_FIELDS if getattr(replica, name) is not None]
+        kind = f"port of {replica.host}"
+        ports = [(name, (kind, getattr(replica, name))) for name in PORT_FIELDS if getattr(replica, name) != 0]
+        entries: list[tuple[str, tuple[str, object]]] = [("name", ("name", replica.name)), *keys, *ports]
         for name, identity in entries:
             path = f"replicas[{replica.id}].{name}"
             if identity in seen:
@@ -350,10 +366,12 @@ def _validate_distinct(source: _Source, replicas: tuple[ReplicaDefinition, ...])
             seen[identity] = path
 
 
-def _protocol(source: _Source, values: dict[str, int]) -> ProtocolParameters:
-    for name in values:
+def _protocol(source: _Source, values: dict[str, Any]) -> ProtocolParameters:
+    for name, value in values.items():
         if name not in PARAMETER_NAMES:
             raise source.error(f"protocol.{name}", f"one of {', '.join(PARAMETER_NAMES)}", "an unknown key")
+        if type(value) is not int:
+            raise source.error(f"protocol.{name}", "a whole number", _shown(value))
     try:
         return ProtocolParameters(**values)
     except InvalidGenesis as error:
@@ -367,13 +385,20 @@ def _protocol(source: _Source, values: dict[str, int]) -> ProtocolParameters:
 def _time_ms(source: _Source, text: str | None) -> int | None:
     if text is None:
         return None
+    match = TIME.fullmatch(text)
     try:
-        time = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+        seconds = datetime.strptime(match[1], TIME_FORMAT).replace(tzinfo=UTC) if match is not None else None
     except ValueError:
-        time = datetime.min.replace(tzinfo=UTC)
-    if time < datetime(1970, 1, 1, tzinfo=UTC) or time.strftime(TIME_FORMAT) != text:
+        seconds = None
+    if match is None or seconds is None or seconds < EPOCH:
         raise source.error("genesis_time", "a UTC time such as 2026-06-01T00:00:00Z", _shown(text))
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (seconds - EPOCH) // timedelta(milliseconds=1) + int(match[2] or 0)
+
+
+def _time_text(time_ms: int) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
+    text = (EPOCH + timedelta(seconds=seconds)).strftime(TIME_FORMAT)
+    return f"{text}.{milliseconds:03}Z" if milliseconds else f"{text}Z"
 
 
 def _authorities(texts: list[str], source: _Source) -> tuple[bytes, ...]:
