@@ -1,0 +1,404 @@
+"""The door: what is let in, what is answered from the ledger, who hears of an outcome, and that every table ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from simulation.cluster import GENESIS_TIME_MS, make_genesis, replica_key
+from simulation.runtime import RegisterRuntime
+
+from ledger.block import Block
+from ledger.chain import LEDGER_TABLES, Chain
+from ledger.encoding import decode, encode
+from ledger.execution import Call, CallOutcome
+from ledger.keys import SigningKey
+from ledger.quorum_certificate import QuorumCertificate, vote_bytes
+from ledger.store import MemoryStore
+from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
+from pbft.core.client_session import parse_reply
+from pbft.core.messages import Request
+from pbft.node import client_door, client_reads
+from pbft.node.client_door import ClientDoor
+from pbft.node.client_visit import Visit
+from pbft.node.execution import InlineWorker
+from pbft.node.metrics import Metrics
+from pbft.wire.client_frames import (
+    Head,
+    HeadRequest,
+    Proof,
+    ProofAnswer,
+    Refused,
+    ReplicaFrame,
+    Reply,
+    Submit,
+    View,
+    ViewAnswer,
+)
+from pbft.wire.codec import Verifier
+
+CLIENT = SigningKey.from_seed(bytes([1]) * 32)
+OTHER = SigningKey.from_seed(bytes([2]) * 32)
+GENESIS = make_genesis(4)
+
+
+@dataclass
+class Standing:
+    """A replica's own view of things, as the core would give it."""
+
+    view: int = 3
+    primary: int = 3
+    room: bool = True
+
+    def has_room(self, request_bytes: int) -> bool:
+        return self.room
+
+
+@dataclass
+class House:
+    """A door over a real chain, with a register contract behind it and no core: tests execute blocks themselves."""
+
+    submitted: list[Request] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
+    is_executing: bool = False
+
+    def __post_init__(self) -> None:
+        store = MemoryStore(LEDGER_TABLES)
+        self.chain = Chain.open(store, GENESIS)
+        self.worker = InlineWorker(RegisterRuntime(), store)
+        self.worker.run_genesis((), GENESIS.time_ms, GENESIS.network_id, self.chain.create)
+        self.metrics = Metrics()
+        self.door = ClientDoor(
+            chain=self.chain,
+            network=GENESIS.network_id,
+            verifier=Verifier(GENESIS.configuration),
+            submit=self.submitted.append,
+            views=self.worker,
+            is_executing=lambda: self.is_executing,
+            standing=self.standing,
+            metrics=self.metrics,
+        )
+
+    def visit(self) -> tuple[Visit, list[ReplicaFrame]]:
+        """A connected client and the answers that reach it."""
+        answers: list[ReplicaFrame] = []
+        return self.door.open(answers.append), answers
+
+    def execute(self, *transactions: SignedTransaction, time_ms: int = GENESIS_TIME_MS) -> Block:
+        """One block, as the execution makes it, told to the door."""
+        planned = self.chain.plan(self.chain.height + 1, time_ms, transactions)
+        blocks: list[Block] = []
+        self.worker.run_block(planned.plan, lambda outcome: blocks.append(self.chain.commit(planned, outcome)))
+        self.door.block_executed(blocks[0])
+        return blocks[0]
+
+    def certify(self) -> None:
+        """A certificate of the head, signed by a quorum."""
+        head = self.chain.head
+        message = vote_bytes(GENESIS.network_id, 0, head.height, head.hash)
+        signatures = tuple((replica, replica_key(replica).sign(message)) for replica in range(3))
+        self.chain.store_certificate(
+            QuorumCertificate(epoch=0, height=head.height, header_hash=head.hash, signatures=signatures)
+        )
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def transaction(nonce: int = 0, key: SigningKey = CLIENT, **changes: object) -> SignedTransaction:
+    """A signed `add` on the register that is valid unless changed."""
+    valid = Transaction(
+        network=GENESIS.network_id,
+        sender=key.public_key,
+        nonce=nonce,
+        expiry_height=100,
+        expiry_time=GENESIS_TIME_MS // 1000 + 3600,
+        gas_limit=10_000,
+        follows=None,
+        contract="register",
+        method="add",
+        arguments=(b"a", 1),
+        commitments=(),
+    )
+    return sign_transaction(replace(valid, **changes), key)  # type: ignore[arg-type]
+
+
+def submit(house: House, visit: Visit, signed: SignedTransaction, correlation: int = 7) -> bool:
+    return house.door.receive(visit, Submit(correlation=correlation, transaction=signed.raw))
+
+
+def only(answers: list[ReplicaFrame], kind: type[ReplicaFrame]) -> ReplicaFrame:
+    (answer,) = answers
+    assert isinstance(answer, kind), answer
+    return answer
+
+
+def test_a_valid_transaction_reaches_the_core_and_its_receipt_the_client(house: House) -> None:
+    """The way of a request: verified once, handed on as received, answered when its block is durable."""
+    visit, answers = house.visit()
+    signed = transaction()
+    assert submit(house, visit, signed)
+    assert [(r.tx_id, r.raw, r.client, r.nonce) for r in house.submitted] == [
+        (signed.tx_id, signed.raw, CLIENT.public_key, 0)
+    ]
+    assert answers == []
+    block = house.execute(signed)
+    reply = only(answers, Reply)
+    content = parse_reply(reply.reply)
+    assert (reply.correlation, reply.view_hint, reply.primary_hint) == (7, 3, 3)
+    assert (content.tx_id, content.height, content.index) == (signed.tx_id, 1, 0)
+    assert (content.receipt, content.header_hash) == (block.receipts[0], block.header.hash)
+    assert house.metrics.client_waiting == 0
+
+
+REFUSALS: dict[str, tuple[str, Callable[[], SignedTransaction]]] = {
+    "another network": ("wrong_network", lambda: transaction(network=bytes(32))),
+    "commitments without a payload": ("payload_not_accepted", lambda: transaction(commitments=(bytes(32),))),
+    "expired by height": ("expired", lambda: transaction(expiry_height=0)),
+    "expired by time": ("expired", lambda: transaction(expiry_time=GENESIS_TIME_MS // 1000 - 1)),
+    "expiry too far ahead": ("expiry_too_far", lambda: transaction(expiry_height=10_001)),
+    "nonce above the window": ("nonce_out_of_window", lambda: transaction(nonce=64)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_would_be_ordered_in_vain_is_refused_with_its_code(house: House, case: str) -> None:
+    """Each refusal names its code, the transaction and the values that disagree, and hands nothing to the core."""
+    code, make = REFUSALS[case]
+    visit, answers = house.visit()
+    signed = make()
+    submit(house, visit, signed)
+    refused = only(answers, Refused)
+    assert (refused.code, refused.tx_id, refused.correlation) == (code, signed.tx_id, 7)
+    assert refused.detail
+    assert house.submitted == []
+    assert house.metrics.client_refused_total == {code: 1}
+
+
+def test_the_last_moment_before_an_expiry_is_still_let_in(house: House) -> None:
+    """The bounds are inclusive, as execution judges them: the next height and the agreed second still hold."""
+    visit, answers = house.visit()
+    assert submit(house, visit, transaction(0, expiry_height=1))
+    assert submit(house, visit, transaction(1, expiry_time=GENESIS_TIME_MS // 1000))
+    assert submit(house, visit, transaction(63, expiry_height=10_000))
+    assert answers == []
+    assert len(house.submitted) == 3
+
+
+def test_a_signature_that_does_not_hold_is_a_clients_fault(house: House) -> None:
+    """A garbled signature or transaction is refused, counted as a fault, and never ordered (D20)."""
+    visit, answers = house.visit()
+    raw = bytearray(transaction().raw)
+    raw[0] ^= 1
+    assert not house.door.receive(visit, Submit(correlation=1, transaction=bytes(raw)))
+    assert not house.door.receive(visit, Submit(correlation=2, transaction=b"\xff" * 200))
+    assert [type(answer) for answer in answers] == [Refused, Refused]
+    assert house.submitted == []
+
+
+def test_an_executed_nonce_is_answered_from_the_ledger_at_once(house: House) -> None:
+    """D43: the same transaction, or another with its nonce, gets the first receipt, without being ordered again."""
+    first, rival = transaction(), transaction(arguments=(b"a", 5))
+    house.execute(first)
+    visit, answers = house.visit()
+    submit(house, visit, first)
+    submit(house, visit, rival)
+    assert house.submitted == []
+    assert [parse_reply(answer.reply).tx_id for answer in answers] == [first.tx_id, first.tx_id]
+
+
+def test_whoever_waits_with_a_nonce_hears_who_used_it(house: House) -> None:
+    """Two transactions compete for a nonce: both clients get the winner's receipt."""
+    winner, loser = transaction(), transaction(arguments=(b"a", 5))
+    visit_one, answers_one = house.visit()
+    visit_two, answers_two = house.visit()
+    submit(house, visit_one, loser)
+    submit(house, visit_two, winner)
+    house.execute(winner)
+    for answers in (answers_one, answers_two):
+        assert parse_reply(only(answers, Reply).reply).tx_id == winner.tx_id
+
+
+def test_a_refused_receipt_answers_only_its_own_transaction(house: House) -> None:
+    """A RETRY leaves the nonce free (D49): whoever waits with another transaction of that nonce waits on."""
+    early, other = transaction(1, follows=0), transaction(1, arguments=(b"b", 1))
+    visit_one, answers_one = house.visit()
+    visit_two, answers_two = house.visit()
+    submit(house, visit_one, early)
+    submit(house, visit_two, other)
+    house.execute(early)
+    receipt = parse_receipt(parse_reply(only(answers_one, Reply).reply).receipt)
+    assert (receipt.status, receipt.code) == ("refused", "RETRY")
+    assert answers_two == []
+    assert house.metrics.client_waiting == 1
+
+
+def test_asking_again_moves_the_answer_to_the_newest_question(house: House) -> None:
+    """A client that resends on one connection gets one answer, under its latest correlation; the core sees both."""
+    visit, answers = house.visit()
+    signed = transaction()
+    submit(house, visit, signed, correlation=1)
+    submit(house, visit, signed, correlation=2)
+    assert len(house.submitted) == 2
+    house.execute(signed)
+    assert only(answers, Reply).correlation == 2
+
+
+@pytest.mark.parametrize("expiry", ["height", "time"])
+def test_what_no_block_can_execute_any_more_leaves_the_table(house: House, expiry: str) -> None:
+    """Entries end with their expiry, so that a lost transaction holds no place for ever."""
+    visit, answers = house.visit()
+    seconds = GENESIS_TIME_MS // 1000
+    changes = {"expiry_height": 2} if expiry == "height" else {"expiry_time": seconds + 10}
+    submit(house, visit, transaction(**changes))
+    house.execute(time_ms=GENESIS_TIME_MS + 10_000)
+    assert answers == []
+    house.execute(time_ms=GENESIS_TIME_MS + 10_001)
+    assert only(answers, Refused).code == "expired"
+    assert house.metrics.client_waiting == 0
+
+
+def test_a_closed_connection_waits_for_nothing(house: House) -> None:
+    """Closing frees the places; what was handed in is executed all the same."""
+    visit, answers = house.visit()
+    signed = transaction()
+    submit(house, visit, signed)
+    house.door.close(visit)
+    assert house.metrics.client_waiting == 0
+    house.execute(signed)
+    assert answers == []
+    assert house.chain.receipt(signed.tx_id) is not None
+
+
+def test_the_places_of_a_connection_and_of_all_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flooding client fills its own share, a crowd the table; a full core is busy too. All are told to come back."""
+    monkeypatch.setattr(client_door, "WAITING_PER_VISIT_MAX", 2)
+    monkeypatch.setattr(client_door, "WAITING_MAX", 3)
+    visit_one, answers_one = house.visit()
+    for nonce in range(3):
+        submit(house, visit_one, transaction(nonce))
+    assert only(answers_one, Refused).code == "too_many_waiting"
+    visit_two, answers_two = house.visit()
+    submit(house, visit_two, transaction(0, OTHER))
+    submit(house, visit_two, transaction(1, OTHER))
+    assert only(answers_two, Refused).code == "busy"
+    assert only(answers_two, Refused).retry_after_ms > 0
+    house.standing.room = False
+    visit_three, answers_three = house.visit()
+    submit(house, visit_three, transaction(2, OTHER))
+    assert only(answers_three, Refused).code == "busy"
+
+
+def test_a_view_shows_the_height_that_it_was_read_at(house: House) -> None:
+    """A view that comes while a block runs waits for it, and then reads the state of exactly the height it names."""
+    house.execute(transaction(0, method="put", arguments=(b"k", b"old")))
+    visit, answers = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=1)
+    house.door.receive(visit, view)
+    house.is_executing = True
+    house.door.receive(visit, replace(view, correlation=2))
+    assert len(answers) == 1
+    house.execute(transaction(1, method="put", arguments=(b"k", b"new")))
+    seen = [(a.correlation, a.height, decode(a.result)) for a in answers if isinstance(a, ViewAnswer)]
+    assert seen == [(1, 1, b"old"), (2, 2, b"new")]
+
+
+def test_a_view_above_the_executed_height_is_refused_behind(house: House) -> None:
+    """`min_height` is a promise to the reader: a replica that lags says so instead of answering from the past."""
+    visit, answers = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=1)
+    house.door.receive(visit, view)
+    assert only(answers, Refused).code == "behind"
+
+
+def test_views_are_bounded_per_connection_and_in_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of reads is told busy, and its places come back when the reads are answered."""
+    monkeypatch.setattr(client_reads, "READS_PER_VISIT_MAX", 2)
+    monkeypatch.setattr(client_reads, "READS_MAX", 3)
+    house.is_executing = True
+    visit_one, answers_one = house.visit()
+    visit_two, answers_two = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=0)
+    for _ in range(3):
+        house.door.receive(visit_one, view)
+    assert only(answers_one, Refused).code == "busy"
+    house.door.receive(visit_two, view)
+    house.door.receive(visit_two, view)
+    assert only(answers_two, Refused).code == "busy"
+    house.is_executing = False
+    house.execute()
+    assert len(answers_one) == 3
+    house.door.receive(visit_one, view)
+    assert isinstance(answers_one[-1], ViewAnswer)
+
+
+def test_a_view_of_a_connection_that_closed_is_not_answered(house: House) -> None:
+    """The answer has nowhere to go, and its place is free again."""
+    later: list[Callable[[CallOutcome], None]] = []
+    house.worker.run_view = lambda call, height, time_ms, network, answer: later.append(answer)  # type: ignore[method-assign]
+    visit, answers = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=0)
+    house.door.receive(visit, view)
+    house.door.close(visit)
+    later[0](CallOutcome(status="ok", code="", gas_used=0, result=encode(None), events=()))
+    assert answers == []
+    assert visit.reads == 0
+
+
+def test_a_proof_waits_for_its_certificate(house: House) -> None:
+    """A receipt and a state key asked for before the certificate is there are answered when it is, with the proof."""
+    signed = transaction()
+    house.execute(signed)
+    visit, answers = house.visit()
+    house.door.receive(visit, Proof(correlation=1, tx_id=signed.tx_id, key=None))
+    house.door.receive(visit, Proof(correlation=2, tx_id=None, key=b"c/register/a"))
+    house.door.tick()
+    assert answers == []
+    house.certify()
+    house.door.tick()
+    assert [(a.correlation, a.code) for a in answers if isinstance(a, ProofAnswer)] == [(1, ""), (2, "")]
+    assert all(answer.proof for answer in answers)
+
+
+def test_a_proof_that_cannot_be_says_why(house: House) -> None:
+    """An unknown transaction at once; an uncertified one when the patience is over."""
+    signed = transaction()
+    house.execute(signed)
+    visit, answers = house.visit()
+    house.door.receive(visit, Proof(correlation=1, tx_id=bytes(32), key=None))
+    assert only(answers, ProofAnswer).code == "unknown"
+    house.door.receive(visit, Proof(correlation=2, tx_id=signed.tx_id, key=None))
+    for _ in range(client_reads.PROOF_TICKS_MAX):
+        house.door.tick()
+    assert [(a.correlation, a.code) for a in answers[1:]] == [(2, "not_certified_yet")]
+    assert visit.reads == 0
+
+
+def test_the_head_is_this_replicas_own_word(house: House) -> None:
+    """Height, time and hash of the last executed block, the newest certificate, view and primary."""
+    house.execute(transaction())
+    visit, answers = house.visit()
+    house.door.receive(visit, HeadRequest(correlation=9))
+    head = house.chain.head
+    assert only(answers, Head) == Head(
+        correlation=9,
+        height=1,
+        time_ms=head.time_ms,
+        header_hash=head.hash,
+        certified_height=0,
+        view=3,
+        primary=3,
+    )
+
+
+def test_a_view_is_asked_for_nobody(house: House) -> None:
+    """A read has no sender and no transaction, and the gas of one transaction."""
+    calls: list[tuple[Call, int, int, bytes]] = []
+    house.worker.run_view = lambda *arguments: calls.append(arguments[:4])  # type: ignore[method-assign]
+    visit, _ = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=0)
+    house.door.receive(visit, view)
+    ((call, height, time_ms, network),) = calls
+    assert (call.sender, call.tx_id, call.gas_limit) == (bytes(32), bytes(32), 5_000_000)
+    assert (height, time_ms, network) == (0, GENESIS.time_ms, GENESIS.network_id)
