@@ -99,7 +99,7 @@ class Cluster:
         self.network = SimulatedNetwork(
             random=self.random,
             replicas=replicas,
-            schedule=lambda delay_ms, action: self.at(delay_ms, action),
+            schedule=self.at,
             deliver=self._deliver,
             faults=faults or LinkFaults(),
         )

@@ -140,7 +140,7 @@ def test_progress_with_f_down(replicas: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_all_killed_at_once(seed: int) -> None:
-    """Power fails everywhere at a random moment under load: nothing acknowledged is lost, and work goes on (M51, D36)."""
+    """Power fails everywhere at a random moment under load: nothing acknowledged is lost, work goes on (M51, D36)."""
     cluster = Cluster(seed=seed)
     load = Workload(cluster)
     submit_spread(cluster, load, 30, 1_000)
@@ -161,7 +161,7 @@ def test_all_killed_at_once(seed: int) -> None:
 
 
 def test_all_killed_between_commit_and_execution_resume_without_a_client() -> None:
-    """Slots prepared everywhere and executed nowhere are finished from the journals alone: no client asks again (M51)."""
+    """Slots prepared everywhere and executed nowhere are finished from the journals: no client asks again (M51)."""
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)
@@ -193,7 +193,7 @@ def test_a_replica_that_missed_many_windows_catches_up_by_blocks() -> None:
 
 
 def test_a_lagging_replica_in_the_middle_follows_by_equal_votes() -> None:
-    """Two replicas executed, one may not certify, the third lags: W equal votes are enough to adopt (D28, scenario 5)."""
+    """Two replicas executed and cannot certify, the third lags: W equal votes are enough to adopt (D28, scenario 5)."""
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)
@@ -265,7 +265,7 @@ def test_one_skewed_clock_stops_nobody(offsets: Sequence[int]) -> None:
 
 
 def test_a_failing_disk_stops_its_replica_and_no_other() -> None:
-    """D3, M26: a failed write stops the replica before anything of that turn leaves; restarted on a good disk it is back."""
+    """D3, M26: a failed write stops the replica before anything of its turn leaves; on a good disk it comes back."""
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)
@@ -288,7 +288,7 @@ def test_a_driver_without_sync_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_sync_replicas_forget_what_they_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The damage itself, without the journal checker: after a restart of all, a primary says two things at one height."""
+    """The damage itself, the journal checker off: after a restart of all, a primary says two things at one height."""
     monkeypatch.setattr(Journal, "sync", lambda self: None)
     cluster = Cluster()
     monkeypatch.setattr(cluster.checkers, "_check_journaled", lambda *_: None)

@@ -1,0 +1,101 @@
+"""Journal records: what was written reads back, and anything else names itself as damage (M26)."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation.bench import make_batch, make_envelope, make_request
+
+from ledger.encoding import encode
+from ledger.quorum_certificate import QuorumCertificate
+from pbft.core import persisted
+from pbft.core.messages import Prepare, SlotEntry
+from pbft.core.persisted import DamagedJournal, Restored, parse_records
+
+HASH = bytes([7]) * 32
+ENVELOPE = make_envelope(2, Prepare(epoch=0, view=1, height=1, digest=HASH))
+CERTIFICATE = QuorumCertificate(
+    epoch=0, height=5, header_hash=HASH, signatures=tuple((replica, bytes(64)) for replica in range(3))
+)
+BATCH = make_batch(make_request(0), make_request(1))
+
+GOOD = {
+    persisted.VIEW_KEY: persisted.encode_view(0, 3, active=False),
+    persisted.CERTIFIED_KEY: persisted.encode_certified(5, HASH, CERTIFICATE),
+    persisted.OWN_VIEW_CHANGE_KEY: b"own",
+    persisted.NEW_VIEW_KEY: b"new",
+    persisted.prepared_key(6): persisted.encode_entry(SlotEntry(height=6, digest=HASH, view=2)),
+    persisted.pre_prepared_key(6, HASH): persisted.encode_pre_prepared(2),
+    persisted.pre_prepared_key(6, BATCH.digest): persisted.encode_pre_prepared(1),
+    persisted.body_key(BATCH.digest): persisted.encode_body(BATCH),
+    persisted.voted_key(6): persisted.encode_voted(HASH),
+}
+
+
+def test_records_read_back() -> None:
+    """Every record of a full journal comes back as it was."""
+    restored = parse_records(sorted(GOOD.items()), lambda _: ENVELOPE)
+    assert restored == Restored(
+        epoch=0,
+        view=3,
+        active=False,
+        certified_height=5,
+        certified_hash=HASH,
+        certificate=CERTIFICATE,
+        own_view_change=ENVELOPE,
+        new_view=ENVELOPE,
+        prepared={6: SlotEntry(height=6, digest=HASH, view=2)},
+        pre_prepared={6: {HASH: 2, BATCH.digest: 1}},
+        bodies={BATCH.digest: BATCH},
+        voted={6: HASH},
+    )
+
+
+def test_an_empty_journal_is_a_new_replica() -> None:
+    """View 0, active, genesis certified."""
+    assert parse_records([], lambda _: ENVELOPE) == Restored()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"unknown", b""),
+        (b"p/short", encode([HASH, 1])),
+        (persisted.VIEW_KEY, encode([0, 1])),
+        (persisted.VIEW_KEY, encode([0, 1, 1])),
+        (persisted.VIEW_KEY, encode([0, True, True])),
+        (persisted.VIEW_KEY, encode([0, -1, True])),
+        (persisted.CERTIFIED_KEY, encode([5, HASH, None])),
+        (persisted.CERTIFIED_KEY, encode([5, HASH[:31], [0, 5, HASH, []]])),
+        (persisted.CERTIFIED_KEY, encode([5, HASH, [0, 5, HASH, [[0]]]])),
+        (persisted.prepared_key(6), encode([HASH])),
+        (persisted.pre_prepared_key(6, HASH), encode("2")),
+        (persisted.voted_key(6), encode(HASH[:10])),
+        (persisted.body_key(HASH), encode([1, [[HASH]]])),
+        (persisted.VIEW_KEY, persisted.encode_view(0, 1, active=True) + b"\0"),
+    ],
+)
+def test_damage_names_its_record(key: bytes, value: bytes) -> None:
+    """A record that this version did not write stops the start; the message names its key."""
+    with pytest.raises(DamagedJournal) as failure:
+        parse_records([(key, value)], lambda _: ENVELOPE)
+    assert failure.value.key == key
+
+
+def test_a_damaged_envelope_names_its_record() -> None:
+    """Envelopes are parsed by the wire; its refusal is damage here."""
+
+    def refuse(data: bytes) -> None:
+        raise ValueError("not an envelope")
+
+    with pytest.raises(DamagedJournal, match="new-view"):
+        parse_records([(persisted.NEW_VIEW_KEY, b"")], refuse)  # type: ignore[arg-type]
+
+
+@settings(max_examples=200, deadline=None)
+@given(key=st.sampled_from(sorted(GOOD)), data=st.binary(max_size=60))
+def test_any_bytes_read_back_or_are_damage(key: bytes, data: bytes) -> None:
+    """Total: no other exception escapes, whatever a disk returns."""
+    try:
+        parse_records([(key, data)], lambda _: ENVELOPE)
+    except DamagedJournal as damage:
+        assert damage.key == key
