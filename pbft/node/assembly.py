@@ -117,6 +117,20 @@ def compute_ledger_head(chain: Chain, certified_height: int) -> LedgerHead:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a node is built into; each of it stays the caller's."""
+
+    journal_store: Store
+    worker: Worker
+    outbound: Outbound
+    evidence: EvidenceSink
+    counters: Counters
+    wall_ms: Callable[[], int]  # UTC milliseconds of this machine's clock
+    wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
+    on_halt: Callable[[str], None]  # the replica stopped for good, and why
+
+
 def assemble_node(
     *,
     genesis: Genesis,
@@ -128,56 +142,65 @@ def assemble_node(
     outbound: Outbound,
     evidence: EvidenceSink,
     counters: Counters,
-    wall_ms: Callable[[], int],  # UTC milliseconds of this machine's clock
-    wake: Callable[[], None],  # schedule `driver.flush` for the end of this turn
-    on_halt: Callable[[str], None],  # the replica stopped for good, and why
-    on_ready: Callable[[Node], None],  # at once, or when the worker has executed genesis
+    wall_ms: Callable[[], int],
+    wake: Callable[[], None],
+    on_halt: Callable[[str], None],
+    on_ready: Callable[[Node], None],
 ) -> None:
-    """Builds a node and hands it to `on_ready`. The caller then ticks its driver every TICK_MS and flushes each turn.
+    """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
+    The other callables are `Surroundings`'. The caller then ticks the driver every TICK_MS and flushes it each turn.
     Raises InvalidGenesis for a store of another network, DamagedJournal for a journal that cannot be trusted, and
-    InvariantViolation where journal and ledger contradict each other; from `on_ready`'s turn for a new ledger.
+    InvariantViolation where journal and ledger contradict each other; for a new ledger when genesis is executed.
     """
     chain = Chain.open(ledger_store, genesis)
-    rules = WireRules.of(genesis.configuration)
-    verifier = Verifier(genesis.configuration)
-
-    def finish() -> None:
-        restored = read_journal(journal_store, rules)
-        replica = Replica(
-            configuration=compute_core_configuration(genesis, chain.header(0).hash),
-            replica_id=replica_id,
-            signer=signing_key.sign,
-            restored=restored,
-            ledger=compute_ledger_head(chain, min(restored.certified_height, chain.height)),
-        )
-        execution = LedgerExecution(chain=chain, worker=worker, rules=rules)
-        driver = Driver(
-            replica=replica,
-            replica_id=replica_id,
-            journal=Journal(journal_store),
-            sealer=WireSealer(
-                replica_id=replica_id,
-                epoch=genesis.configuration.epoch,
-                key=signing_key,
-                rules=rules,
-                verifier=verifier,
-            ),
-            outbound=outbound,
-            execution=execution,
-            evidence=evidence,
-            counters=counters,
-            wall_ms=wall_ms,
-            wake=wake,
-            on_halt=on_halt,
-        )
-        on_ready(Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, rules=rules))
+    around = Surroundings(
+        journal_store=journal_store,
+        worker=worker,
+        outbound=outbound,
+        evidence=evidence,
+        counters=counters,
+        wall_ms=wall_ms,
+        wake=wake,
+        on_halt=on_halt,
+    )
 
     def create(outcome: BlockOutcome) -> None:
         chain.create(outcome)
-        finish()
+        on_ready(_build(chain, replica_id, signing_key, around))
 
     if chain.is_created:
-        finish()
+        on_ready(_build(chain, replica_id, signing_key, around))
     else:
         worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
+
+
+def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings) -> Node:
+    """The node over a chain that has its genesis block."""
+    genesis = chain.genesis
+    rules = WireRules.of(genesis.configuration)
+    verifier = Verifier(genesis.configuration)
+    restored = read_journal(around.journal_store, rules)
+    replica = Replica(
+        configuration=compute_core_configuration(genesis, chain.header(0).hash),
+        replica_id=replica_id,
+        signer=key.sign,
+        restored=restored,
+        ledger=compute_ledger_head(chain, min(restored.certified_height, chain.height)),
+    )
+    execution = LedgerExecution(chain=chain, worker=around.worker, rules=rules)
+    epoch = genesis.configuration.epoch
+    driver = Driver(
+        replica=replica,
+        replica_id=replica_id,
+        journal=Journal(around.journal_store),
+        sealer=WireSealer(replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier),
+        outbound=around.outbound,
+        execution=execution,
+        evidence=around.evidence,
+        counters=around.counters,
+        wall_ms=around.wall_ms,
+        wake=around.wake,
+        on_halt=around.on_halt,
+    )
+    return Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, rules=rules)

@@ -139,6 +139,7 @@ class Driver:
         except WireError as error:
             self._counters.count("frame_refused", error.code)
             return
+        self._counters.count("message", type(message).__name__)
         if isinstance(message, Relay):
             message = Relay(requests=tuple(r for r in message.requests if not self._execution.is_used(r)))
         self._actions += self._replica.receive(sender_replica_id, message)
@@ -203,6 +204,8 @@ class Driver:
         """One round: nothing below the sync line happens unless everything above it is durable."""
         actions, self._actions = self._actions, []
         outgoing, own = self._write_journal(actions)
+        if self._journal.is_dirty:
+            self._counters.count("journal_sync")
         self._journal.sync()
         for receiver, message in outgoing:
             self._send(receiver, message)
