@@ -113,7 +113,7 @@ class Chain(Archive):
         if self.state.root != head.state_root:
             raise InvariantViolation("state", "damaged world state", expected=head.state_root, got=self.state.root)
         self._head = head
-        self.next_due_ms = _earliest_due_ms(self._store)
+        self.next_due_ms = _earliest_due_ms(self._store, ())
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = parse_certificate(data)
             break
@@ -165,7 +165,7 @@ class Chain(Archive):
         self._store.write([network, *block_operations(header, None, (), ()), *update.operations])
         self.state.adopt(update)
         self._head = header
-        self.next_due_ms = _earliest_due_ms(self._store)
+        self.next_due_ms = _earliest_due_ms(self._store, ())
         return header
 
     # --- execution ---
@@ -219,6 +219,9 @@ class Chain(Archive):
             return self._committed(planned)
         if planned.parent_hash != self.head.hash:
             raise InvalidBlock("parent", "planned on another block", expected=self.head.hash, got=planned.parent_hash)
+        next_due_ms = _earliest_due_ms(self._store, outcome.writes)
+        if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
+            raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         receipts, consumed = _receipts(planned, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         update = self.state.compute_update(self._store, _merge_writes(outcome.writes, planned.windows))
@@ -241,9 +244,7 @@ class Chain(Archive):
         self._store.write(operations + update.operations)
         self.state.adopt(update)
         self._head = header
-        self.next_due_ms = _earliest_due_ms(self._store)
-        if self.next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
-            raise InvariantViolation("next_due", "not the schedule", expected=self.next_due_ms, got=outcome.next_due)
+        self.next_due_ms = next_due_ms
         return Block(header=header, batch_time_ms=planned.batch_time_ms, transactions=raws, receipts=leaves)
 
     def _committed(self, planned: PlannedBlock) -> Block:
@@ -373,7 +374,14 @@ def _merge_writes(
     return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
 
 
-def _earliest_due_ms(view: ReadView) -> int | None:
+def _earliest_due_ms(view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> int | None:
+    """When the earliest scheduled call is due once these writes are applied."""
+    changed = {key: value for key, value in writes if key.startswith(SCHEDULE_PREFIX)}
+    waiting = [key for key, value in changed.items() if value is not None]
     for key, _ in view.scan(VALUES_TABLE, SCHEDULE_PREFIX):
-        return int.from_bytes(key[len(SCHEDULE_PREFIX) : len(SCHEDULE_PREFIX) + 8], "big") * 1000
-    return None
+        if key not in changed:
+            waiting.append(key)
+            break
+    if not waiting:
+        return None
+    return int.from_bytes(min(waiting)[len(SCHEDULE_PREFIX) : len(SCHEDULE_PREFIX) + 8], "big") * 1000

@@ -3,10 +3,12 @@
 A proof holds the value with its path to a root of one header, the headers from there up to a certified one, and the
 quorum certificate of that. The verifier needs the proof's bytes, the bytes of genesis.json and this room; no node, no
 network. The file is canonical JSON (sorted keys, no spaces, lower-case hexadecimal, one newline at the end): parsing
-writes it again and compares, and nothing in it is unbound by a hash or signature, so any changed, missing or added
-byte is refused. That is why a path names sides instead of index and count: RFC 6962 roots do not bind the count.
+writes it again and compares, so any changed, missing or added byte is refused. Every part is bound by a hash or
+signature (a path names sides instead of index and count, which RFC 6962 roots do not bind), but for one: the proof
+that a key is absent also holds for another absent key at the same place. A checksum over the document catches that.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,15 +71,18 @@ def write_state_proof(proof: StateProof, headers: Sequence[Header], certificate:
 
 
 def _write(kind: str, body: object, headers: Sequence[Header], certificate: QuorumCertificate) -> bytes:
-    return _canonical_json(
-        {
-            "version": 1,
-            "kind": kind,
-            kind: body,
-            "headers": [header.to_bytes().hex() for header in headers],
-            "certificate": certificate.to_bytes().hex(),
-        }
-    )
+    document = {
+        "version": 1,
+        "kind": kind,
+        kind: body,
+        "headers": [header.to_bytes().hex() for header in headers],
+        "certificate": certificate.to_bytes().hex(),
+    }
+    return _canonical_json(document | {"sha256": _checksum(document)})
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical_json(document)).hexdigest()
 
 
 def _canonical_json(document: object) -> bytes:
@@ -160,11 +165,14 @@ def _parse_document(data: bytes) -> dict[str, Any]:
     kind = document.get("kind") if type(document) is dict else None
     if kind not in ("receipt", "state"):
         raise InvalidProof("shape", "kind", expected=("receipt", "state"), got=kind)
-    fields = _object(document, ("version", "kind", kind, "headers", "certificate"))
+    fields = _object(document, ("version", "kind", kind, "headers", "certificate", "sha256"))
     if type(fields["version"]) is not int or fields["version"] != 1:
         raise InvalidProof("version", expected=1, got=fields["version"])
     if _canonical_json(document) != data:
         raise InvalidProof("not_canonical", "the same proof has another byte form")
+    checksum = fields.pop("sha256")
+    if checksum != _checksum(fields):
+        raise InvalidProof("checksum", "the file was changed", expected=_checksum(fields), got=checksum)
     return fields
 
 

@@ -1,0 +1,119 @@
+"""Nonce windows against a plain set of used nonces, and each verdict of the rules D42 to D49."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vectors.ledger import sample_chain as sample
+
+from ledger.admission import (
+    EXPIRED,
+    EXPIRY_TOO_FAR,
+    NONCE_OUT_OF_WINDOW,
+    NONCE_WINDOW,
+    RETRY,
+    NonceWindow,
+    judge_transaction,
+    judge_transactions,
+    parse_nonce_window,
+)
+from ledger.errors import EncodingError
+from ledger.transaction import EXPIRY_AHEAD_MAX, NONCE_MAX
+
+NOW_S = sample.TIME_MS // 1000
+
+
+@given(st.lists(st.integers(0, 200), max_size=200))
+def test_a_window_is_a_set_of_used_nonces(nonces: list[int]) -> None:
+    """Used, open and closed agree with a set, a contiguous prefix and 64 places above it."""
+    window, used = NonceWindow(), set()
+    for nonce in nonces:
+        base = next(number for number in range(300) if number not in used)
+        assert window.base == base
+        assert window.is_used(nonce) == (nonce in used)
+        assert window.is_open(nonce) == (nonce not in used and nonce < base + NONCE_WINDOW)
+        if window.is_open(nonce):
+            window = window.compute_with(nonce)
+            used.add(nonce)
+        assert window.bitmap < 2**NONCE_WINDOW
+        assert window.bitmap & 1 == 0
+        assert parse_nonce_window(window.to_bytes()) == window
+
+
+def test_a_window_closes_all_at_once() -> None:
+    """With 63 nonces used above a gap, the one that fills it advances over all."""
+    window = NonceWindow(10, 0)
+    for nonce in range(11, 74):
+        window = window.compute_with(nonce)
+    assert (window.base, window.bitmap) == (10, 2**64 - 2)
+    assert not window.is_open(74)
+    assert window.compute_with(10) == NonceWindow(74, 0)
+
+
+def test_the_last_nonce() -> None:
+    """The greatest nonce can be used and leaves a window that still encodes."""
+    window = NonceWindow(NONCE_MAX).compute_with(NONCE_MAX)
+    assert parse_nonce_window(window.to_bytes()) == NonceWindow(NONCE_MAX + 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", b"\x91\x00", b"\x92\x00\xff", b"\x93\x00\x00\x00"])
+def test_a_damaged_window_is_refused(data: bytes) -> None:
+    """What is no window does not become one."""
+    with pytest.raises(EncodingError):
+        parse_nonce_window(data)
+
+
+USED_5 = NonceWindow().compute_with(5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "height", "time_ms", "code"),
+    [
+        ({"nonce": 0}, 10, NOW_S * 1000, ""),
+        ({"nonce": 5}, 10, NOW_S * 1000, "skip"),
+        ({"nonce": 5, "expiry_height": 9}, 10, NOW_S * 1000, "skip"),  # a used nonce is never answered twice (D43)
+        ({"nonce": 0, "expiry_height": 10}, 10, NOW_S * 1000, ""),
+        ({"nonce": 0, "expiry_height": 9}, 10, NOW_S * 1000, EXPIRED),
+        ({"nonce": 0, "expiry_time": NOW_S}, 10, NOW_S * 1000, ""),
+        ({"nonce": 0, "expiry_time": NOW_S}, 10, NOW_S * 1000 + 1, EXPIRED),
+        ({"nonce": 0, "expiry_height": 10 + EXPIRY_AHEAD_MAX}, 10, NOW_S * 1000, ""),
+        ({"nonce": 0, "expiry_height": 11 + EXPIRY_AHEAD_MAX}, 10, NOW_S * 1000, EXPIRY_TOO_FAR),
+        ({"nonce": 63}, 10, NOW_S * 1000, ""),
+        ({"nonce": 64}, 10, NOW_S * 1000, NONCE_OUT_OF_WINDOW),
+        ({"nonce": 6, "follows": 5}, 10, NOW_S * 1000, ""),
+        ({"nonce": 6, "follows": 4}, 10, NOW_S * 1000, RETRY),
+        ({"nonce": 6, "follows": 6}, 10, NOW_S * 1000, RETRY),
+        ({"nonce": 64, "follows": 4, "expiry_height": 9}, 10, NOW_S * 1000, EXPIRED),
+    ],
+)
+def test_verdicts(changes: dict, height: int, time_ms: int, code: str) -> None:
+    """Each rule, at its boundary, and which one speaks first."""
+    nonce = changes.pop("nonce")
+    verdict = judge_transaction(sample.transaction(nonce, **changes), height, time_ms, USED_5)
+    assert verdict.is_skipped == (code == "skip")
+    assert verdict.is_executed == (code == "")
+    assert verdict.code == ("" if code == "skip" else code)
+
+
+def test_a_batch_is_judged_in_order() -> None:
+    """An executed transaction opens the way for its follower, and refused ones keep their nonce free."""
+    batch = [
+        sample.transaction(1, follows=0),
+        sample.transaction(0),
+        sample.transaction(2, follows=0),
+        sample.transaction(70),
+        sample.transaction(3, client=sample.OTHER_CLIENT),
+    ]
+    asked = []
+
+    def window_of(client: bytes) -> NonceWindow:
+        asked.append(client)
+        return NonceWindow()
+
+    verdicts, windows = judge_transactions(batch, 1, NOW_S * 1000, window_of)
+    assert [verdict.code for verdict in verdicts] == [RETRY, "", "", NONCE_OUT_OF_WINDOW, ""]
+    assert dict(windows) == {
+        sample.CLIENT.public_key: NonceWindow(1, 0b10),
+        sample.OTHER_CLIENT.public_key: NonceWindow(0, 0b1000),
+    }
+    assert [client for client, _ in windows] == sorted(asked)
+    assert len(asked) == 2, "each client's window is read once"
