@@ -20,14 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from contracts.worker import (
-    MESSAGE_BYTES_MAX,
-    encode_block,
-    encode_genesis,
-    encode_view,
-    parse_block_answer,
-    parse_view_answer,
-)
 from twisted.internet import defer, error
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.protocols.basic import Int32StringReceiver
@@ -40,6 +32,14 @@ from ledger.genesis import GenesisContract
 from pbft.node.local_processes import processor_seconds_of
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
+from pbft.node.worker_messages import (
+    MESSAGE_BYTES_MAX,
+    encode_block,
+    encode_genesis,
+    encode_view,
+    parse_block_answer,
+    parse_view_answer,
+)
 
 RETRIES_MAX: Final = 3  # of one question, with a fresh worker each (D54)
 NANOSECONDS_PER_GAS: Final = 100  # what a unit of gas is allowed to cost on the slowest machine that takes part

@@ -1,0 +1,56 @@
+"""What a replica asks its contract worker: canonical bytes both ways, one answer per question.
+
+Questions: `["block", plan]`, `["genesis", [[name, source, arguments], ...], time, network]` and
+`["view", call..., height, time, network]`. Answers: `["ok", outcome]`, or `["fault", sentence]` when the worker could
+not do its work, which is never a transaction's result (D54). Parsers are total and bounded and raise EncodingError.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError
+from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, BlockPlan, Call, CallOutcome, parse_block_outcome
+from ledger.genesis import GenesisContract
+from ledger.shapes import expect_array, expect_bytes, expect_str
+
+MESSAGE_BYTES_MAX: Final = OUTCOME_BYTES_MAX + 1_024  # an outcome and the little around it
+
+
+def encode_block(plan: BlockPlan) -> bytes:
+    """Execute this block on the newest committed state."""
+    return encode(["block", plan.to_bytes()])
+
+
+def encode_genesis(contracts: Sequence[GenesisContract], time_ms: int, network: bytes) -> bytes:
+    """Deploy these contracts on the empty state and run their @init, in order."""
+    sources = [[contract.name, contract.source, contract.encoded_arguments()] for contract in contracts]
+    return encode(["genesis", sources, time_ms, network])
+
+
+def encode_view(call: Call, height: int, time_ms: int, network: bytes) -> bytes:
+    """Run this read on the newest committed state."""
+    fields = [call.tx_id, call.sender, call.contract, call.method, call.arguments, call.gas_limit]
+    return encode(["view", fields, height, time_ms, network])
+
+
+def parse_block_answer(message: bytes) -> BlockOutcome:
+    """The outcome of a block or of the genesis. Raises EncodingError, for a fault too."""
+    return parse_block_outcome(_content(message))
+
+
+def parse_view_answer(message: bytes) -> CallOutcome:
+    """The outcome of a view, which travels as a block outcome of one call. Raises EncodingError."""
+    calls = parse_block_outcome(_content(message)).calls
+    if len(calls) != 1:
+        raise EncodingError("view", "one outcome is expected", got=len(calls))
+    return calls[0]
+
+
+def _content(message: bytes) -> bytes:
+    kind, content = expect_array(decode(message, max_bytes=MESSAGE_BYTES_MAX), "answer", 2)
+    if kind == "fault":
+        raise EncodingError("fault", expect_str(content, "fault", 2_000))
+    if kind != "ok":
+        raise EncodingError("kind", "ok or fault is expected")
+    return expect_bytes(content, "outcome")
