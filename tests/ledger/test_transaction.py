@@ -1,0 +1,243 @@
+"""Transactions, payloads and receipts: one form, every limit, and what a signature covers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vectors.ledger import sample_chain as sample
+
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvalidSignature, InvalidTransaction
+from ledger.hashing import Tag, signing_bytes, tagged_hash
+from ledger.keys import SigningKey
+from ledger.transaction import (
+    TRANSACTION_BYTES_MAX,
+    Event,
+    PayloadPart,
+    Receipt,
+    encode_payload,
+    parse_receipt,
+    parse_transaction,
+    sign_transaction,
+    verify_payload,
+    verify_transaction,
+)
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ledger" / "transactions.json").read_text())
+SIGNED = sample.transaction(7, follows=6, arguments=(1, [b"x", {"a": None}]), commitments=(bytes(32),))
+
+
+def code_of(raw: bytes) -> str:
+    """The code with which parsing refuses."""
+    with pytest.raises(InvalidTransaction) as caught:
+        parse_transaction(raw)
+    return caught.value.code
+
+
+def with_field(index: int, value: object) -> bytes:
+    """The sample with one field of its body changed, signed again."""
+    fields: list[Any] = decode(SIGNED.body)  # type: ignore[assignment]
+    fields[index] = value
+    body = encode(fields)
+    return sample.CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body
+
+
+@pytest.mark.parametrize("vector", VECTORS["transactions"])
+def test_golden_transactions(vector: dict) -> None:
+    """The checked-in bytes parse, verify, have their id, and are written again the same."""
+    raw = bytes.fromhex(vector["raw"])
+    signed = parse_transaction(raw)
+    verify_transaction(signed)
+    assert signed.tx_id.hex() == vector["tx_id"]
+    assert signed.signature + signed.transaction.to_bytes() == raw == signed.raw
+
+
+def test_what_is_signed_is_what_is_parsed() -> None:
+    """Signing parses back; the id is the tagged hash of the body; the arguments are a slice of it."""
+    assert parse_transaction(SIGNED.raw) == SIGNED
+    assert SIGNED.tx_id == tagged_hash(Tag.TRANSACTION_ID, SIGNED.body)
+    assert SIGNED.encoded_arguments == encode([1, [b"x", {"a": None}]])
+    verify_transaction(SIGNED)
+
+
+def test_every_flipped_byte_is_refused() -> None:
+    """No byte of a transaction is idle: parsing or the signature refuses each change."""
+    for index in range(len(SIGNED.raw)):
+        changed = SIGNED.raw[:index] + bytes((SIGNED.raw[index] ^ 1,)) + SIGNED.raw[index + 1 :]
+        with pytest.raises((InvalidTransaction, InvalidSignature)):
+            verify_transaction(parse_transaction(changed))
+
+
+def test_another_key_cannot_sign_for_the_sender() -> None:
+    """Neither at signing nor on arrival."""
+    with pytest.raises(InvalidTransaction, match="sender"):
+        sign_transaction(SIGNED.transaction, sample.OTHER_CLIENT)
+    signature = sample.OTHER_CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, SIGNED.body))
+    with pytest.raises(InvalidSignature):
+        verify_transaction(parse_transaction(signature + SIGNED.body))
+    plain = SigningKey.from_seed(sample.CLIENT.seed).sign(SIGNED.body)
+    with pytest.raises(InvalidSignature):
+        verify_transaction(parse_transaction(plain + SIGNED.body))
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "code"),
+    [
+        (0, 2, "limit"),
+        (0, True, "malformed"),
+        (1, bytes(31), "malformed"),
+        (2, bytes(33), "malformed"),
+        (3, -1, "limit"),
+        (3, 2**63, "limit"),
+        (4, 2**63, "limit"),
+        (5, 2**40 + 1, "limit"),
+        (6, 5_000_001, "limit"),
+        (6, None, "malformed"),
+        (7, -1, "limit"),
+        (7, "0", "malformed"),
+        (8, "Notes", "malformed"),
+        (8, "", "malformed"),
+        (8, "n" * 33, "malformed"),
+        (9, "_private", "malformed"),
+        (9, "put\n", "malformed"),
+        (9, b"put", "malformed"),
+        (10, {}, "malformed"),
+        (11, [bytes(31)], "malformed"),
+        (11, [bytes(32)] * 65, "limit"),
+        (11, None, "malformed"),
+    ],
+)
+def test_every_field_has_its_refusal(index: int, value: object, code: str) -> None:
+    """Wrong types, lengths and limits are refused although the signature is right."""
+    assert code_of(with_field(index, value)) == code
+
+
+def test_limits_are_inclusive() -> None:
+    """The greatest values pass."""
+    for index, value in ((3, 2**63 - 1), (5, 2**40), (6, 5_000_000), (8, "n" * 32), (11, [bytes(32)] * 64)):
+        verify_transaction(parse_transaction(with_field(index, value)))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc0", b"\x90", SIGNED.body[:-1], SIGNED.body + b"\x00"])
+def test_what_is_no_transaction_is_malformed(body: bytes) -> None:
+    """Cut, extended and foreign bytes."""
+    assert code_of(bytes(64) + body) == "malformed"
+    assert code_of(body[:63]) == "malformed"
+
+
+def test_the_length_limit() -> None:
+    """The limit is on the raw bytes, checked before anything is parsed."""
+    room = TRANSACTION_BYTES_MAX - len(with_field(10, [bytes(1000)])) + 1000 - 2
+    largest = with_field(10, [bytes(room)])
+    assert TRANSACTION_BYTES_MAX - 8 <= len(largest) <= TRANSACTION_BYTES_MAX
+    parse_transaction(largest)
+    assert code_of(with_field(10, [bytes(room + 9)])) == "too_long"
+
+
+@given(st.binary(max_size=300))
+def test_parsing_is_total(data: bytes) -> None:
+    """Random bytes are refused with InvalidTransaction alone."""
+    with pytest.raises(InvalidTransaction):
+        parse_transaction(data)
+
+
+def test_arguments_without_a_form_are_refused_at_signing() -> None:
+    """A float never gets a signature."""
+    with pytest.raises(InvalidTransaction, match="malformed"):
+        sample.transaction(0, arguments=(1.5,))
+
+
+# --- private payload ---
+
+PARTS = [PayloadPart(salt=bytes([number]) * 32, value=encode({"wh": number})) for number in range(3)]
+COMMITMENTS = [part.commitment for part in PARTS]
+
+
+def test_a_payload_is_covered_part_by_part() -> None:
+    """The golden payload verifies under its commitments."""
+    payload = bytes.fromhex(VECTORS["payload"]["hex"])
+    commitments = [bytes.fromhex(commitment) for commitment in VECTORS["payload"]["commitments"]]
+    assert verify_payload(commitments, payload) == tuple(PARTS[:2])
+    assert verify_payload((), encode([])) == ()
+
+
+@pytest.mark.parametrize(
+    ("commitments", "payload"),
+    [
+        (COMMITMENTS, encode_payload(PARTS[:2])),
+        (COMMITMENTS[:2], encode_payload(PARTS)),
+        (COMMITMENTS[::-1], encode_payload(PARTS)),
+        (COMMITMENTS, encode_payload([*PARTS[:2], replace(PARTS[2], salt=bytes(32))])),
+        (COMMITMENTS, encode_payload([*PARTS[:2], replace(PARTS[2], value=encode({"wh": 9}))])),
+        (COMMITMENTS, encode_payload(PARTS) + b"\x00"),
+        (COMMITMENTS[:1], encode([[bytes(31), b"\xc0"]])),
+        (COMMITMENTS[:1], encode([[bytes(32)]])),
+        (COMMITMENTS[:1], b""),
+    ],
+)
+def test_a_payload_that_is_not_wholly_covered_is_refused(commitments: list[bytes], payload: bytes) -> None:
+    """Stripped, added, reordered, changed, malformed (D50)."""
+    with pytest.raises(InvalidTransaction, match="payload"):
+        verify_payload(commitments, payload)
+
+
+def test_a_payload_value_has_one_form() -> None:
+    """Bytes that are committed to but not canonical are refused: two replicas could read them differently."""
+    part = PayloadPart(salt=bytes(32), value=b"\xcc\x01")
+    with pytest.raises(InvalidTransaction, match="payload"):
+        verify_payload([part.commitment], encode_payload([part]))
+
+
+# --- receipts ---
+
+RECEIPT = Receipt(
+    tx_id=bytes(32),
+    sender=bytes([1]) * 32,
+    nonce=5,
+    status="reverted",
+    code="NO_FUNDS",
+    gas_used=77,
+    result=encode([1, "two"]),
+    events=(Event.of("cash", "Moved", {"amount": -5, "to": b"\x01"}),),
+)
+
+
+def test_receipts_round_trip() -> None:
+    """Bytes and values come back; an event's fields are read on demand."""
+    parsed = parse_receipt(RECEIPT.to_bytes())
+    assert parsed == RECEIPT
+    assert parsed.value == [1, "two"]
+    assert parsed.events[0].values == {"amount": -5, "to": b"\x01"}
+    with pytest.raises(EncodingError, match="shape"):
+        Event(contract="cash", name="Moved", fields=encode([1])).values  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("index", "value"),
+    [
+        (0, bytes(31)),
+        (1, None),
+        (2, -1),
+        (3, "fine"),
+        (4, "c" * 65),
+        (5, -1),
+        (6, None),
+        (7, [["cash", "Moved"]]),
+        (7, [["Cash", "Moved", b""]]),
+        (7, [["cash", 1, b""]]),
+        (7, [["cash", "Moved", {}]]),
+        (7, {}),
+    ],
+)
+def test_malformed_receipts_are_refused(index: int, value: object) -> None:
+    """Each field has its check."""
+    fields: list[Any] = decode(RECEIPT.to_bytes())  # type: ignore[assignment]
+    fields[index] = value
+    with pytest.raises(EncodingError):
+        parse_receipt(encode(fields))
+    with pytest.raises(EncodingError):
+        parse_receipt(encode(fields[:index] + fields[index + 1 :]))
