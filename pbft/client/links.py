@@ -45,6 +45,7 @@ class ReplicaLinks:
         on_frame: Callable[[int, ReplicaFrame], None],
         on_up: Callable[[int], None],
         on_down: Callable[[int], None],
+        dial: Callable[..., "Deferred[Link]"] = connect_client,
     ) -> None:
         self._reactor = reactor
         self._network = network
@@ -52,6 +53,7 @@ class ReplicaLinks:
         self._on_frame = on_frame
         self._on_up = on_up
         self._on_down = on_down
+        self._dial_replica = dial
         self._replicas = {address.replica: _Replica(address=address) for address in network.addresses}
         self._running = False
 
@@ -99,7 +101,7 @@ class ReplicaLinks:
 
     def _dial(self, number: int) -> None:
         replica = self._replicas[number]
-        dialling = connect_client(
+        dialling = self._dial_replica(
             self._reactor,
             replica.address.host,
             replica.address.port,

@@ -101,8 +101,9 @@ class Submissions:
         if running is None:
             return
         if isinstance(frame, Reply):
-            running.session.receive_reply(replica, frame.reply)
+            actions = running.session.receive_reply(replica, frame.reply)
             self._end_if_decided(running)
+            self._perform(running, actions)
         else:
             wait_ticks = self._options.ticks(frame.retry_after_ms)
             self._perform(running, running.session.receive_refusal(replica, frame.code, wait_ticks))

@@ -36,6 +36,7 @@ from pbft.client.questions import (
 from pbft.client.submissions import Submissions, SubmitResult
 from pbft.core.client_session import ClientSession, Committed, NetworkBelief
 from pbft.node.tls import TlsIdentity
+from pbft.node.transport import Link, connect_client
 from pbft.wire.client_frames import Head, HeadRequest, Proof, Refused, ReplicaFrame, Reply, View
 
 ReadLevel: TypeAlias = Literal["local", "vouched", "latest"]
@@ -73,6 +74,7 @@ class TwistedClient:
         *,
         options: ClientOptions | None = None,
         now: Callable[[], float] = time.time,
+        dial: "Callable[..., Deferred[Link]]" = connect_client,
     ) -> None:
         self.network = network
         self.options = options if options is not None else ClientOptions()
@@ -84,6 +86,7 @@ class TwistedClient:
             on_frame=self._frame_arrived,
             on_up=self._link_up,
             on_down=self._link_down,
+            dial=dial,
         )
         self._now = now
         self._ticks = 0

@@ -1,9 +1,12 @@
 """A client's side of section 4.1, pure: one transaction on its way to an answer that cannot be taken back.
 
-The session owns: whom to send to and when (the primary first, after a time-out everybody, then again with capped
-backoff), which answers count (byte-equal reply content from W distinct replicas, D43, M20), and when the question
-ends. It holds no clock, no socket and no key: time arrives as ticks, replies arrive from the edge tagged with the
-replica whose link they came on, and what to do next leaves as a list of actions.
+The session owns: whom to send to and when (the primary first; when it answers, W others for their word; after a
+time-out everybody, then again with capped backoff), which answers count (byte-equal reply content from W distinct
+replicas, D43, M20), and when the question ends. It holds no clock, no socket and no key: time arrives as ticks, replies
+arrive from the edge tagged with the replica whose link they came on, and what to do next leaves as a list of actions.
+
+Unlike the paper (section 4.1), replicas answer only the links that asked them, because clients have no address of
+their own: so the first reply is what sends the request to W witnesses, who answer from their ledgers.
 
 How a session ends:
 
@@ -230,6 +233,7 @@ class ClientSession:
         self._not_before_tick: dict[int, int] = {}  # a busy door's wish, honoured for this replica alone
         self._expiry_claimed = False
         self._asked_everybody = False
+        self._asked_witnesses = False
 
     def start(self) -> list[SessionAction]:
         """The first step of section 4.1: the request goes to the primary alone."""
@@ -244,24 +248,32 @@ class ClientSession:
         self._interval_ticks = min(self._interval_ticks * 2, self._timing.resend_max_ticks)
         return self._resend_actions()
 
-    def receive_reply(self, replica: int, content: bytes) -> None:
-        """Count a reply from the replica at the other end of the link. Sets `outcome` when W agree."""
+    def receive_reply(self, replica: int, content: bytes) -> list[SessionAction]:
+        """Count a reply from the replica at the other end of the link. Sets `outcome` when W agree.
+
+        The first reply shows that the request is executed: witnesses are asked now, not after the time-out.
+        """
         if self.outcome is not None or not self._is_member(replica):
-            return
+            return []
         try:
             reply = parse_reply(content)
             parse_receipt(reply.receipt)
         except (InvalidReply, EncodingError):
             self.misbehaved.add(replica)
-            return
+            return []
         if reply.client != self.submission.client or reply.nonce != self.submission.nonce:
             self.misbehaved.add(replica)
-            return
+            return []
         self._replies[replica] = content
         self._refusals.pop(replica, None)
         voters = tuple(sorted(voter for voter, vote in self._replies.items() if vote == content))
         if len(voters) >= self._weak_quorum:
             self._decide(reply, voters)
+        if self.outcome is not None or self._asked_everybody or self._asked_witnesses:
+            return []
+        self._asked_witnesses = True
+        ring = [(replica + offset) % self._replicas for offset in range(1, self._replicas)]
+        return [SendRequest(replica=witness) for witness in ring[: self._weak_quorum]]
 
     def receive_refusal(self, replica: int, code: str, retry_after_ticks: int) -> list[SessionAction]:
         """A door would not take the request. Never final (D47): if the primary refused, everybody is asked now."""

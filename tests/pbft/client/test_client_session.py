@@ -107,6 +107,17 @@ def test_weak_quorum_of_equal_replies_commits() -> None:
     assert session.tick() == []
 
 
+def test_the_first_reply_asks_w_witnesses_at_once() -> None:
+    """The primary has executed; W others are asked for their word without waiting for the time-out, and only once."""
+    session = make_session(primary=3)
+    session.start()
+    assert sent_to(session.receive_reply(3, make_reply().to_bytes())) == [0, 1]
+    session = make_session(replicas=7, weak_quorum=3, primary=3)
+    session.start()
+    assert sent_to(session.receive_reply(3, make_reply(height=8).to_bytes())) == [4, 5, 6]
+    assert session.receive_reply(4, make_reply().to_bytes()) == []
+
+
 def test_one_replica_counts_once() -> None:
     """A replica that repeats itself is one voice (M3)."""
     session = make_session()

@@ -1,0 +1,171 @@
+"""The outbox keeps every reading until its final outcome, whatever moment the power fails at."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.errors import StoreError
+from ledger.store import MemoryStore
+from meters.outbox import DELIVERED_KEPT, OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxError
+from meters.reading import NO_PREVIOUS, RecordChain
+
+NETWORK = b"n" * 32
+HOUR = 3600
+
+
+def make_chain(meter: str, kind: str = "load") -> RecordChain:
+    return RecordChain(chain=NETWORK, meter=meter, kind=kind, length_s=HOUR, register_wh=1_000)
+
+
+def make_outbox(store: MemoryStore | None = None) -> Outbox:
+    outbox = Outbox(MemoryStore(OUTBOX_TABLES) if store is None else store)
+    outbox.register_meter(make_chain("a_load"))
+    outbox.register_meter(make_chain("a_pv", "pv"))
+    return outbox
+
+
+def make_delivered(position: int, start: int) -> DeliveredEntry:
+    return DeliveredEntry(
+        position=position,
+        start=start,
+        tx_id=b"t" * 32,
+        height=7,
+        status="ok",
+        code="",
+        verdicts=("accepted",),
+    )
+
+
+def test_readings_join_across_intervals() -> None:
+    """Sequence, register and previous digest go on from one interval to the next, meter by meter."""
+    outbox = make_outbox()
+    outbox.record([(HOUR, {"a_load": 10, "a_pv": 3})])
+    outbox.record([(2 * HOUR, {"a_load": 20, "a_pv": 0})])
+    first, second = outbox.waiting()
+    assert [reading.meter for reading in first.readings] == ["a_load", "a_pv"]
+    load, later_load = first.readings[0], second.readings[0]
+    assert (load.sequence, load.import_register, load.previous) == (1, 1_010, NO_PREVIOUS)
+    assert (later_load.sequence, later_load.import_register, later_load.previous) == (2, 1_030, load.digest)
+    assert (second.readings[1].export_register, second.readings[1].import_register) == (1_003, 0)
+
+
+def test_intervals_are_recorded_in_order_only() -> None:
+    """A clock that steps back must not put an interval behind one that may have left already."""
+    outbox = make_outbox()
+    outbox.record([(2 * HOUR, {"a_load": 1})])
+    for start in (2 * HOUR, HOUR):
+        with pytest.raises(OutboxError, match="order"):
+            outbox.record([(start, {"a_load": 1})])
+    with pytest.raises(OutboxError, match="order"):
+        outbox.record([(4 * HOUR, {"a_load": 1}), (3 * HOUR, {"a_load": 1})])
+    assert [entry.start for entry in outbox.waiting()] == [2 * HOUR]
+
+
+@pytest.mark.parametrize(("energies", "code"), [({}, "empty"), ({"b_load": 1}, "unknown_meter")])
+def test_what_cannot_be_recorded_changes_nothing(energies: dict[str, int], code: str) -> None:
+    """A refused interval leaves no half of itself, and no gap in the chains."""
+    outbox = make_outbox()
+    with pytest.raises(OutboxError, match=code):
+        outbox.record([(HOUR, {"a_load": 5}), (2 * HOUR, energies)])
+    assert outbox.waiting() == ()
+    outbox.record([(HOUR, {"a_load": 6})])
+    assert outbox.waiting()[0].readings[0].sequence == 1
+
+
+def test_a_nonce_is_taken_once_and_kept_by_a_replacement() -> None:
+    """The first signature takes the next nonce; a replacement of an expired transaction keeps it (D45)."""
+    outbox = make_outbox()
+    outbox.record([(HOUR, {"a_load": 1}), (2 * HOUR, {"a_load": 2})])
+    first, second = outbox.waiting()
+    signed = outbox.sign(first, b"raw one")
+    assert (signed.nonce, signed.raw, outbox.next_nonce) == (0, b"raw one", 1)
+    again = outbox.sign(signed, b"raw one, later expiry")
+    assert (again.nonce, again.raw, outbox.next_nonce) == (0, b"raw one, later expiry", 1)
+    assert outbox.sign(second, b"raw two").nonce == 1
+
+
+def test_delivered_entries_leave_the_queue_and_are_kept() -> None:
+    """Only a final outcome takes an entry out; what it was can still be asked for."""
+    outbox = make_outbox()
+    outbox.record([(HOUR, {"a_load": 1}), (2 * HOUR, {"a_load": 2})])
+    outbox.deliver(make_delivered(0, HOUR))
+    assert [entry.start for entry in outbox.waiting()] == [2 * HOUR]
+    assert outbox.delivered() == (make_delivered(0, HOUR),)
+
+
+def test_outcomes_are_kept_up_to_the_limit() -> None:
+    """The oldest outcome goes when there are more than DELIVERED_KEPT."""
+    outbox = make_outbox()
+    outbox.deliver(make_delivered(0, HOUR))
+    outbox.deliver(make_delivered(DELIVERED_KEPT - 1, 2 * HOUR))
+    assert [entry.position for entry in outbox.delivered()] == [0, DELIVERED_KEPT - 1]
+    outbox.deliver(make_delivered(DELIVERED_KEPT, 3 * HOUR))
+    assert [entry.position for entry in outbox.delivered()] == [DELIVERED_KEPT - 1, DELIVERED_KEPT]
+
+
+def test_waiting_pages_through_the_queue() -> None:
+    """The gateway asks for the next few after what it has sent."""
+    outbox = make_outbox()
+    outbox.record([(HOUR * number, {"a_load": number}) for number in range(1, 6)])
+    assert [entry.position for entry in outbox.waiting(after=1, limit=2)] == [2, 3]
+
+
+def test_a_failed_write_is_not_taken_for_done() -> None:
+    """A full disk raises, and the outbox in memory does not run ahead of what is durable."""
+    store = MemoryStore(OUTBOX_TABLES)
+    outbox = make_outbox(store)
+    store.fail_writes("disk")
+    with pytest.raises(StoreError):
+        outbox.record([(HOUR, {"a_load": 1})])
+    assert (outbox.newest_start, outbox.next_nonce) == (0, 0)
+
+
+@given(
+    steps=st.lists(st.sampled_from(["record", "sign", "deliver", "power"]), max_size=40),
+    amounts=st.lists(st.integers(0, 10**6), min_size=40, max_size=40),
+)
+def test_power_loss_at_any_moment_loses_and_repeats_nothing(steps: list[str], amounts: list[int]) -> None:
+    """Whatever the order of records, signatures, outcomes and power losses: every Wh that was recorded is waiting or
+    delivered exactly once, in order, in one unbroken chain, and no nonce was given twice.
+    """
+    store = MemoryStore(OUTBOX_TABLES)
+    outbox = make_outbox(store)
+    recorded: list[int] = []
+    nonces: dict[int, int] = {}
+    for step, amount in zip(steps, amounts, strict=False):
+        waiting = outbox.waiting()
+        unsigned = [entry for entry in waiting if entry.nonce is None]
+        if step == "record":
+            recorded.append(amount)
+            outbox.record([(HOUR * len(recorded), {"a_load": amount})])
+        elif step == "sign" and unsigned:
+            signed = outbox.sign(unsigned[0], b"raw %d" % unsigned[0].position)
+            assert signed.nonce is not None and signed.nonce not in nonces.values()
+            nonces[signed.position] = signed.nonce
+        elif step == "deliver" and waiting and waiting[0].nonce is not None:
+            outbox.deliver(make_delivered(waiting[0].position, waiting[0].start))
+        elif step == "power":
+            store = store.after_power_loss()
+            outbox = make_outbox(store)
+    waiting = outbox.waiting()
+    delivered = outbox.delivered()
+    positions = [entry.position for entry in delivered] + [entry.position for entry in waiting]
+    assert positions == list(range(len(recorded)))
+    assert [reading.import_wh for entry in waiting for reading in entry.readings] == recorded[len(delivered) :]
+    assert {entry.position: entry.nonce for entry in waiting if entry.nonce is not None} == {
+        position: nonce for position, nonce in nonces.items() if position >= len(delivered)
+    }
+    sequences = [entry.readings[0].sequence for entry in waiting]
+    assert sequences == list(range(len(delivered) + 1, len(recorded) + 1))
+
+
+def test_a_meter_that_has_begun_is_not_begun_again() -> None:
+    """Registering at every start of the gateway must not reset a chain."""
+    store = MemoryStore(OUTBOX_TABLES)
+    outbox = make_outbox(store)
+    outbox.record([(HOUR, {"a_load": 5})])
+    outbox.register_meter(replace(make_chain("a_load"), register_wh=0))
+    outbox.record([(2 * HOUR, {"a_load": 5})])
+    assert outbox.waiting()[1].readings[0].import_register == 1_010
