@@ -1,7 +1,8 @@
 """The kit names as types, for an author's editor and for `mypy --strict`.
 
 Owns the author's typed surface only. A contract's source is text for the compiler and never runs as Python, so nothing
-here has behaviour: every function raises `NotInPythonError`. What each name does: `contracts/README.md`; its gas: `gas.py`.
+here has behaviour: every function raises `NotInPythonError`. What each name does: `contracts/README.md`; its gas:
+`gas.py`.
 """
 
 from collections.abc import Callable, Iterator

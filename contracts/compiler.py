@@ -1,0 +1,116 @@
+"""From source to what runs: gate, parse, check, lower, tree, closures (CONTRACTS.md section 5).
+
+`compile_source` is the verdict at deploy: a tree or a refusal, decided by our gate and checker alone. Whatever the host's
+parser refuses is refused, whatever its reason. `weave_contract` turns stored tree bytes into closures; nothing else runs.
+"""
+
+import ast
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.closures import Weaver, routine_name
+from contracts.declarations import check_name, read_module
+from contracts.errors import ContractRefused
+from contracts.expressions import HostOperation, Routine
+from contracts.gate import check_gate
+from contracts.hints import Hint
+from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
+from contracts.lowering import lower_function
+from contracts.machine import Machine
+from contracts.tree import Function, Parameter, Tree, parse_tree
+from contracts.values import InterfaceValue, Shapes, StructShape
+
+
+def compile_source(source: bytes) -> Tree:
+    """The canonical tree of a contract. Raises ContractRefused with code, line, column and hint."""
+    module = _parse(check_gate(source))
+    _check_depth(module)
+    declared = read_module(module)
+    for name in declared.imported:
+        check_name(module, name)
+    sources = [*declared.functions.values(), *declared.methods.values()]
+    if len(sources) > FUNCTIONS_MAX:
+        raise ContractRefused("FUNCTIONS", 0, 0, f"at most {FUNCTIONS_MAX} functions")
+    return Tree(
+        name=declared.contract,
+        structs=tuple(declared.structs.values()),
+        events=tuple(declared.events.values()),
+        interfaces=tuple(declared.interfaces.values()),
+        fields=tuple(declared.fields.values()),
+        functions=tuple(lower_function(declared, item) for item in sources),
+    )
+
+
+def _parse(text: str) -> ast.Module:
+    """The host's syntax tree. Its errors carry no host text further: any failure is one refusal."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except SyntaxError as error:
+        raise ContractRefused("SYNTAX", error.lineno or 0, error.offset or 0, "this is not Python") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ContractRefused("SYNTAX", 0, 0, "the parser gave up") from None
+
+
+def _check_depth(module: ast.Module) -> None:
+    """Refuse what nests deeper than the limit, before anything walks it recursively; `elif` chains count once."""
+    level: list[tuple[ast.AST, int]] = [(module, 0)]
+    while level:
+        node, depth = level.pop()
+        if depth > TREE_DEPTH_MAX:
+            line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
+            raise ContractRefused("TREE_DEPTH", line, column, f"expressions and blocks nest at most {TREE_DEPTH_MAX}")
+        for child in ast.iter_child_nodes(node):
+            is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and child in node.orelse
+            level.append((child, depth if is_elif else depth + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A method that can be reached from outside the contract."""
+
+    name: str
+    kind: str
+    roles: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    result: Hint
+    routine: Routine
+
+
+@dataclass(frozen=True, slots=True)
+class Woven:
+    """A contract ready to run at one name: a cache of its tree."""
+
+    contract: str
+    entries: dict[str, Entry]
+    shapes: Shapes
+    events: dict[str, StructShape]
+    init: str | None
+    """The @init method."""
+
+
+def weave_contract(
+    tree_bytes: bytes,
+    contract: str,
+    machine: Machine,
+    host: dict[str, HostOperation],
+    call_contract: Callable[[InterfaceValue, str, tuple[Any, ...]], Any],
+) -> Woven:
+    """Closures of a stored tree. Raises EncodingError if the bytes are not a tree."""
+    tree = parse_tree(tree_bytes)
+    weaver = Weaver(tree, contract, machine, host, call_contract)
+    weaver.weave(tree.functions)
+    entries = {
+        function.name: _entry(function, weaver.routines[routine_name(function)])
+        for function in tree.functions
+        if function.kind not in {"helper", "internal"}
+    }
+    init = next((entry.name for entry in entries.values() if entry.kind == "init"), None)
+    return Woven(contract, entries, weaver.shapes, weaver.events, init)
+
+
+def _entry(function: Function, routine: Routine) -> Entry:
+    return Entry(function.name, function.kind, function.roles, function.parameters, function.result, routine)

@@ -1,0 +1,559 @@
+"""Expressions of the canonical tree as closures: each is a function of the local variables that gives a value.
+
+The closures are a cache of the tree, never the contract itself. Tight cases (ints, assigned locals, constants) are written out; all
+else goes to the tables of `operations.py` and `builtins.py`, and both ways give the same value, gas and fault. A local
+that is certainly assigned is read without asking; the others are asked each time (UNBOUND).
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final
+
+from contracts.builtins import BUILTIN_OPERATIONS, METHODS, sort
+from contracts.errors import Fault, OutOfGas
+from contracts.gas import CALL_DEPTH_MAX, GAS, INT_MAX, INT_MIN, compute_run_cost
+from contracts.machine import Machine
+from contracts.operations import BINARY, COMPARE, get_item, get_slice, iterate, pay_text
+from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle
+from contracts.tree import Node, Tree
+from contracts.values import ADDRESS_BYTES, InterfaceValue, StructShape, StructValue, make_key
+
+Env = list[Any]
+Expression = Callable[[Env], Any]
+
+
+class _Unbound:
+    """What a local variable holds before it is assigned; never a value."""
+
+    __slots__ = ()
+
+
+UNBOUND: Final = _Unbound()
+
+_INT_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
+_COMPARE_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Routine:
+    """A function of the contract, callable by its local variables; filled when its body is woven."""
+
+    __slots__ = ("body", "defaults", "padding", "parameter_count")
+
+    def __init__(self, parameter_count: int, defaults: tuple[Any, ...], slot_count: int) -> None:
+        self.parameter_count = parameter_count
+        self.defaults = defaults
+        """Of the last parameters."""
+        self.padding: list[Any] = [UNBOUND] * (slot_count - parameter_count)
+        self.body: Callable[[Env], Any] = _not_woven
+
+
+def _not_woven(_env: Env) -> Any:
+    raise AssertionError("a routine is called before its body is woven")
+
+
+HostOperation = Callable[..., Any]
+"""A kit function: takes the machine and the argument values."""
+
+
+class ExpressionWeaver:
+    """Weaves the expressions of one contract at one name."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        contract: str,
+        machine: Machine,
+        host: dict[str, HostOperation],
+        call_contract: Callable[[InterfaceValue, str, tuple[Any, ...]], Any],
+    ) -> None:
+        self.machine = machine
+        self.host = host
+        self.call_contract = call_contract
+        self.shapes = {record.name: StructShape(record) for record in tree.structs}
+        self.events = {record.name: StructShape(record) for record in tree.events}
+        self.interfaces = {declaration.name: declaration for declaration in tree.interfaces}
+        self.fields = {field.name: field.hint for field in tree.fields}
+        self.prefixes = {name: field_prefix(contract, name) for name in self.fields}
+        self.handles: dict[str, Handle] = {
+            name: make_handle(machine, hint, self.shapes, self.prefixes[name])
+            for name, hint in self.fields.items()
+            if hint.kind in {"map", "indexed", "vec", "ledger"}
+        }
+        self.codecs = {
+            name: make_codec(machine, hint, self.shapes)
+            for name, hint in self.fields.items()
+            if name not in self.handles
+        }
+        self.routines: dict[str, Routine] = {}
+        self.assigned: set[int] = set()
+        """Slots that are certainly assigned where the weaver is."""
+
+    def expression(self, node: Node) -> Expression:
+        weave: Callable[[Node], Expression] = getattr(self, f"_weave_{node.kind}")
+        return weave(node)
+
+    def expressions(self, nodes: tuple[Node, ...]) -> list[Expression]:
+        return [self.expression(node) for node in nodes]
+
+    def run(self, node: Node) -> Expression:
+        """An expression that is a straight run of its own: pays when it is reached."""
+        machine, cost, expression = self.machine, compute_run_cost(node), self.expression(node)
+
+        def run(env: Env) -> Any:
+            machine.gas -= cost
+            if machine.gas < 0:
+                raise OutOfGas
+            return expression(env)
+
+        return run
+
+    # --- names and constants ---
+
+    def _weave_const(self, node: Node) -> Expression:
+        value = node.value
+        return lambda env: value
+
+    def _weave_local(self, node: Node) -> Expression:
+        slot = node.value
+        assert type(slot) is int
+        if slot in self.assigned:
+            return operator.itemgetter(slot)
+
+        def local(env: Env) -> Any:
+            value = env[slot]
+            if value is UNBOUND:
+                raise Fault("UNBOUND")
+            return value
+
+        return local
+
+    def _weave_field(self, node: Node) -> Expression:
+        name = str(node.value)
+        handle = self.handles.get(name)
+        if handle is not None:
+            return lambda env: handle
+        read, key = self.codecs[name].read, self.prefixes[name]
+        return lambda env: read(key)
+
+    def _weave_ctx(self, node: Node) -> Expression:
+        machine, name = self.machine, str(node.value)
+        if name == "sender":
+            return lambda env: machine.sender
+        read = operator.attrgetter(name)
+        return lambda env: read(machine)
+
+    # --- displays ---
+
+    def _weave_list(self, node: Node) -> Expression:
+        machine, items, count = self.machine, self.expressions(node.children), len(node.children)
+
+        def display(env: Env) -> Any:
+            machine.grow(count)
+            return [item(env) for item in items]
+
+        return display
+
+    def _weave_tuple(self, node: Node) -> Expression:
+        machine, items, count = self.machine, self.expressions(node.children), len(node.children)
+
+        def display(env: Env) -> Any:
+            machine.grow(count)
+            return tuple([item(env) for item in items])
+
+        return display
+
+    def _weave_dict(self, node: Node) -> Expression:
+        machine, items = self.machine, self.expressions(node.children)
+        pairs = list(zip(items[::2], items[1::2], strict=True))
+
+        def display(env: Env) -> Any:
+            machine.grow(2 * len(pairs))
+            made: dict[Any, Any] = {}
+            for key, value in pairs:
+                place = make_key(machine, key(env))
+                made[place] = value(env)
+            return made
+
+        return display
+
+    def _weave_format(self, node: Node) -> Expression:
+        machine, pieces, to_str = self.machine, self.expressions(node.children), BUILTIN_OPERATIONS["str"]
+
+        def text(env: Env) -> Any:
+            parts = [to_str(machine, piece(env)) for piece in pieces]
+            pay_text(machine, sum(map(len, parts)))
+            return "".join(parts)
+
+        return text
+
+    def _weave_struct(self, node: Node) -> Expression:
+        return self._record(self.shapes[str(node.value)], node)
+
+    def _weave_event(self, node: Node) -> Expression:
+        return self._record(self.events[str(node.value)], node)
+
+    def _record(self, shape: StructShape, node: Node) -> Expression:
+        machine, items, count = self.machine, self.expressions(node.children), len(node.children)
+
+        def construct(env: Env) -> Any:
+            machine.grow(count)
+            return StructValue(shape, tuple([item(env) for item in items]))
+
+        return construct
+
+    def _weave_interface(self, node: Node) -> Expression:
+        declaration, address = self.interfaces[str(node.value)], self.expression(node.children[0])
+
+        def construct(env: Env) -> Any:
+            value = address(env)
+            if type(value) is not bytes or len(value) != ADDRESS_BYTES:
+                raise Fault("TYPE")
+            return InterfaceValue(declaration, value)
+
+        return construct
+
+    # --- operators ---
+
+    def _weave_neg(self, node: Node) -> Expression:
+        operand = self.expression(node.children[0])
+
+        def negate(env: Env) -> Any:
+            value = operand(env)
+            if type(value) is not int:
+                raise Fault("TYPE")
+            if value == INT_MIN:
+                raise Fault("OVERFLOW")
+            return -value
+
+        return negate
+
+    def _weave_not(self, node: Node) -> Expression:
+        operand = self.expression(node.children[0])
+
+        def invert(env: Env) -> Any:
+            value = operand(env)
+            if value is True:
+                return False
+            if value is False:
+                return True
+            raise Fault("TYPE")
+
+        return invert
+
+    def _weave_binary(self, node: Node) -> Expression:
+        left, right = self.expressions(node.children)
+        return self.operation(str(node.value), left, right)
+
+    def operation(self, symbol: str, left: Expression, right: Expression) -> Expression:
+        """`left symbol right`, ints first."""
+        machine, slow, fast = self.machine, BINARY[symbol], _INT_OPERATORS.get(symbol)
+        if fast is None:
+            return lambda env: slow(machine, left(env), right(env))
+
+        def operate(env: Env) -> Any:
+            a = left(env)
+            b = right(env)
+            if type(a) is int and type(b) is int:
+                value = fast(a, b)
+                if INT_MIN <= value <= INT_MAX:
+                    return value
+                raise Fault("OVERFLOW")
+            return slow(machine, a, b)
+
+        return operate
+
+    def _weave_compare(self, node: Node) -> Expression:
+        assert type(node.value) is tuple
+        symbols = [str(symbol) for symbol in node.value]
+        operands = self.expressions(node.children)
+        if len(symbols) == 1:
+            return self._comparison(symbols[0], operands[0], operands[1])
+        machine, checks = self.machine, [COMPARE[symbol] for symbol in symbols]
+
+        def compare_chain(env: Env) -> Any:
+            left = operands[0](env)
+            for check, operand in zip(checks, operands[1:], strict=True):
+                right = operand(env)
+                if not check(machine, left, right):
+                    return False
+                left = right
+            return True
+
+        return compare_chain
+
+    def _comparison(self, symbol: str, left: Expression, right: Expression) -> Expression:
+        machine, slow, fast = self.machine, COMPARE[symbol], _COMPARE_OPERATORS.get(symbol)
+        if fast is None:
+            return lambda env: slow(machine, left(env), right(env))
+
+        def compare(env: Env) -> Any:
+            a = left(env)
+            b = right(env)
+            if type(a) is int and type(b) is int:
+                return fast(a, b)
+            return slow(machine, a, b)
+
+        return compare
+
+    def _weave_is_none(self, node: Node) -> Expression:
+        operand, negated = self.expression(node.children[0]), node.value
+        return lambda env: (operand(env) is None) is not negated
+
+    def _weave_and(self, node: Node) -> Expression:
+        return self._boolean(node, False)
+
+    def _weave_or(self, node: Node) -> Expression:
+        return self._boolean(node, True)
+
+    def _boolean(self, node: Node, stops_at: bool) -> Expression:
+        operands = [self.expression(node.children[0]), *map(self.run, node.children[1:])]
+        continues_at = not stops_at
+
+        def combine(env: Env) -> Any:
+            for operand in operands:
+                value = operand(env)
+                if value is stops_at:
+                    return stops_at
+                if value is not continues_at:
+                    raise Fault("TYPE")
+            return continues_at
+
+        return combine
+
+    def _weave_conditional(self, node: Node) -> Expression:
+        test = self.expression(node.children[0])
+        then, otherwise = map(self.run, node.children[1:])
+
+        def choose(env: Env) -> Any:
+            value = test(env)
+            if value is True:
+                return then(env)
+            if value is False:
+                return otherwise(env)
+            raise Fault("TYPE")
+
+        return choose
+
+    # --- comprehensions ---
+
+    def binder(self, target: Any) -> Callable[[Env, Any], None]:
+        """What gives a loop's variables one item."""
+        unpacks, slots = target[0], target[1:]
+        if not unpacks:
+            slot = slots[0]
+
+            def bind(env: Env, item: Any) -> None:
+                env[slot] = item
+
+            return bind
+
+        def unpack(env: Env, item: Any) -> None:
+            if type(item) is not tuple and type(item) is not list:
+                raise Fault("TYPE")
+            if len(item) != len(slots):
+                raise Fault("VALUE")
+            for place, part in zip(slots, item, strict=True):
+                env[place] = part
+
+        return unpack
+
+    def _passing(self, node: Node, first_condition: int) -> Callable[[Env], Any]:
+        """Steps over the items that pass the conditions, with the variables bound."""
+        machine, iterated = self.machine, self.expression(node.children[0])
+        assert type(node.value) is tuple
+        bind = self.binder(node.value)
+        self.assigned.update(slot for slot in node.value[1:] if type(slot) is int)
+        conditions = [self.run(condition) for condition in node.children[first_condition:]]
+
+        def steps(env: Env) -> Any:
+            for item in iterate(machine, iterated(env)):
+                machine.gas -= GAS.loop_step
+                if machine.gas < 0:
+                    raise OutOfGas
+                bind(env, item)
+                for condition in conditions:
+                    verdict = condition(env)
+                    if verdict is False:
+                        break
+                    if verdict is not True:
+                        raise Fault("TYPE")
+                else:
+                    yield None
+
+        return steps
+
+    def _weave_list_comp(self, node: Node) -> Expression:
+        before = set(self.assigned)
+        machine, steps = self.machine, self._passing(node, 2)
+        element = self.run(node.children[1])
+        self.assigned = before
+
+        def comprehend(env: Env) -> Any:
+            made = []
+            for _ in steps(env):
+                machine.grow(1)
+                made.append(element(env))
+            return made
+
+        return comprehend
+
+    def _weave_dict_comp(self, node: Node) -> Expression:
+        before = set(self.assigned)
+        machine, steps = self.machine, self._passing(node, 3)
+        key, value = self.run(node.children[1]), self.run(node.children[2])
+        self.assigned = before
+
+        def comprehend(env: Env) -> Any:
+            made: dict[Any, Any] = {}
+            for _ in steps(env):
+                machine.grow(2)
+                place = make_key(machine, key(env))
+                made[place] = value(env)
+            return made
+
+        return comprehend
+
+    # --- parts ---
+
+    def _weave_subscript(self, node: Node) -> Expression:
+        machine = self.machine
+        index = self.expression(node.children[1])
+        if node.children[0].kind == "field":
+            handle = self.handles.get(str(node.children[0].value))
+            if type(handle) is MapHandle:
+                get = handle.get
+                return lambda env: get(index(env))
+        container = self.expression(node.children[0])
+
+        def subscript(env: Env) -> Any:
+            holder = container(env)
+            position = index(env)
+            if type(holder) is list and type(position) is int and 0 <= position < len(holder):
+                return holder[position]
+            return get_item(machine, holder, position)
+
+        return subscript
+
+    def _weave_slice(self, node: Node) -> Expression:
+        machine, container = self.machine, self.expression(node.children[0])
+        bounds = self.expressions(node.children[1:])
+        assert type(node.value) is tuple
+        has_lower, has_upper = node.value
+
+        def take_slice(env: Env) -> Any:
+            holder = container(env)
+            lower = bounds[0](env) if has_lower else None
+            upper = bounds[-1](env) if has_upper else None
+            if (has_lower and lower is None) or (has_upper and upper is None):
+                raise Fault("TYPE")
+            return get_slice(machine, holder, lower, upper)
+
+        return take_slice
+
+    def _weave_attribute(self, node: Node) -> Expression:
+        name, operand = str(node.value), self.expression(node.children[0])
+
+        def attribute(env: Env) -> Any:
+            value = operand(env)
+            if type(value) is not StructValue:
+                raise Fault("TYPE")
+            position = value.shape.positions.get(name)
+            if position is None:
+                raise Fault("TYPE")
+            return value.values[position]
+
+        return attribute
+
+    # --- calls ---
+
+    def _weave_builtin(self, node: Node) -> Expression:
+        machine, operation = self.machine, BUILTIN_OPERATIONS[str(node.value)]
+        arguments = self.expressions(node.children)
+        if len(arguments) == 1:
+            only = arguments[0]
+            return lambda env: operation(machine, only(env))
+        return lambda env: operation(machine, *[argument(env) for argument in arguments])
+
+    def _weave_sorted(self, node: Node) -> Expression:
+        machine = self.machine
+        assert type(node.value) is tuple
+        key_name, has_reverse = node.value
+        row = self.expression(node.children[0])
+        reverse = self.expression(node.children[1]) if has_reverse else self._weave_const(Node("const", False))
+        key = None
+        if key_name is not None:
+            routine = self.routines[str(key_name)]
+
+            def key(item: Any) -> Any:
+                machine.charge(GAS.call + GAS.call_argument)
+                return call_routine(machine, routine, [item])
+
+        def sort_row(env: Env) -> Any:
+            items = row(env)
+            return sort(machine, items, key, reverse(env))
+
+        return sort_row
+
+    def _weave_call(self, node: Node) -> Expression:
+        machine, routine = self.machine, self.routines[str(node.value)]
+        arguments = self.expressions(node.children)
+
+        def call(env: Env) -> Any:
+            return call_routine(machine, routine, [argument(env) for argument in arguments])
+
+        return call
+
+    def _weave_method(self, node: Node) -> Expression:
+        machine, name, call_contract = self.machine, str(node.value), self.call_contract
+        receiver, *arguments = self.expressions(node.children)
+        count = len(arguments)
+
+        def call_method(env: Env) -> Any:
+            value = receiver(env)
+            values = [argument(env) for argument in arguments]
+            if type(value) is InterfaceValue:
+                return call_contract(value, name, tuple(values))
+            method = METHODS.get((type(value), name))
+            if method is None or not method[1] <= count <= method[2]:
+                raise Fault("TYPE")
+            return method[0](machine, value, *values)
+
+        return call_method
+
+    def _weave_host(self, node: Node) -> Expression:
+        machine, operation = self.machine, self.host[str(node.value)]
+        arguments = self.expressions(node.children)
+        if node.value == "require":
+            condition, code = arguments
+
+            def require(env: Env) -> Any:
+                verdict = condition(env)
+                return None if verdict is True else operation(machine, verdict, code(env))
+
+            return require
+        return lambda env: operation(machine, *[argument(env) for argument in arguments])
+
+
+def call_routine(machine: Machine, routine: Routine, values: list[Any]) -> Any:
+    """Run a function of the contract with these argument values; missing ones take their defaults."""
+    machine.depth += 1
+    if machine.depth > CALL_DEPTH_MAX:
+        raise Fault("DEPTH")
+    missing = routine.parameter_count - len(values)
+    if missing:
+        values += routine.defaults[len(routine.defaults) - missing :]
+    values += routine.padding
+    result = routine.body(values)
+    machine.depth -= 1
+    return result

@@ -1,0 +1,171 @@
+"""What a contract pays, as data of the protocol version, and how much a piece of a tree costs (CONTRACTS.md section 7).
+
+Gas is charged before the work. The unit is one node of the tree in a *straight run*: consecutive statements up to and
+with the first one that branches or loops. Right sides of and/or, arms of a conditional, loop bodies, and elements and
+conditions of comprehensions are runs of their own. What a node costs beyond 1 and can be known from the tree alone is
+charged with its run; what depends on sizes is charged by the operation, from its formula, never by counting what C did.
+
+Owns the table, the limits of one call and the static costs. It is shared by every way to run a tree, as the canonical
+encoding is; the meter itself lives in the machine (`host.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.tree import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasTable:
+    """Prices in gas units; one unit is 25-50 ns of this machine class and never more than 100 ns."""
+
+    node: int = 1
+    loop_step: int = 1
+    call: int = 6
+    call_argument: int = 2
+    contract_call: int = 500
+    contract_call_bytes: int = 8
+    """Encoded argument and result bytes for one unit."""
+    multiply: int = 2
+    divide: int = 6
+    power: int = 12
+    """`**`, shifts and mul_div."""
+    text: int = 1
+    text_chars: int = 16
+    """Characters (or bytes) produced for one unit; also characters for one memory cell."""
+    text_compare_chars: int = 32
+    text_search_chars: int = 4
+    convert: int = 8
+    """int(text), str(int)."""
+    display: int = 2
+    display_item: int = 1
+    display_pair: int = 4
+    append: int = 1
+    insert: int = 1
+    insert_items: int = 8
+    """Items that insert and pop move for one unit."""
+    search_item: int = 4
+    equal_item: int = 8
+    fold_item: int = 2
+    """sum, min, max, any, all."""
+    enumerate_item: int = 3
+    storage_read: int = 60
+    storage_read_bytes: int = 4
+    """Bytes read for one unit."""
+    container_byte: int = 3
+    """Each byte of a container that is decoded, because each byte may be a value."""
+    container_item: int = 4
+    """Each value inside a container that is checked and encoded."""
+    storage_write: int = 250
+    storage_write_byte: int = 2
+    storage_delete: int = 100
+    event: int = 100
+    event_byte: int = 2
+    sha256: int = 20
+    sha256_bytes: int = 64
+    ed25519: int = 1_500
+    schedule: int = 400
+    transaction: int = 200
+    transaction_bytes: int = 4
+    result_bytes: int = 8
+    deploy: int = 10_000
+    deploy_byte: int = 60
+
+
+GAS_TABLES: Final = {1: GasTable()}
+"""Protocol version -> prices. A changed price is a new version; old blocks keep their prices."""
+
+GAS: Final = GAS_TABLES[1]
+
+CALL_DEPTH_MAX: Final = 64
+"""Calls inside each other, all contracts together: keeps the interpreter's own stack bounded."""
+TEXT_CHARS_MAX: Final = 1_048_576
+"""Longest text or byte string: no single operation may take more than about a millisecond."""
+MEMORY_CELLS_MAX: Final = 4_000_000
+"""Memory cells of a transaction (elements, and 16 characters of text): with at most 100 bytes each, far below the
+worker's address space."""
+VALUE_BYTES_MAX: Final = 65_536
+"""Largest stored value: it is read and written whole."""
+KEY_BYTES_MAX: Final = 400
+"""Largest storage key, prefix included: stores limit keys to about 500 bytes."""
+RESULT_BYTES_MAX: Final = 65_536
+"""Largest result; it travels in the receipt to every client."""
+EVENT_BYTES_MAX: Final = 4_096
+"""Largest event."""
+EVENTS_MAX: Final = 256
+"""Events of one transaction."""
+INT_MAX: Final = 2**255 - 1
+INT_MIN: Final = -(2**255)
+CONTAINER_DEPTH_MAX: Final = 16
+"""Containers inside each other that are compared, encoded or stored; the encoding's own limit."""
+DICT_INT_KEY_MAX: Final = 2**60
+"""Ints below this in size are dict keys themselves; the interpreter hashes larger ones predictably."""
+SCHEDULE_AHEAD_MAX_S: Final = 10 * 366 * 86_400
+"""A due time lies at most about ten years ahead: the record occupies state until then."""
+
+_BINARY_EXTRA: Final = {
+    "*": GAS.multiply,
+    "//": GAS.divide,
+    "%": GAS.divide,
+    "**": GAS.power,
+    "<<": GAS.power,
+    ">>": GAS.power,
+}
+# Children that are charged with their parent's run; the others are runs of their own.
+_RUN_CHILDREN: Final = {
+    "and": 1,
+    "or": 1,
+    "conditional": 1,
+    "list_comp": 1,
+    "dict_comp": 1,
+    "if": 1,
+    "while": 0,
+    "for": 1,
+}
+BRANCHING_KINDS: Final = frozenset({"if", "while", "for"})
+
+
+def compute_node_extra(node: Node) -> int:
+    """What a node costs beyond 1, from the tree alone."""
+    kind, count = node.kind, len(node.children)
+    if kind == "binary":
+        return _BINARY_EXTRA.get(str(node.value), 0)
+    if kind in {"aug_local", "aug_field"} and type(node.value) is tuple:
+        return _BINARY_EXTRA.get(str(node.value[1]), 0)
+    if kind == "aug_item":
+        return _BINARY_EXTRA.get(str(node.value), 0)
+    if kind == "call":
+        return GAS.call + GAS.call_argument * count
+    if kind in {"list", "tuple", "struct", "event"}:
+        return GAS.display + GAS.display_item * count
+    if kind == "dict":
+        return GAS.display + GAS.display_pair * (count >> 1)
+    if kind == "host" and node.value == "mul_div":
+        return GAS.power
+    return 0
+
+
+def compute_run_cost(node: Node) -> int:
+    """Gas of one expression or statement as part of a straight run."""
+    with_it = node.children[: _RUN_CHILDREN.get(node.kind, len(node.children))]
+    return GAS.node + compute_node_extra(node) + sum(compute_run_cost(child) for child in with_it)
+
+
+def split_runs(statements: Sequence[Node]) -> list[tuple[int, tuple[Node, ...]]]:
+    """A block's statements as straight runs, each with its cost."""
+    runs: list[tuple[int, tuple[Node, ...]]] = []
+    run: list[Node] = []
+    for statement in statements:
+        run.append(statement)
+        if statement.kind in BRANCHING_KINDS:
+            runs.append((sum(map(compute_run_cost, run)), tuple(run)))
+            run = []
+    if run:
+        runs.append((sum(map(compute_run_cost, run)), tuple(run)))
+    return runs
+
+
+def compute_sort_cost(count: int, weight: int) -> int:
+    """n + n * ceil(log2 n) * w; the real number of comparisons differs between interpreter versions."""
+    return count + count * max(count - 1, 0).bit_length() * weight

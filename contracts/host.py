@@ -1,0 +1,280 @@
+"""What a contract can ask of the host: the kit functions, calls to other contracts, and the schedule.
+
+Each operation has the shape CHECK, CHARGE, EFFECT, RESULT. The lock against re-entry, the list of running contracts and the roll-back
+of effects live here, in the host, never in what a compiler makes of a contract (CONTRACTS.md section 4.3).
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from contracts.compiler import Entry, Woven, weave_contract
+from contracts.errors import Fault, Revert, RuntimeInconsistency
+from contracts.expressions import HostOperation, call_routine
+from contracts.gas import (
+    EVENT_BYTES_MAX,
+    EVENTS_MAX,
+    GAS,
+    RESULT_BYTES_MAX,
+    SCHEDULE_AHEAD_MAX_S,
+    VALUE_BYTES_MAX,
+)
+from contracts.language import CODE_PATTERN
+from contracts.machine import Machine
+from contracts.operations import checked
+from contracts.tree import compute_tree_hash
+from contracts.values import (
+    InterfaceValue,
+    StructValue,
+    encode_plain,
+    put_together,
+    take_any_apart,
+    take_apart,
+)
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvalidSignature
+from ledger.execution import contract_address
+from ledger.transaction import Event
+
+VerifySignature = Callable[[bytes, bytes, bytes], None]
+"""public key, message, signature; raises InvalidSignature."""
+
+MEMBERS_CONTRACT: Final = "members"
+"""The contract that knows who holds which role."""
+
+NEXT_CALL_KEY: Final = b"m/next_call"
+PARKED_PREFIX: Final = b"m/parked/"
+SCHEDULE_PREFIX: Final = b"s/"
+_WOVEN_MAX: Final = 256
+"""Contracts kept woven; the rest is woven again from their trees."""
+
+
+def source_key(contract: str) -> bytes:
+    """Where a contract's source is stored, as written."""
+    return f"k/{contract}/source".encode()
+
+
+def tree_key(contract: str) -> bytes:
+    """Where a contract's canonical tree is stored."""
+    return f"k/{contract}/tree".encode()
+
+
+def hash_key(contract: str) -> bytes:
+    """Where the hash of a contract's tree is stored: what names its code."""
+    return f"k/{contract}/hash".encode()
+
+
+def address_key(address: bytes) -> bytes:
+    """Where the name of the contract at an address is stored."""
+    return b"k/#address/" + address
+
+
+def schedule_key(due: int, call_id: int) -> bytes:
+    """Where a scheduled call waits: keys ascend in the order in which calls run."""
+    return SCHEDULE_PREFIX + due.to_bytes(8, "big") + call_id.to_bytes(8, "big")
+
+
+class Host:
+    """The kit functions over one machine, and the contracts woven for it."""
+
+    def __init__(self, machine: Machine, verify_signature: VerifySignature) -> None:
+        self.machine = machine
+        self._verify_signature = verify_signature
+        self._woven: dict[tuple[str, bytes], Woven] = {}
+        self.operations: dict[str, HostOperation] = {
+            "require": require,
+            "emit": self._emit,
+            "mul_div": mul_div,
+            "schedule": self._schedule,
+            "canonical": canonical,
+            "sha256": sha256,
+            "verify_ed25519": self._verify_ed25519,
+        }
+
+    # --- contracts ---
+
+    def woven(self, contract: str) -> Woven:
+        """The contract of that name, ready to run. Raises Fault CONTRACT."""
+        code_hash = self.machine.overlay.get(hash_key(contract))
+        if code_hash is None:
+            raise Fault("CONTRACT")
+        found = self._woven.get((contract, code_hash))
+        if found is None:
+            found = self._weave(contract, code_hash)
+        return found
+
+    def _weave(self, contract: str, code_hash: bytes) -> Woven:
+        tree_bytes = self.machine.overlay.get(tree_key(contract))
+        if tree_bytes is None or compute_tree_hash(tree_bytes) != code_hash:
+            raise RuntimeInconsistency("STATE", "a contract's tree is not what its hash names", contract=contract)
+        try:
+            woven = weave_contract(tree_bytes, contract, self.machine, self.operations, self.call_contract)
+        except EncodingError as error:
+            raise RuntimeInconsistency("STATE", "a stored tree is malformed", cause=str(error)) from None
+        if len(self._woven) >= _WOVEN_MAX:
+            del self._woven[next(iter(self._woven))]
+        self._woven[(contract, code_hash)] = woven
+        return woven
+
+    def call_contract(self, target: InterfaceValue, method: str, arguments: tuple[Any, ...]) -> Any:
+        """`IOther(address).method(arguments)`: the result, checked against the interface's annotation."""
+        machine = self.machine
+        signature = next((item for item in target.declaration.methods if item.name == method), None)
+        if signature is None:
+            raise Fault("METHOD")
+        machine.charge(GAS.contract_call)
+        name = machine.overlay.get(address_key(target.address))
+        if name is None:
+            raise Fault("CONTRACT")
+        data = encode_plain(machine, take_any_apart(machine, arguments), VALUE_BYTES_MAX, "ARGUMENTS")
+        machine.charge(len(data) // GAS.contract_call_bytes)
+        caller_shapes = self.woven(machine.contract).shapes
+        result = self.enter(name.decode(), method, data, machine.address, {"external", "view"})
+        machine.charge(len(result) // GAS.contract_call_bytes + GAS.container_byte * len(result))
+        try:
+            return put_together(machine, decode(result), signature.result, caller_shapes)
+        except Fault:
+            raise Fault("RESULT") from None
+
+    def enter(self, contract: str, method: str, arguments: bytes, sender: bytes, kinds: set[str]) -> bytes:
+        """Run a method of a contract as `sender`; the canonical bytes of its result.
+
+        Raises Abort. `kinds` are the markers that this way in may call."""
+        machine = self.machine
+        woven = self.woven(contract)
+        entry = woven.entries.get(method)
+        if entry is None or entry.kind not in kinds:
+            raise Fault("METHOD")
+        if contract in machine.calling:
+            raise Fault("REENTRY")
+        outer = (machine.contract, machine.address, machine.sender, machine.read_only)
+        machine.contract, machine.address, machine.sender = contract, contract_address(contract), sender
+        machine.calling.append(contract)
+        for role in entry.roles:
+            self._check_role(role, sender)
+        values = self._read_arguments(woven, entry, arguments)
+        result = call_routine(machine, entry.routine, values)
+        plain = take_apart(machine, result, entry.result, woven.shapes)
+        data = encode_plain(machine, plain, RESULT_BYTES_MAX, "RESULT")
+        machine.charge(len(data) // GAS.result_bytes)
+        machine.calling.pop()
+        machine.contract, machine.address, machine.sender, machine.read_only = outer
+        return data
+
+    def _read_arguments(self, woven: Woven, entry: Entry, arguments: bytes) -> list[Any]:
+        """Arguments checked against the parameters' hints; parameters with defaults may be left out."""
+        machine = self.machine
+        machine.charge(GAS.container_byte * len(arguments))
+        try:
+            plain = decode(arguments)
+        except EncodingError:
+            raise Fault("ARGUMENTS") from None
+        least = sum(not parameter.has_default for parameter in entry.parameters)
+        if type(plain) is not list or not least <= len(plain) <= len(entry.parameters):
+            raise Fault("ARGUMENTS")
+        try:
+            return [
+                put_together(machine, value, parameter.hint, woven.shapes)
+                for value, parameter in zip(plain, entry.parameters, strict=False)
+            ]
+        except Fault as fault:
+            raise Fault("ARGUMENTS" if fault.code == "TYPE" else fault.code) from None
+
+    def _check_role(self, role: str, sender: bytes) -> None:
+        """Ask the contract `members`; whatever it answers but True, the sender has not the role."""
+        machine = self.machine
+        machine.charge(GAS.contract_call)
+        if machine.overlay.get(hash_key(MEMBERS_CONTRACT)) is None:
+            raise Fault("ROLE")
+        if MEMBERS_CONTRACT in machine.calling[:-1]:
+            raise Fault("REENTRY")
+        running = machine.calling
+        machine.calling = []  # `members` may mark its own methods with @role: nothing of it has run yet
+        answer = self.enter(MEMBERS_CONTRACT, "has_role", encode([sender, role]), machine.address, {"view"})
+        machine.calling = running
+        if answer != encode(True):
+            raise Fault("ROLE")
+
+    # --- kit functions that need the host ---
+
+    def _emit(self, machine: Machine, event: StructValue) -> None:
+        if machine.read_only:
+            raise Fault("READ_ONLY")
+        if len(machine.events) >= EVENTS_MAX:
+            raise Fault("EVENTS")
+        machine.charge(GAS.event)
+        shapes = self.woven(machine.contract).shapes
+        fields = {
+            name: take_apart(machine, value, hint, shapes)
+            for name, value, hint in zip(event.shape.fields, event.values, event.shape.hints, strict=True)
+        }
+        data = encode_plain(machine, fields, EVENT_BYTES_MAX, "EVENTS")
+        machine.charge(GAS.event_byte * len(data))
+        machine.events.append(Event(contract=machine.contract, name=event.shape.name, fields=data))
+
+    def _schedule(self, machine: Machine, due: Any, method: Any, *arguments: Any) -> int:
+        if machine.read_only:
+            raise Fault("READ_ONLY")
+        if type(due) is not int:
+            raise Fault("TYPE")
+        if not 0 <= due <= machine.time + SCHEDULE_AHEAD_MAX_S:
+            raise Fault("SCHEDULE")
+        machine.charge(GAS.schedule)
+        plain = take_any_apart(machine, arguments)
+        record = encode_plain(machine, [machine.contract, method, plain, 0], VALUE_BYTES_MAX, "SCHEDULE")
+        machine.charge(GAS.storage_write_byte * len(record))
+        stored = machine.overlay.get(NEXT_CALL_KEY)
+        call_id = 0 if stored is None else int.from_bytes(stored, "big")
+        machine.overlay.put(NEXT_CALL_KEY, (call_id + 1).to_bytes(8, "big"))
+        machine.overlay.put(schedule_key(due, call_id), record)
+        return call_id
+
+    def _verify_ed25519(self, machine: Machine, public_key: Any, message: Any, signature: Any) -> bool:
+        if type(public_key) is not bytes or type(message) is not bytes or type(signature) is not bytes:
+            raise Fault("TYPE")
+        machine.charge(GAS.ed25519 + len(message) // GAS.sha256_bytes)
+        if len(public_key) != 32 or len(signature) != 64:
+            return False
+        try:
+            self._verify_signature(public_key, message, signature)
+        except InvalidSignature:
+            return False
+        return True
+
+
+# --- kit functions of values alone ---
+
+
+def require(machine: Machine, condition: Any, code: Any) -> None:
+    """Revert unless the condition is True. The code is the contract's own."""
+    if type(condition) is not bool or type(code) is not str:
+        raise Fault("TYPE")
+    if not condition:
+        if CODE_PATTERN.fullmatch(code) is None:
+            raise Fault("VALUE")
+        raise Revert(code)
+
+
+def mul_div(machine: Machine, a: Any, b: Any, divisor: Any) -> int:
+    """floor(a * b / divisor): only the result must fit."""
+    if type(a) is not int or type(b) is not int or type(divisor) is not int:
+        raise Fault("TYPE")
+    if divisor == 0:
+        raise Fault("DIVISION")
+    return checked(a * b // divisor)
+
+
+def canonical(machine: Machine, value: Any) -> bytes:
+    """The canonical encoding of a value, as long as a stored value can be."""
+    data = encode_plain(machine, take_any_apart(machine, value), VALUE_BYTES_MAX, "STATE_SIZE")
+    machine.charge(GAS.convert + len(data) // GAS.text_chars)
+    machine.grow(len(data) // GAS.text_chars)
+    return data
+
+
+def sha256(machine: Machine, data: Any) -> bytes:
+    """SHA-256 of bytes."""
+    if type(data) is not bytes:
+        raise Fault("TYPE")
+    machine.charge(GAS.sha256 + len(data) // GAS.sha256_bytes)
+    return hashlib.sha256(data).digest()

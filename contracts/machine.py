@@ -1,0 +1,79 @@
+"""The meter and the frame of the call that runs: everything mutable that closures reach.
+
+One machine belongs to one runtime and runs one call at a time. Guest code has no name for it, so nothing in a contract
+can catch, reset or read the meter.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import Fault, OutOfGas
+from contracts.gas import MEMORY_CELLS_MAX
+
+if TYPE_CHECKING:
+    from contracts.storage import Overlay
+    from ledger.transaction import Event
+
+
+class Machine:
+    """Gas and memory left, the frame of the running contract, and what the transaction has done so far."""
+
+    __slots__ = (
+        "address",
+        "calling",
+        "cells",
+        "contract",
+        "depth",
+        "events",
+        "gas",
+        "height",
+        "network",
+        "overlay",
+        "read_only",
+        "result",
+        "sender",
+        "signer",
+        "time",
+        "tx_id",
+    )
+
+    def __init__(self, overlay: "Overlay") -> None:
+        self.overlay = overlay
+        self.gas = 0
+        self.cells = 0
+        self.depth = 0
+        self.contract = ""
+        self.address = b""
+        self.sender = b""
+        self.signer = b""
+        self.time = 0
+        self.height = 0
+        self.network = b""
+        self.tx_id = b""
+        self.read_only = False
+        self.events: "list[Event]" = []
+        self.calling: list[str] = []
+        """Contracts whose methods are running, outermost first: none of them can be entered again."""
+        self.result: Any = None
+        """What a `return` statement carries to the call that it ends."""
+
+    def begin(self, gas_limit: int) -> None:
+        """A new transaction: full meter, no effects."""
+        self.gas = gas_limit
+        self.cells = MEMORY_CELLS_MAX
+        self.depth = 0
+        self.read_only = False
+        self.events = []
+        self.calling = []
+        self.result = None
+
+    def charge(self, gas: int) -> None:
+        """Pay before the work. Raises OutOfGas."""
+        self.gas -= gas
+        if self.gas < 0:
+            raise OutOfGas
+
+    def grow(self, cells: int) -> None:
+        """Take memory cells; they are never given back within a transaction. Raises Fault MEMORY."""
+        self.cells -= cells
+        if self.cells < 0:
+            raise Fault("MEMORY")

@@ -1,0 +1,284 @@
+"""The contract runtime: what a block plan does to the world state. Pure and deterministic.
+
+Owns the order of a block (due scheduled calls first, then the plan's calls), the meter of each call, the roll-back of
+failures, and the deploy of genesis contracts. A call's outcome depends on (tree, arguments, state, context) only; its
+failure is a status and a code. Machine faults (memory, disk, an inconsistent state) are not outcomes: they leave this module as
+exceptions, and the replica retries the block whole or stops (D54). It reads state through a `StateReader` and writes nothing.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from contracts.compiler import compile_source
+from contracts.errors import Abort, ContractRefused, OutOfGas, RuntimeInconsistency
+from contracts.gas import CALL_DEPTH_MAX, GAS
+from contracts.host import (
+    PARKED_PREFIX,
+    SCHEDULE_PREFIX,
+    Host,
+    VerifySignature,
+    address_key,
+    hash_key,
+    schedule_key,
+    source_key,
+    tree_key,
+)
+from contracts.language import METHOD_PATTERN
+from contracts.machine import Machine
+from contracts.storage import Overlay
+from contracts.tree import compute_tree_hash
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError
+from ledger.execution import (
+    BlockOutcome,
+    BlockPlan,
+    Call,
+    CallOutcome,
+    ScheduledOutcome,
+    StateReader,
+    contract_address,
+    scheduled_call_id,
+)
+
+GENESIS_INIT_GAS_MAX: Final = 50_000_000
+"""Of each @init in genesis: no block limit holds there, and an endless @init must end all the same."""
+RETRIES_MAX: Final = 3
+"""Later blocks in which a failed scheduled call is tried again, before it is parked (D65)."""
+RECURSION_MAX: Final = 200 * CALL_DEPTH_MAX
+"""Interpreter frames: each call of the language nests at most 16 blocks and 40 expressions, some with two frames."""
+NO_SENDER: Final = bytes(32)
+"""Who calls @init in genesis."""
+
+_RESULT_NONE: Final = encode(None)
+_TRANSACTION_KINDS: Final = {"external", "view"}
+_VIEW_KINDS: Final = {"view", "invariant"}
+# What a bug of the engine may raise; never a fault of the machine (MemoryError, OSError), which is no outcome.
+_ENGINE_BUGS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class Deployment(Protocol):
+    """A contract to deploy in genesis; `ledger.genesis.GenesisContract` is one."""
+
+    @property
+    def name(self) -> str:
+        """Lower-case name."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The source as written."""
+        ...
+
+    def encoded_arguments(self) -> bytes:
+        """Canonical bytes of the array that its @init gets."""
+        ...
+
+
+class _EmptyState:
+    """The state before genesis."""
+
+    def get(self, key: bytes) -> bytes | None:
+        return None
+
+    def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
+        return iter(())
+
+
+def verify_with_ledger_keys(public_key: bytes, message: bytes, signature: bytes) -> None:
+    """The network's one Ed25519 verifier; loaded at first use, so that the engine itself needs no library."""
+    from ledger.keys import verify_signature
+
+    verify_signature(public_key, message, signature)
+
+
+class Runtime:
+    """Runs plans. Holds a cache of woven contracts and nothing else between blocks."""
+
+    def __init__(self, verify_signature: VerifySignature = verify_with_ledger_keys) -> None:
+        self._machine = Machine(Overlay(_EmptyState()))  # type: ignore[arg-type]
+        self._host = Host(self._machine, verify_signature)
+
+    def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
+        """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""
+        self._open(state, plan.height, plan.time_ms, plan.network)
+        scheduled = self._run_scheduled(plan)
+        calls = tuple(self._run_call(call, _TRANSACTION_KINDS) for call in plan.calls)
+        return self._close(scheduled, calls)
+
+    def execute_genesis(self, contracts: Sequence[Deployment], time_ms: int, network: bytes) -> BlockOutcome:
+        """Deploy all contracts, then run each @init with its arguments, in order; one outcome per contract.
+
+        A source that is refused has status error and the refusal's code; nothing is run then."""
+        self._open(_EmptyState(), 0, time_ms, network)  # type: ignore[arg-type]
+        deployed = tuple(self._deploy(contract.name, contract.source.encode()) for contract in contracts)
+        if any(outcome.status != "ok" for outcome in deployed):
+            return self._close((), deployed)
+        calls = tuple(self._run_init(contract) for contract in contracts)
+        return self._close((), calls)
+
+    def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
+        """Run a @view (or @invariant) on a state; nothing can be written."""
+        self._open(state, height, time_ms, network)
+        return self._run_call(call, _VIEW_KINDS)
+
+    # --- a block ---
+
+    def _open(self, state: StateReader, height: int, time_ms: int, network: bytes) -> None:
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_MAX))
+        machine = self._machine
+        machine.overlay = Overlay(state)
+        machine.height, machine.time, machine.network = height, time_ms // 1_000, network
+
+    def _close(self, scheduled: tuple[ScheduledOutcome, ...], calls: tuple[CallOutcome, ...]) -> BlockOutcome:
+        overlay = self._machine.overlay
+        first = next(overlay.scan(SCHEDULE_PREFIX), None)
+        return BlockOutcome(
+            scheduled=scheduled,
+            calls=calls,
+            writes=overlay.collect_writes(),
+            next_due=None if first is None else _split_schedule_key(first[0])[0],
+        )
+
+    def _run_scheduled(self, plan: BlockPlan) -> tuple[ScheduledOutcome, ...]:
+        """The calls that are due now, in (due, id) order, while the gas of scheduled calls lasts (D32, D65).
+
+        What they schedule anew, even for now, is for the next block: each block's part is bounded."""
+        limit = min(plan.transaction_gas_max, plan.scheduled_gas_max)
+        outcomes: list[ScheduledOutcome] = []
+        gas_used = 0
+        for key, record in self._due_calls(plan.scheduled_gas_max // GAS.transaction):
+            if gas_used + limit > plan.scheduled_gas_max:
+                break
+            due, call_id = _split_schedule_key(key)
+            outcome = self._run_scheduled_call(key, record, limit)
+            gas_used += outcome.gas_used
+            outcomes.append(ScheduledOutcome(due=due, call_id=call_id, outcome=outcome))
+        return tuple(outcomes)
+
+    def _due_calls(self, count_max: int) -> list[tuple[bytes, bytes]]:
+        due: list[tuple[bytes, bytes]] = []
+        for key, record in self._machine.overlay.scan(SCHEDULE_PREFIX):
+            if _split_schedule_key(key)[0] > self._machine.time or len(due) >= count_max:
+                break
+            due.append((key, record))
+        return due
+
+    def _run_scheduled_call(self, key: bytes, record: bytes, gas_limit: int) -> CallOutcome:
+        """One scheduled call: its record goes when it succeeds, counts a failure, or is parked after the last retry."""
+        contract, method, arguments, failures = _read_record(record)
+        overlay, machine = self._machine.overlay, self._machine
+        due, call_id = _split_schedule_key(key)
+        address = contract_address(contract)
+        machine.signer, machine.tx_id = address, scheduled_call_id(machine.height, due, call_id)
+        data = encode(arguments)
+        outcome = self._run(
+            gas_limit, len(data), lambda: self._host.enter(contract, method, data, address, {"scheduled"})
+        )
+        if outcome.status == "ok":
+            overlay.put(key, None)
+        elif failures < RETRIES_MAX:
+            overlay.put(key, encode([contract, method, arguments, failures + 1]))
+        else:
+            overlay.put(key, None)
+            overlay.put(PARKED_PREFIX + key[len(SCHEDULE_PREFIX) :], record)
+        return outcome
+
+    # --- a call ---
+
+    def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
+        machine = self._machine
+        machine.signer, machine.tx_id = call.sender, call.tx_id
+        is_view = kinds is _VIEW_KINDS
+
+        def work() -> bytes:
+            machine.read_only = is_view
+            return self._host.enter(call.contract, call.method, call.arguments, call.sender, kinds)
+
+        return self._run(call.gas_limit, len(call.arguments), work)
+
+    def _run(self, gas_limit: int, argument_bytes: int, work: Callable[[], bytes]) -> CallOutcome:
+        """Run with a full meter; whatever fails leaves no write and no event."""
+        machine = self._machine
+        mark = machine.overlay.mark()
+        machine.begin(gas_limit)
+        try:
+            machine.charge(GAS.transaction + argument_bytes // GAS.transaction_bytes)
+            result = work()
+        except Abort as abort:
+            machine.overlay.rollback(mark)
+            used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas
+            return _failed(abort.status, abort.code, used)
+        except _ENGINE_BUGS:
+            machine.overlay.rollback(mark)
+            return _failed("error", "INTERNAL", gas_limit)
+        return CallOutcome(
+            status="ok", code="", gas_used=gas_limit - machine.gas, result=result, events=tuple(machine.events)
+        )
+
+    # --- genesis ---
+
+    def _deploy(self, name: str, source: bytes) -> CallOutcome:
+        overlay = self._machine.overlay
+        if METHOD_PATTERN.fullmatch(name) is None or overlay.get(hash_key(name)) is not None:
+            return _failed("error", "CONTRACT_NAME", 0)
+        try:
+            tree_bytes = compile_source(source).to_bytes()
+        except ContractRefused as refusal:
+            return _failed("error", refusal.code, 0)
+        overlay.put(source_key(name), source)
+        overlay.put(tree_key(name), tree_bytes)
+        overlay.put(hash_key(name), compute_tree_hash(tree_bytes))
+        overlay.put(address_key(contract_address(name)), name.encode())
+        gas = GAS.deploy + GAS.deploy_byte * len(source)
+        return CallOutcome(status="ok", code="", gas_used=gas, result=_RESULT_NONE, events=())
+
+    def _run_init(self, contract: Deployment) -> CallOutcome:
+        machine = self._machine
+        machine.signer, machine.tx_id = NO_SENDER, NO_SENDER
+        arguments = contract.encoded_arguments()
+        init = self._host.woven(contract.name).init
+        if init is None:
+            status = ("ok", "") if arguments == encode([]) else ("error", "ARGUMENTS")
+            return CallOutcome(status=status[0], code=status[1], gas_used=0, result=_RESULT_NONE, events=())
+        method = init
+        return self._run(
+            GENESIS_INIT_GAS_MAX,
+            len(arguments),
+            lambda: self._host.enter(contract.name, method, arguments, NO_SENDER, {"init"}),
+        )
+
+
+def _failed(status: str, code: str, gas_used: int) -> CallOutcome:
+    return CallOutcome(status=status, code=code, gas_used=gas_used, result=_RESULT_NONE, events=())
+
+
+def _split_schedule_key(key: bytes) -> tuple[int, int]:
+    """(due seconds, call id); the inverse of `schedule_key`."""
+    start = len(SCHEDULE_PREFIX)
+    due, call_id = int.from_bytes(key[start : start + 8], "big"), int.from_bytes(key[start + 8 :], "big")
+    if schedule_key(due, call_id) != key:
+        raise RuntimeInconsistency("STATE", "a key of the schedule is malformed", key=key)
+    return due, call_id
+
+
+def _read_record(record: bytes) -> tuple[str, str, list[object], int]:
+    """(contract, method, arguments, failures so far) of a scheduled call."""
+    try:
+        fields = decode(record)
+    except EncodingError as error:
+        raise RuntimeInconsistency("STATE", "a scheduled call is malformed", cause=error.code) from None
+    if type(fields) is not list or len(fields) != 4:
+        raise RuntimeInconsistency("STATE", "a scheduled call is malformed", record=record)
+    contract, method, arguments, failures = fields
+    if type(contract) is not str or type(method) is not str or type(failures) is not int or type(arguments) is not list:
+        raise RuntimeInconsistency("STATE", "a scheduled call is malformed", record=record)
+    return contract, method, list(arguments), failures

@@ -1,0 +1,473 @@
+"""Typed storage: the handles that `self.field` gives, over a journaled overlay of the world state.
+
+Owns the layout of contract storage. A field lives under `c/<contract>/<field>/`: a scalar at that key itself, a map's
+entry at that key plus the canonical bytes of each key in turn, a row's element at its index and its length at nil, a
+ledger's balance at its account and its total at nil. Canonical encodings are prefix-free, so no two places share a key and all entries of an
+inner map share a prefix. Each operation has the shape CHECK, CHARGE, EFFECT, RESULT. Prices: `gas.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
+from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX
+from contracts.hints import Hint
+from contracts.machine import Machine
+from contracts.values import ADDRESS_BYTES, Shapes, encode_plain, put_together, take_apart, zero_value
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError
+from ledger.execution import StateReader
+
+_MISSING: Final = object()
+_NIL: Final = b"\xc0"
+
+
+class Overlay:
+    """Writes of a block over a state reader, with an undo journal so that a failed call leaves nothing."""
+
+    __slots__ = ("_cache", "_journal", "_reader", "_writes")
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+        self._cache: dict[bytes, bytes | None] = {}
+        self._writes: dict[bytes, bytes | None] = {}
+        self._journal: list[tuple[bytes, Any]] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value as of now, None if absent."""
+        value: Any = self._writes.get(key, _MISSING)
+        if value is _MISSING:
+            value = self._cache.get(key, _MISSING)
+            if value is _MISSING:
+                value = self._cache[key] = self._reader.get(key)
+        return value  # type: ignore[no-any-return]
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Write, or delete with None."""
+        self._journal.append((key, self._writes.get(key, _MISSING)))
+        self._writes[key] = value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) under a prefix as of now, keys ascending. Nothing may be written while it is read."""
+        changed = sorted(key for key in self._writes if key.startswith(prefix))
+        position = 0
+        for key, value in self._reader.scan(prefix):
+            while position < len(changed) and changed[position] < key:
+                yield from self._changed(changed[position])
+                position += 1
+            if position < len(changed) and changed[position] == key:
+                yield from self._changed(key)
+                position += 1
+            else:
+                yield key, value
+        for key in changed[position:]:
+            yield from self._changed(key)
+
+    def _changed(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        value = self._writes[key]
+        if value is not None:
+            yield key, value
+
+    def mark(self) -> int:
+        """A point to go back to."""
+        return len(self._journal)
+
+    def rollback(self, mark: int) -> None:
+        """Undo every write since the mark."""
+        journal = self._journal
+        while len(journal) > mark:
+            key, previous = journal.pop()
+            if previous is _MISSING:
+                del self._writes[key]
+            else:
+                self._writes[key] = previous
+
+    def collect_writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
+        """All writes that change something, keys ascending, each once; None deletes."""
+        return tuple((key, value) for key, value in sorted(self._writes.items()) if self._reader.get(key) != value)
+
+
+# --- codecs: one declared hint to bytes and back ---
+
+_HEADS: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+
+
+def _read_stored(data: bytes) -> Any:
+    """Decode what this engine wrote; anything else means that the state is not ours."""
+    try:
+        return decode(data)
+    except EncodingError as error:
+        raise RuntimeInconsistency("STATE", "a stored value is not canonical", cause=error.code) from None
+
+
+def _decode_int(data: bytes) -> Any:
+    head = data[0]
+    if head < 0x80:
+        return head
+    if head in _HEADS:
+        return int.from_bytes(data[1:], "big")
+    return _read_stored(data)
+
+
+_SMALL_INTS: Final = [bytes((number,)) for number in range(128)]
+
+
+def encode_int(value: int) -> bytes:
+    """`ledger.encoding.encode` of an int, with the common sizes inline."""
+    if 0 <= value < 0x10000000000000000:
+        if value < 0x80:
+            return _SMALL_INTS[value]
+        if value < 0x100:
+            return bytes((0xCC, value))
+        if value < 0x10000:
+            return b"\xcd" + value.to_bytes(2, "big")
+        if value < 0x100000000:
+            return b"\xce" + value.to_bytes(4, "big")
+        return b"\xcf" + value.to_bytes(8, "big")
+    return encode(value)
+
+
+class Codec:
+    """Values of one declared hint as stored bytes."""
+
+    __slots__ = ("hint", "machine", "shapes", "zero")
+
+    def __init__(self, machine: Machine, hint: Hint, shapes: Shapes) -> None:
+        self.machine = machine
+        self.hint = hint
+        self.shapes = shapes
+
+    def read(self, key: bytes) -> Any:
+        """The value stored at a key, or the zero value."""
+        machine = self.machine
+        machine.gas -= GAS.storage_read
+        if machine.gas < 0:
+            raise OutOfGas
+        data = machine.overlay.get(key)
+        if data is None:
+            return zero_value(self.hint, self.shapes)
+        machine.charge(len(data) // GAS.storage_read_bytes + GAS.container_byte * len(data))
+        return put_together(machine, _read_stored(data), self.hint, self.shapes)
+
+    def write(self, key: bytes, value: Any) -> None:
+        """Check, encode and store."""
+        machine = self.machine
+        if machine.read_only:
+            raise Fault("READ_ONLY")
+        machine.charge(GAS.storage_write)
+        data = encode_plain(machine, take_apart(machine, value, self.hint, self.shapes), VALUE_BYTES_MAX, "STATE_SIZE")
+        machine.charge(GAS.storage_write_byte * len(data))
+        machine.overlay.put(key, data)
+
+
+class IntCodec(Codec):
+    """The most common hint, tight."""
+
+    __slots__ = ()
+
+    def read(self, key: bytes) -> Any:
+        machine = self.machine
+        data = machine.overlay.get(key)
+        if data is None:
+            machine.gas -= GAS.storage_read
+            if machine.gas < 0:
+                raise OutOfGas
+            return 0
+        machine.gas -= GAS.storage_read + len(data) // GAS.storage_read_bytes
+        if machine.gas < 0:
+            raise OutOfGas
+        return _decode_int(data)
+
+    def write(self, key: bytes, value: Any) -> None:
+        machine = self.machine
+        if type(value) is not int:
+            raise Fault("TYPE")
+        if machine.read_only:
+            raise Fault("READ_ONLY")
+        data = encode_int(value)
+        machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data)
+        if machine.gas < 0:
+            raise OutOfGas
+        machine.overlay.put(key, data)
+
+
+class ScalarCodec(Codec):
+    """bool, str, bytes, Address and None: no parts to check one by one."""
+
+    __slots__ = ()
+
+    def read(self, key: bytes) -> Any:
+        machine = self.machine
+        machine.charge(GAS.storage_read)
+        data = machine.overlay.get(key)
+        if data is None:
+            return zero_value(self.hint, self.shapes)
+        machine.charge(len(data) // GAS.storage_read_bytes)
+        machine.grow(len(data) // GAS.text_chars)
+        return _read_stored(data)
+
+
+def make_codec(machine: Machine, hint: Hint, shapes: Shapes) -> Codec:
+    """The codec of a stored hint."""
+    if hint.kind == "int":
+        return IntCodec(machine, hint, shapes)
+    if hint.kind in {"bool", "str", "bytes", "address", "none"}:
+        return ScalarCodec(machine, hint, shapes)
+    return Codec(machine, hint, shapes)
+
+
+# --- keys ---
+
+KeyWriter = Callable[[Any], bytes]
+
+
+def _int_key(value: Any) -> bytes:
+    if type(value) is not int:
+        raise Fault("TYPE")
+    return encode_int(value)
+
+
+def _address_key(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != ADDRESS_BYTES:
+        raise Fault("TYPE")
+    return b"\xc4\x20" + value
+
+
+def make_key_writer(hint: Hint) -> KeyWriter:
+    """How keys of this hint are written. Raises Fault TYPE for a value of another type."""
+    if hint.kind == "int":
+        return _int_key
+    if hint.kind == "address":
+        return _address_key
+    if hint.kind == "tuple":
+        writers = [make_key_writer(part) for part in hint.arguments]
+
+        def write_tuple(value: Any) -> bytes:
+            if type(value) is not tuple or len(value) != len(writers):
+                raise Fault("TYPE")
+            return b"".join([write(part) for write, part in zip(writers, value, strict=True)])
+
+        return write_tuple
+    expected: type = {"bool": bool, "str": str, "bytes": bytes}[hint.kind]
+
+    def write_scalar(value: Any) -> bytes:
+        if type(value) is not expected:
+            raise Fault("TYPE")
+        if expected is not bool and len(value) > KEY_BYTES_MAX:
+            raise Fault("STATE_SIZE")
+        return encode(value)
+
+    return write_scalar
+
+
+# --- handles ---
+
+
+class MapHandle:
+    """`Map[K, V]`: V plain, or again a map or row."""
+
+    __slots__ = ("codec", "inner", "is_indexed", "key_hint", "machine", "prefix", "write_key")
+
+    def __init__(self, machine: Machine, hint: Hint, shapes: Shapes, prefix: bytes) -> None:
+        self.machine = machine
+        self.prefix = prefix
+        self.is_indexed = hint.kind == "indexed"
+        self.key_hint, value_hint = hint.arguments
+        self.write_key = make_key_writer(self.key_hint)
+        is_handle = value_hint.kind in {"map", "indexed", "vec"}
+        self.inner: MapHandle | VecHandle | None = None
+        self.codec: Codec | None = None
+        if is_handle:
+            inner = make_handle(machine, value_hint, shapes, b"")
+            assert isinstance(inner, MapHandle | VecHandle)
+            self.inner = inner
+        else:
+            self.codec = make_codec(machine, value_hint, shapes)
+
+    def at(self, prefix: bytes) -> "MapHandle":
+        """The same map below another prefix."""
+        handle = MapHandle.__new__(MapHandle)
+        handle.machine, handle.prefix, handle.is_indexed = self.machine, prefix, self.is_indexed
+        handle.key_hint, handle.write_key = self.key_hint, self.write_key
+        handle.inner, handle.codec = self.inner, self.codec
+        return handle
+
+    def key_of(self, key: Any) -> bytes:
+        place = self.prefix + self.write_key(key)
+        if len(place) > KEY_BYTES_MAX:
+            raise Fault("STATE_SIZE")
+        return place
+
+    def get(self, key: Any) -> Any:
+        """The value, or a handle one level down."""
+        place = self.key_of(key)
+        if self.codec is not None:
+            return self.codec.read(place)
+        assert self.inner is not None
+        self.machine.charge(GAS.call)
+        return self.inner.at(place)
+
+    def set(self, key: Any, value: Any) -> None:
+        if self.codec is None:
+            raise Fault("TYPE")
+        self.codec.write(self.key_of(key), value)
+
+    def delete(self, key: Any) -> None:
+        if self.codec is None:
+            raise Fault("TYPE")
+        place = self.key_of(key)
+        if self.machine.read_only:
+            raise Fault("READ_ONLY")
+        self.machine.charge(GAS.storage_delete)
+        if self.machine.overlay.get(place) is not None:
+            self.machine.overlay.put(place, None)
+
+    def contains(self, key: Any) -> bool:
+        if self.codec is None:
+            raise Fault("TYPE")
+        place = self.key_of(key)
+        self.machine.charge(GAS.storage_read)
+        return self.machine.overlay.get(place) is not None
+
+    def keys(self) -> list[Any]:
+        """A snapshot of the keys, in key-byte order; each is paid as a read."""
+        if not self.is_indexed:
+            raise Fault("NOT_INDEXED")
+        machine, start = self.machine, len(self.prefix)
+        found: list[Any] = []
+        machine.charge(GAS.storage_read)
+        for place, _ in machine.overlay.scan(self.prefix):
+            machine.charge(GAS.storage_read + (len(place) - start) // GAS.storage_read_bytes)
+            machine.grow(1 + (len(place) - start) // GAS.text_chars)
+            found.append(self._read_key(place[start:]))
+        return found
+
+    def _read_key(self, data: bytes) -> Any:
+        if self.key_hint.kind != "tuple":
+            return _read_stored(data)
+        parts = len(self.key_hint.arguments)
+        return tuple(_read_stored(bytes((0x90 | parts,)) + data))
+
+
+class VecHandle:
+    """`Vec[T]`: a growing row."""
+
+    __slots__ = ("codec", "length_codec", "machine", "prefix")
+
+    def __init__(self, machine: Machine, codec: Codec, length_codec: Codec, prefix: bytes) -> None:
+        self.machine = machine
+        self.codec = codec
+        self.length_codec = length_codec
+        self.prefix = prefix
+
+    def at(self, prefix: bytes) -> "VecHandle":
+        """The same row below another prefix."""
+        return VecHandle(self.machine, self.codec, self.length_codec, prefix)
+
+    def length(self) -> int:
+        length: int = self.length_codec.read(self.prefix + _NIL)
+        return length
+
+    def place(self, index: Any) -> bytes:
+        """The key of an element that is there. Raises Fault INDEX."""
+        if type(index) is not int:
+            raise Fault("TYPE")
+        length = self.length()
+        if index < 0:
+            index += length
+        if not 0 <= index < length:
+            raise Fault("INDEX")
+        return self.prefix + encode_int(index)
+
+    def read_at(self, index: int) -> Any:
+        """An element that iteration knows to be there."""
+        return self.codec.read(self.prefix + encode_int(index))
+
+    def append(self, value: Any) -> None:
+        length = self.length()
+        self.codec.write(self.prefix + encode_int(length), value)
+        self.length_codec.write(self.prefix + _NIL, length + 1)
+
+    def pop(self) -> Any:
+        length = self.length()
+        if length == 0:
+            raise Fault("INDEX")
+        place = self.prefix + encode_int(length - 1)
+        value = self.codec.read(place)
+        self.length_codec.write(self.prefix + _NIL, length - 1)
+        self.machine.charge(GAS.storage_delete)
+        self.machine.overlay.put(place, None)
+        return value
+
+
+class LedgerHandle:
+    """`Ledger`: balances whose sum is kept beside them and changes only by mint and burn."""
+
+    __slots__ = ("codec", "prefix")
+
+    def __init__(self, codec: Codec, prefix: bytes) -> None:
+        self.codec = codec
+        self.prefix = prefix
+
+    def place(self, account: Any) -> bytes:
+        if (type(account) is not bytes and type(account) is not str) or len(account) > KEY_BYTES_MAX:
+            raise Fault("TYPE")
+        key = self.prefix + encode(account)
+        if len(key) > KEY_BYTES_MAX:
+            raise Fault("STATE_SIZE")
+        return key
+
+    def balance(self, account: Any) -> Any:
+        return self.codec.read(self.place(account))
+
+    def total(self) -> Any:
+        return self.codec.read(self.prefix + _NIL)
+
+    def _add(self, place: bytes, amount: int) -> None:
+        balance = self.codec.read(place) + amount
+        if not INT_MIN <= balance <= INT_MAX:
+            raise Fault("OVERFLOW")
+        self.codec.write(place, balance)
+
+    def move(self, source: Any, target: Any, amount: Any) -> None:
+        source_place, target_place = self.place(source), self.place(target)
+        self._check_amount(amount)
+        self._add(source_place, -amount)
+        self._add(target_place, amount)
+
+    def mint(self, account: Any, amount: Any) -> None:
+        place = self.place(account)
+        self._check_amount(amount)
+        self._add(place, amount)
+        self._add(self.prefix + _NIL, amount)
+
+    def burn(self, account: Any, amount: Any) -> None:
+        place = self.place(account)
+        self._check_amount(amount)
+        self._add(place, -amount)
+        self._add(self.prefix + _NIL, -amount)
+
+    @staticmethod
+    def _check_amount(amount: Any) -> None:
+        if type(amount) is not int:
+            raise Fault("TYPE")
+        if amount < 0:
+            raise Fault("AMOUNT")
+
+
+Handle = MapHandle | VecHandle | LedgerHandle
+
+
+def make_handle(machine: Machine, hint: Hint, shapes: Shapes, prefix: bytes) -> Handle:
+    """The handle of a declared field that is not a plain value."""
+    integers = IntCodec(machine, Hint("int"), shapes)
+    if hint.kind == "ledger":
+        return LedgerHandle(integers, prefix)
+    if hint.kind == "vec":
+        return VecHandle(machine, make_codec(machine, hint.arguments[0], shapes), integers, prefix)
+    return MapHandle(machine, hint, shapes, prefix)
+
+
+def field_prefix(contract: str, field: str) -> bytes:
+    """Where a contract's field lives in the world state."""
+    return f"c/{contract}/{field}/".encode()
