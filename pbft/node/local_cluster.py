@@ -18,14 +18,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.quorum_certificate import quorum_size
+from ledger.quorum_certificate import quorum_size, weak_quorum_size
 from pbft.node.local_network import LOCK_NAME, LocalNetwork, LocalNetworkError, LocalReplica, prepare, read_network
 from pbft.node.local_processes import (
     ProcessRecord,
@@ -129,15 +129,18 @@ def wait_ready(
 ) -> dict[str, Any]:
     """Wait until the replicas (default: all) take part at `min_height` or above, then give `status`.
 
-    Taking part: in an active view, linked with enough others for a quorum. Raises LocalNetworkError `not_ready` when
-    one has ended or the time is over, with the end of what it wrote.
+    Taking part: in an active view, linked with enough others for a quorum, and as far as f + 1 replicas say the network
+    was when the waiting began: a replica that comes back is ready when it has caught up. Raises LocalNetworkError
+    `not_ready` when one has ended or the time is over, with the end of what it wrote.
     """
     wanted = range(len(network.replicas)) if replica_ids is None else replica_ids
-    links_min = quorum_size(len(network.replicas)) - 1
     deadline = time.monotonic() + timeout_seconds
+    height = min_height
     while True:
         answers = _ask_all(network)
-        missing = [number for number in wanted if not _takes_part(answers[number], links_min, min_height)]
+        vouched_height, vouched_view = _vouched(answers)
+        height = height or vouched_height
+        missing = [number for number in wanted if not _takes_part(answers[number], len(answers), height, vouched_view)]
         if not missing:
             return status(network)
         for number in missing:
@@ -149,11 +152,22 @@ def wait_ready(
         time.sleep(POLL_SECONDS)
 
 
-def _takes_part(answer: dict[str, Any] | None, links_min: int, min_height: int) -> bool:
-    if answer is None:
+def _vouched(answers: Mapping[int, dict[str, Any] | None]) -> tuple[int, int]:
+    """Certified height and view that f + 1 replicas have reached: one of them is correct. 0 where fewer answer."""
+    started = [answer for answer in answers.values() if answer is not None and answer["height"] is not None]
+    weak_quorum = weak_quorum_size(len(answers))
+    if len(started) < weak_quorum:
+        return 0, 0
+    heights = sorted((answer["certified_height"] for answer in started), reverse=True)
+    views = sorted((answer["view"] for answer in started), reverse=True)
+    return heights[weak_quorum - 1], views[weak_quorum - 1]
+
+
+def _takes_part(answer: dict[str, Any] | None, replicas: int, height: int, view: int) -> bool:
+    if answer is None or answer["state"] not in ("primary", "backup"):
         return False
-    is_active = answer["state"] in ("primary", "backup")
-    return is_active and len(answer["connected"]) >= links_min and answer["height"] >= min_height
+    is_linked = len(answer["connected"]) >= quorum_size(replicas) - 1
+    return is_linked and answer["height"] >= height and answer["view"] >= view
 
 
 def _last_words(replica: LocalReplica) -> str:
@@ -222,7 +236,7 @@ def status(network: LocalNetwork) -> dict[str, Any]:
     """
     answers = _ask_all(network)
     replicas = [_replica_status(replica, answers[replica.replica_id]) for replica in network.replicas]
-    speaking = [answer for answer in answers.values() if answer is not None]
+    speaking = [answer for answer in answers.values() if answer is not None and answer["height"] is not None]
     leader = max(speaking, key=lambda answer: (answer["view"], answer["height"]), default=None)
     return {
         "v": 1,
