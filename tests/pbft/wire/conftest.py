@@ -180,8 +180,8 @@ class SmallNetwork:
         return messages
 
 
-@pytest.fixture(scope="session")
-def network() -> SmallNetwork:
+def make_network() -> SmallNetwork:
+    """The network of all vectors: everything in it follows from names."""
     keys = tuple(SigningKey.from_seed(digest_of(f"replica {replica}")) for replica in range(4))
     members = tuple(
         Member(id=replica, name=f"coop-{replica}", consensus_key=key.public_key, transport_key=key.public_key,
@@ -192,3 +192,8 @@ def network() -> SmallNetwork:
         network=digest_of("network"), epoch=0, members=members, parameters=ProtocolParameters(window=8, stride=2)
     )
     return SmallNetwork(configuration=configuration, keys=keys, client=SigningKey.from_seed(digest_of("client")))
+
+
+@pytest.fixture(scope="session")
+def network() -> SmallNetwork:
+    return make_network()

@@ -1,0 +1,98 @@
+"""Every signature in a message is checked, and only what verified is remembered."""
+
+from dataclasses import replace
+
+import pytest
+
+from pbft.core.messages import Blocks, CertificateNotice, Forward, Relay
+from pbft.wire import verify as verify_module
+from pbft.wire.codec import Verifier, WireError
+
+
+def test_every_message_verifies(network) -> None:
+    verifier = network.verifier()
+    for message in network.peer_messages().values():
+        verifier.verify_message(message)
+
+
+def flipped(signature: bytes) -> bytes:
+    return bytes((signature[0] ^ 1,)) + signature[1:]
+
+
+def test_each_signature_is_checked_wherever_it_stands(network) -> None:
+    """One bit of any signature, nested or not, in a message right otherwise: refused with the code of its kind."""
+    messages = network.signed_messages()
+    request = network.request(1)
+    forged_request = replace(request, raw=flipped(request.raw))
+    pre_prepare = messages["pre_prepare"][0]
+    forged_batch = replace(pre_prepare.batch, requests=(forged_request,))
+    certificate = network.certificate(5)
+    (replica, signature), *others = certificate.signatures
+    forged_certificate = replace(certificate, signatures=((replica, flipped(signature)), *others))
+    view_change = network.view_change()
+    new_view = network.new_view()
+    forged_envelope = replace(new_view.view_changes[1], signature=flipped(new_view.view_changes[1].signature))
+    forged_new_view = replace(new_view, view_changes=(new_view.view_changes[0], forged_envelope))
+    vote = network.header_vote(0, 6, b"h" * 32)
+    block = network.peer_messages()["blocks"].blocks[0]
+    forged_block = replace(block, batch=forged_batch)
+    cases = (
+        (replace(network.sealed(0, *messages["votes"]), signature=b"\0" * 64), "envelope_signature"),
+        (replace(network.sealed(0, *messages["votes"]), sender=1), "envelope_signature"),
+        (network.sealed(0, replace(vote, signature=flipped(vote.signature))), "vote_signature"),
+        (network.sealed(1, vote), "vote_signature"),
+        (network.sealed(0, replace(pre_prepare, batch=forged_batch)), "request_signature"),
+        (network.sealed(0, replace(view_change, certificate=forged_certificate)), "certificate_signature"),
+        (network.sealed(0, forged_new_view), "envelope_signature"),
+        (Forward(envelopes=(network.sealed(0, forged_new_view),)), "envelope_signature"),
+        (Relay(requests=(forged_request,)), "request_signature"),
+        (Blocks(first_height=6, blocks=(forged_block,), certificate=None), "request_signature"),
+        (Blocks(first_height=6, blocks=(), certificate=forged_certificate), "certificate_signature"),
+        (CertificateNotice(certificate=forged_certificate), "certificate_signature"),
+    )
+    verifier = network.verifier()
+    for _ in range(2):  # a refusal is not remembered as anything
+        for message, code in cases:
+            with pytest.raises(WireError) as refused:
+                verifier.verify_message(message)
+            assert refused.value.code == code
+
+
+def test_a_certificate_needs_a_quorum_of_members_of_its_epoch(network) -> None:
+    verifier = network.verifier()
+    certificate = network.certificate(5)
+    verifier.verify_certificate(certificate)
+    twice = replace(certificate, signatures=(certificate.signatures[0],) * 3)
+    wrong = {
+        "certificate": replace(certificate, signatures=certificate.signatures[:2]),
+        "epoch": replace(certificate, epoch=1),
+        "certificate_signature": replace(certificate, height=6),
+    }
+    for code, each in wrong.items():
+        with pytest.raises(WireError) as refused:
+            verifier.verify_certificate(each)
+        assert refused.value.code == code
+    with pytest.raises(WireError):
+        verifier.verify_certificate(twice)
+
+
+def test_what_verified_once_is_not_computed_again_and_the_memory_is_bounded(network, monkeypatch) -> None:
+    """A known signature costs a hash; a forged copy of a known request is still refused (D44)."""
+    computed: list[bytes] = []
+    original = verify_module.verify_signature
+    monkeypatch.setattr(verify_module, "verify_signature", lambda *args: (computed.append(args[1]), original(*args))[1])
+    verifier = Verifier(network.configuration, verified_max=8)
+    requests = [network.request(nonce) for nonce in range(4)]
+    for request in requests * 3:
+        verifier.verify_request(request)
+    assert len(computed) == 4
+    with pytest.raises(WireError):
+        verifier.verify_request(replace(requests[0], raw=flipped(requests[0].raw)))
+    for nonce in range(4, 40):
+        verifier.verify_request(network.request(nonce))
+    computed.clear()
+    verifier.verify_request(network.request(39))
+    assert not computed
+    verifier.verify_request(requests[0])
+    assert len(computed) == 1, "long ago is forgotten"
+    assert len(verifier._newer) + len(verifier._older) <= 8
