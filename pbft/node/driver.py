@@ -31,7 +31,6 @@ from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
 from pbft.wire.limits import WireError
 
-
 Outgoing: TypeAlias = tuple[int | None, PeerMessage]
 """A receiver, None for all others, and what it gets."""
 

@@ -1,0 +1,166 @@
+"""The driver's order and its refusals, seen on production nodes with watched disks and links (D3, D34, M5)."""
+
+from collections.abc import Sequence
+
+from simulation.cluster import GENESIS_TIME_MS, Cluster
+from simulation.workload import Workload
+
+from ledger.store import MemoryStore, Operation
+from pbft.core.messages import CertificateNotice, Envelope, Relay
+from pbft.node.journal import JOURNAL_TABLE
+from pbft.wire.codec import decode_peer, encode_peer, parse_request
+
+
+def watch(cluster: Cluster, replica: int) -> list[str]:
+    """What a node does to the world from now on, in order: syncs of its journal, writes of its ledger, frames."""
+    machine, log = cluster.machines[replica], []
+
+    def observe(store: MemoryStore, name: str) -> None:
+        write = store.write
+
+        def watched(operations: Sequence[Operation]) -> None:
+            log.append(name)
+            write(operations)
+
+        store.write = watched  # type: ignore[method-assign]
+
+    observe(machine.journal, "sync")
+    observe(machine.ledger, "block")
+    send = cluster.network.send
+
+    def watched_send(sender: int, receiver: int, frame: bytes) -> None:
+        message = decode_peer(frame, cluster.checkers.rules)
+        if sender == replica and receiver == (replica + 1) % 4 and isinstance(message, Envelope):
+            log.extend(type(inner).__name__ for inner in message.messages)
+        send(sender, receiver, frame)
+
+    cluster.network.send = watched_send  # type: ignore[method-assign]
+    return log
+
+
+def test_persist_sync_send_execute() -> None:
+    """One request at a backup: each vote follows its sync, the block follows the COMMIT, the header vote the block."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    log = watch(cluster, 1)
+    load.submit(1, "add", [b"total", 1], through=[0])
+    assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level())
+    cluster.run(10)
+    assert log == ["sync", "Prepare", "sync", "Commit", "block", "sync", "HeaderVote", "sync", "block"]
+
+
+def test_work_of_one_turn_shares_one_sync() -> None:
+    """Group commit: five proposals handed in before a flush cost one sync, and their votes one envelope (D3, D61)."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    frames: list[bytes] = []
+    send = cluster.network.send
+
+    def hold_back(sender: int, receiver: int, frame: bytes) -> None:
+        if receiver == 1:
+            frames.append(frame)
+        else:
+            send(sender, receiver, frame)
+
+    cluster.network.send = hold_back  # type: ignore[method-assign]
+    for _ in range(5):
+        load.submit(1, "add", [b"total", 1], through=[0])
+        assert cluster.run(2_000, until=lambda: load.is_done)
+    cluster.network.send = send  # type: ignore[method-assign]
+    proposals = [f for f in frames if b"register" in f]
+    assert len(proposals) == 5
+    log = watch(cluster, 1)
+    for frame in proposals:
+        cluster.node(1).driver.on_frame(0, frame)
+    cluster.node(1).driver.flush()
+    assert log[:6] == ["sync"] + ["Prepare"] * 5
+
+
+def test_bad_frames_are_counted_and_dropped() -> None:
+    """M5: garbage, a foreign key's signature and another replica's envelope with a changed byte reach no core."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    node, counters = cluster.node(1), cluster.machines[1].counters
+    before = counters.copy()
+    node.driver.on_frame(0, b"")
+    node.driver.on_frame(0, b"\xff" * 100)
+    captured: list[bytes] = []
+    deliver = cluster.network.deliver
+
+    def capture(receiver: int, sender: int, frame: bytes) -> None:
+        if isinstance(decode_peer(frame, cluster.checkers.rules), Envelope):
+            captured.append(frame)
+        deliver(receiver, sender, frame)
+
+    cluster.network.deliver = capture
+    load.submit(1, "add", [b"total", 1], through=[0])
+    assert cluster.run(2_000, until=lambda: load.is_done)
+    node.driver.on_frame(0, captured[0][:-1] + bytes((captured[0][-1] ^ 1,)))
+    refused = {name for name, count in (counters - before).items() if name.startswith("frame_refused")}
+    assert "frame_refused:envelope_signature" in refused
+    assert len(refused) >= 2
+
+
+def test_a_relay_of_executed_requests_starts_no_timer() -> None:
+    """D56: what the ledger has answered is not waited for again, whoever relays it."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    signed = load.submit(1, "add", [b"total", 1], through=[0])
+    assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level())
+    relay = encode_peer(Relay(requests=(parse_request(signed.raw, cluster.checkers.rules),)))
+    cluster.node(2).driver.on_frame(3, relay)
+    assert cluster.node(2).replica.pending_count == 0
+
+
+def test_a_stopped_driver_does_nothing() -> None:
+    """After `stop` no frame, request or tick has an effect, and the reason is told once."""
+    cluster = Cluster()
+    node, machine = cluster.node(1), cluster.machines[1]
+    cluster.run(200)
+    node.driver.stop("told to")
+    node.driver.stop("again")
+    assert (node.driver.halted, machine.halted, machine.counters["halted"]) == ("told to", "told to", 1)
+    log = watch(cluster, 1)
+    load = Workload(cluster)
+    load.submit(1, "add", [b"total", 1], through=[0, 1])
+    cluster.run(5_000)
+    assert log == [] and node.chain.height == 0
+
+
+def test_genesis_time_is_the_start() -> None:
+    """The factory creates height 0 on an empty ledger, equal everywhere, and finds it again at a restart."""
+    cluster = Cluster()
+    heads = {node.chain.head.hash for node in cluster.running}
+    cluster.restart(2)
+    assert heads == {cluster.node(2).chain.head.hash}
+    assert cluster.node(2).chain.head.time_ms == GENESIS_TIME_MS
+    assert list(cluster.machines[2].journal.scan(JOURNAL_TABLE)) == []
+
+
+def test_a_certificate_is_a_message_for_everybody() -> None:
+    """D28: the newest certificate, sent by any replica, lets a node that executed the block move h."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    send = cluster.network.send
+    rules = cluster.checkers.rules
+
+    def without_votes_to_3(sender: int, receiver: int, frame: bytes) -> None:
+        message = decode_peer(frame, rules)
+        is_vote = isinstance(message, Envelope) and type(message.messages[0]).__name__ == "HeaderVote"
+        if receiver != 3 or not (is_vote or isinstance(message, CertificateNotice)):
+            send(sender, receiver, frame)
+
+    cluster.network.send = without_votes_to_3  # type: ignore[method-assign]
+    load.submit(1, "add", [b"total", 1], through=[0])
+    assert cluster.run(2_000, until=lambda: cluster.node(0).chain.newest_certificate() is not None)
+    assert cluster.node(3).chain.height == 1
+    assert cluster.node(3).replica.certified_height == 0
+    certificate = cluster.node(0).chain.newest_certificate()
+    assert certificate is not None
+    cluster.node(3).driver.on_frame(1, encode_peer(CertificateNotice(certificate=certificate)))
+    cluster.node(3).driver.flush()
+    assert cluster.node(3).replica.certified_height == 1

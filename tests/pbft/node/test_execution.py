@@ -1,0 +1,99 @@
+"""The bridge to the ledger: one block at a time, replies after durability, blocks for laggards."""
+
+from collections.abc import Callable
+
+import pytest
+from simulation.cluster import Cluster
+from simulation.runtime import RegisterRuntime
+from simulation.workload import Workload
+
+from ledger.block import Block
+from ledger.errors import InvariantViolation
+from ledger.execution import BlockOutcome, BlockPlan
+from ledger.world_state import StateSnapshot
+from pbft.core.messages import Executed
+from pbft.node.execution import LedgerExecution
+
+
+class LaterWorker:
+    """A worker that answers when told to, as a process does."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.waiting: list[Callable[[], None]] = []
+
+    def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
+        def answer() -> None:
+            with StateSnapshot(self.cluster.machines[1].ledger.snapshot()) as state:
+                outcome = RegisterRuntime().execute_block(plan, state)
+            on_outcome(outcome)
+
+        self.waiting.append(answer)
+
+
+class Heard:
+    """A reply sink that notes what it hears, and whether the block was durable then."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.blocks: list[Block] = []
+
+    def block_executed(self, block: Block) -> None:
+        assert self.cluster.node(1).chain.head.hash == block.header.hash
+        self.blocks.append(block)
+
+
+def make_execution(cluster: Cluster) -> tuple[LedgerExecution, LaterWorker, list[Executed], list[str]]:
+    worker, executed, faults = LaterWorker(cluster), [], []
+    node = cluster.node(1)
+    execution = LedgerExecution(chain=node.chain, worker=worker, rules=node.rules)  # type: ignore[arg-type]
+    execution.start(executed.append, faults.append)
+    return execution, worker, executed, faults
+
+
+def test_replies_follow_durability_and_blocks_do_not_overlap() -> None:
+    """A block is reported when its outcome came and was stored; asking for another meanwhile is our own fault."""
+    cluster = Cluster()
+    execution, worker, executed, faults = make_execution(cluster)
+    heard = Heard(cluster)
+    execution.subscribe(heard)
+    execution.execute(1, None)
+    assert executed == [] and heard.blocks == []
+    with pytest.raises(InvariantViolation, match="executing_twice"):
+        execution.execute(2, None)
+    worker.waiting.pop()()
+    assert [(report.height, report.finished) for report in executed] == [(1, ())]
+    assert [block.header.height for block in heard.blocks] == [1]
+    assert faults == []
+
+
+def test_a_failed_write_is_a_fault_and_no_reply() -> None:
+    """D3: when the block cannot be stored the replica stops; nobody is told that it was executed."""
+    cluster = Cluster()
+    execution, worker, executed, faults = make_execution(cluster)
+    heard = Heard(cluster)
+    execution.subscribe(heard)
+    execution.execute(1, None)
+    cluster.machines[1].ledger.fail_writes("disk_full")
+    worker.waiting.pop()()
+    assert executed == [] and heard.blocks == []
+    assert len(faults) == 1 and "disk_full" in faults[0]
+
+
+def test_blocks_for_a_laggard_end_at_a_certificate() -> None:
+    """D28: an answer holds what it can, ends at the highest certified height, and keeps the batch's own time."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    for _ in range(20):
+        load.submit(1, "add", [b"total", 1], through=[0])
+        assert cluster.run(2_000, until=lambda: load.is_done)
+    node = cluster.node(1)
+    blocks = node.execution.compute_blocks(3)
+    assert blocks is not None and blocks.certificate is not None
+    assert blocks.first_height == 3
+    assert blocks.certificate.height == 3 + len(blocks.blocks) - 1 >= 16
+    for height, body in enumerate(blocks.blocks, start=3):
+        assert body.header == node.chain.header(height).to_bytes()
+        assert body.batch is not None and body.batch.digest == node.chain.header(height).batch_digest
+    assert node.execution.compute_blocks(21) is None
