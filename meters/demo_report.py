@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 COLUMNS: Final = 80  # the narrowest terminal that people still script against
-HOME_COLUMNS: Final = 12  # of a home's name; longer ones are cut with an ellipsis
+HOME_COLUMNS: Final = 11  # of a home's name; longer ones are cut with an ellipsis
+KWH_SHOWN_MAX: Final = 100_000  # from here on a column of 10 holds MWh instead; the JSON has every Wh
 ENERGY_LINES: Final = ("load_wh", "pv_wh", "own_use_wh", "shared_wh", "grid_import_wh", "grid_export_wh")
 ENERGY_HEADINGS: Final = ("load", "PV", "own use", "shared", "bought", "fed in")
 NANO_EUR_PER_EUR: Final = 1_000_000_000
@@ -212,15 +213,19 @@ def _title(result: DemoResult) -> list[str]:
 
 
 def _table(result: DemoResult) -> list[str]:
+    """A line per home and one for all; in kWh with every Wh shown, in MWh where kWh would not fit."""
+    largest_wh = max(getattr(result.energy, line) for line in ENERGY_LINES)
+    unit, per_unit = ("kWh", 1) if largest_wh < KWH_SHOWN_MAX * 1000 else ("MWh", 1000)
+
     def row(name: str, cells: Iterable[str], net: str) -> str:
         shown = name if len(name) <= HOME_COLUMNS else name[: HOME_COLUMNS - 1] + "…"
-        return f"{shown:<{HOME_COLUMNS}}" + "".join(f"{cell:>10}" for cell in cells) + f"{net:>8}"
+        return f"{shown:<{HOME_COLUMNS}}" + "".join(f"{cell:>10}" for cell in cells) + f"{net:>9}"
 
     def energy_row(name: str, energy: EnergyLines, net_nano_eur: int) -> str:
-        cells = (format_kwh(getattr(energy, line)) for line in ENERGY_LINES)
+        cells = (format_kwh(getattr(energy, line) // per_unit) for line in ENERGY_LINES)
         return row(name, cells, format_eur(net_nano_eur))
 
-    head = row("kWh", ENERGY_HEADINGS, "net EUR")
+    head = row(unit, ENERGY_HEADINGS, "net EUR")
     rule = "-" * len(head)
     homes = [energy_row(home.home, home.energy, home.net_nano_eur) for home in result.homes]
     total = energy_row("all homes", result.energy, sum(home.net_nano_eur for home in result.homes))
