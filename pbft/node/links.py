@@ -1,6 +1,6 @@
 """One link: length-prefixed frames over mutually authenticated TLS 1.3, opened by a Hello; and the two ways to get one.
 
-    link = yield dial(reactor, host, port, terms)              # LinkRefused(reason), or what TCP says
+    link = yield dial(reactor, host, port, terms)              # LinkRefusedError(reason), or what TCP says
     port = yield listen(reactor, host, port, terms, connections_max=...)
 
 A link is open once TLS held, the certificate was judged and both ends said a fitting Hello; before that at most one
@@ -39,7 +39,7 @@ DIAL_SECONDS_MAX: Final = 10  # until TCP answers
 UNREAD_BYTES_MAX: Final = 8_388_608  # written to a link that does not read, before it is given up
 
 
-class LinkRefused(ConnectionError):
+class LinkRefusedError(ConnectionError):
     """A link that did not open, or was ended by this side; `reason` is a short stable word."""
 
     def __init__(self, reason: str) -> None:
@@ -183,7 +183,8 @@ class Link(FrameProtocol):
             return
         reason = self._mismatch(hello) or self._terms.judge(certificate, hello)
         if reason is not None:
-            self.refuse(reason)
+            self._terms.refused[reason] += 1
+            self.close(reason)  # in order, so that the other end still reads our Hello and sees the mismatch by itself
             return
         self._deadline.cancel()
         self.is_open = True
@@ -274,7 +275,7 @@ def listen(
 
 
 def dial(reactor: Reactor, host: str, port: int, terms: LinkTerms) -> "Deferred[Link]":
-    """One attempt to open a link. Fires after `terms.on_open`; fails with LinkRefused, or with TCP's own error."""
+    """One attempt to open a link. Fires after `terms.on_open`; fails with LinkRefusedError, or with TCP's own error."""
 
     def cancel(_: "Deferred[Link]") -> None:
         attempt.cancel()
@@ -299,4 +300,4 @@ def dial(reactor: Reactor, host: str, port: int, terms: LinkTerms) -> "Deferred[
 
 
 def _failure(reason: str) -> Failure:
-    return Failure(LinkRefused(reason))  # type: ignore[no-untyped-call]
+    return Failure(LinkRefusedError(reason))  # type: ignore[no-untyped-call]

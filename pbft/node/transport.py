@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from pbft.node.links import FrameProtocol, Link, LinkRefused, LinkTerms, Reactor, dial, listen
+from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import AWAY, LINKED, SendQueue
 from pbft.node.tls import PeerCertificate, TlsIdentity, client_port_connections, pinned_connections
@@ -31,7 +31,7 @@ from pbft.wire.encode import is_client_traffic
 from pbft.wire.hello import Hello
 from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, REPLICA_FRAME_BYTES_MAX, WireRules
 
-__all__ = ["FrameProtocol", "Link", "LinkRefused", "PeerTransport", "connect_client", "listen_clients"]
+__all__ = ["FrameProtocol", "Link", "LinkRefusedError", "PeerTransport", "connect_client", "listen_clients"]
 
 CONNECTIONS_MAX: Final = 1_000  # of clients: one gateway each, far below the usual limit of open files
 PEER_CONNECTIONS_PER_REPLICA: Final = 4  # the link, its successor, and strangers who have not yet been refused
@@ -304,7 +304,7 @@ def connect_client(
 ) -> "Deferred[Link]":
     """A client's link to one replica, whose key is pinned; fires when the replica's Hello has been checked.
 
-    Fails with LinkRefused(reason) or TCP's own error; then `on_closed` is not called. Cancelling ends the attempt.
+    Fails with LinkRefusedError(reason) or TCP's own error; then `on_closed` is not called. Cancelling ends the attempt.
     """
 
     def opened(link: Link) -> None:

@@ -1,28 +1,40 @@
-"""Links over real loopback TLS on free ports: who gets in, who is refused and counted, and what happens after a break."""
+"""Links over real loopback TLS on free ports: who gets in, who is refused and counted, what happens after a break."""
 
 import random
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 
 from ledger.configuration import ProtocolParameters
 from ledger.keys import SigningKey
-from pbft.node import links as links_module
-from pbft.node.links import Link, LinkRefused, LinkTerms, dial
+from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
+from pbft.node.send_queue import FRAME_COST_BYTES, QueueBounds, SendQueue
 from pbft.node.tls import TlsIdentity, issue_client_certificate, make_tls_identity, pinned_connections
-from pbft.node.transport import PeerTransport, connect_client, listen_clients
+from pbft.node.transport import (
+    BACKOFF_MAX_SECONDS,
+    PeerDialler,
+    PeerTransport,
+    compute_backoff_seconds,
+    connect_client,
+    listen_clients,
+)
 from pbft.wire.hello import Hello
 from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, WireRules
 
@@ -236,10 +248,10 @@ class _Speaker(Protocol):
         self._words = words
         self.closed: Deferred[None] = Deferred()
 
-    def connectionMade(self) -> None:
+    def connectionMade(self) -> None:  # noqa: N802
         self.transport.write(self._words)
 
-    def connectionLost(self, reason) -> None:
+    def connectionLost(self, reason) -> None:  # noqa: N802
         self.closed.callback(None)
 
 
@@ -256,6 +268,7 @@ def test_plain_tcp_is_refused_and_counted(any_port) -> Iterator[object]:
     assert refused == Counter(plain_tcp=2)
 
 
+@implementer(IOpenSSLClientConnectionCreator)
 class _PlainTls:
     """TLS as somebody else would set it up: any version, any certificate or none, trusting everybody."""
 
@@ -264,9 +277,6 @@ class _PlainTls:
         if version is not None:
             self.context.set_max_proto_version(version)
         if identity is not None:
-            from cryptography import x509
-            from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
             self.context.use_certificate(x509.load_pem_x509_certificate(identity.certificate_pem))
             self.context.use_privatekey(load_pem_private_key(identity.private_key_pem, None))
 
@@ -276,10 +286,6 @@ class _PlainTls:
 
 @inlineCallbacks
 def speak_tls(port: int, tls: _PlainTls) -> Iterator[object]:
-    from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-    from zope.interface import directlyProvides
-
-    directlyProvides(tls, IOpenSSLClientConnectionCreator)
     endpoint = wrapClientTLS(tls, HostnameEndpoint(reactor, "127.0.0.1", port))
     speaker = yield connectProtocol(endpoint, _Speaker(b"\x00\x00\x00\x01x"))
     yield speaker.closed
@@ -310,3 +316,221 @@ def test_tls_1_2_is_refused_and_counted(any_port) -> Iterator[object]:
     identity = REPLICAS[2]
     yield speak_tls(port, _PlainTls(identity, SSL.TLS1_2_VERSION))
     yield eventually(lambda: refused == Counter(tls_version=1))
+
+
+def dial_as(port: int, identity: TlsIdentity, hello: Hello, frame_after: bytes | None = None) -> "Deferred[Link]":
+    """Any dial to replica 1: with this key and this Hello, and perhaps one frame right after it."""
+    terms = LinkTerms(
+        connections=pinned_connections(identity, {REPLICAS[1].public_key}),
+        hello=hello,
+        judge=lambda certificate, hello: None,
+        frame_bytes_max=HELLO_BYTES_MAX,
+        on_open=lambda link: None if frame_after is None else link.send_frame(frame_after),
+        refused=Counter(),
+    )
+    return dial(reactor, "127.0.0.1", port, terms)
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_hello_that_does_not_fit_is_refused_and_counted(peers, client_port) -> Iterator[object]:
+    """Replica 2 claiming to be 1, another network, another version, no Hello at all, the wrong port: each by name."""
+    node = peers.node(1)
+    peer_port = yield node.transport.start()
+    client = issue_client_certificate(AUTHORITY, "gateway-7")
+    cases = (
+        (peer_port, node.refused, REPLICAS[2], Hello(network=NETWORK, replica=1), "wrong_replica"),
+        (peer_port, node.refused, REPLICAS[2], Hello(network=NETWORK, replica=None), "wrong_replica"),
+        (peer_port, node.refused, REPLICAS[2], Hello(network=b"x" * 32, replica=2), "foreign_network"),
+        (peer_port, node.refused, REPLICAS[2], Hello(network=NETWORK, replica=2, version=2), "version"),
+        (client_port.port, client_port.refused, client, Hello(network=NETWORK, replica=2), "wrong_port"),
+        (client_port.port, client_port.refused, client, Hello(network=b"x" * 32, replica=None), "foreign_network"),
+        (client_port.port, client_port.refused, client, Hello(network=NETWORK, replica=None, version=2), "version"),
+    )
+    for port, refused, identity, hello, reason in cases:
+        refused.clear()
+        yield dial_as(port, identity, hello).addErrback(lambda failure: failure.trap(LinkRefusedError))
+        yield eventually(lambda refused=refused: refused.total() == 1)
+        assert refused == Counter({reason: 1})
+    for port, refused, identity in (
+        (peer_port, node.refused, REPLICAS[2]),
+        (client_port.port, client_port.refused, client),
+    ):
+        refused.clear()
+        yield speak_tls(port, _PlainTls(identity))
+        yield eventually(lambda refused=refused: refused == Counter(bad_hello=1))
+    assert node.received == [] and client_port.links == []
+
+
+@pytest_twisted.inlineCallbacks
+def test_an_expired_client_certificate_is_refused(client_port) -> Iterator[object]:
+    """An authority's signature does not outlive the days that it gave."""
+    expired = issue_client_certificate(AUTHORITY, "gateway-7", days=1, now=datetime(2020, 1, 1, tzinfo=UTC))
+    yield speak_tls(client_port.port, _PlainTls(expired))
+    yield eventually(lambda: client_port.refused == Counter(foreign_certificate=1))
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_client_refuses_a_replica_with_another_key_or_id(client_port) -> Iterator[object]:
+    """The client pins one key; who answers with another, or says another id, is not talked to."""
+    with pytest.raises(LinkRefusedError, match="foreign_certificate"):
+        yield connect(client_port.port, expected_transport_key=REPLICAS[2].public_key)
+    with pytest.raises(LinkRefusedError, match="wrong_replica"):
+        yield connect(client_port.port, replica_id=2)
+    with pytest.raises(LinkRefusedError, match="foreign_network"):
+        yield connect(client_port.port, network=b"x" * 32)
+
+
+@pytest_twisted.inlineCallbacks
+def test_an_oversized_frame_ends_the_link_before_it_is_read(peers, client_port) -> Iterator[object]:
+    """The announced length alone decides, on both kinds of port."""
+    node = peers.node(1)
+    peer_port = yield node.transport.start()
+    client = issue_client_certificate(AUTHORITY, "gateway-7")
+    too_long_for_a_peer, too_long_for_a_client = RULES.peer_frame_bytes_max + 1, CLIENT_FRAME_BYTES_MAX + 1
+    yield dial_as(peer_port, REPLICAS[2], Hello(network=NETWORK, replica=2), bytes(too_long_for_a_peer))
+    yield dial_as(client_port.port, client, Hello(network=NETWORK, replica=None), bytes(too_long_for_a_client))
+    yield eventually(lambda: node.refused == client_port.refused == Counter(oversized=1))
+    assert node.received == [] and client_port.frames == []
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_full_port_refuses_one_more(client_port) -> Iterator[object]:
+    """Three may be there; the fourth is hung up on at once, and let in when one has gone."""
+    links = []
+    for _ in range(3):
+        links.append((yield connect(client_port.port)))
+    with pytest.raises(LinkRefusedError):
+        yield connect(client_port.port)
+    assert client_port.refused == Counter(too_many_connections=1)
+    links[0].close("done")
+    yield eventually(lambda: client_port.links[0].is_ended)
+    links.append((yield connect(client_port.port)))
+    assert links[-1].is_open
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_newer_link_of_a_replica_replaces_the_older(peers) -> Iterator[object]:
+    """A restarted replica is not locked out by the half of its former connection."""
+    node = peers.node(1)
+    port = yield node.transport.start()
+    hello = Hello(network=NETWORK, replica=2)
+    older = yield dial_as(port, REPLICAS[2], hello)
+    newer = yield dial_as(port, REPLICAS[2], hello)
+    yield eventually(lambda: older.is_ended)
+    newer.send_frame(b"still here")
+    yield eventually(lambda: node.received == [(2, b"still here")])
+    assert not node.refused
+
+
+# ---- without sockets: bounds and waits on a fake clock ----
+
+
+class _Transport(StringTransport):
+    """A transport in memory that remembers how it ended."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.aborted = True
+
+    def setTcpNoDelay(self, enabled) -> None:  # noqa: N802
+        pass
+
+    def setTcpKeepAlive(self, enabled) -> None:  # noqa: N802
+        pass
+
+
+def made_link(clock: Clock, refused: Counter[str]) -> tuple[Link, _Transport]:
+    terms = LinkTerms(
+        connections=pinned_connections(REPLICAS[0], {REPLICAS[1].public_key}),
+        hello=Hello(network=NETWORK, replica=0),
+        judge=lambda certificate, hello: None,
+        frame_bytes_max=100,
+        on_open=lambda link: None,
+        refused=refused,
+    )
+    link, transport = Link(clock, terms, is_dialled=True), _Transport()
+    link.makeConnection(transport)
+    return link, transport
+
+
+def test_who_says_nothing_is_hung_up_on_in_time() -> None:
+    clock, refused = Clock(), Counter()
+    link, transport = made_link(clock, refused)
+    clock.advance(HANDSHAKE_SECONDS_MAX - 1)
+    assert not transport.aborted
+    clock.advance(1)
+    assert transport.aborted and link.is_ended and refused == Counter(handshake_timeout=1)
+
+
+def test_who_does_not_read_is_given_up() -> None:
+    """What the transport holds for a link that has paused is bounded."""
+    refused: Counter[str] = Counter()
+    link, transport = made_link(Clock(), refused)
+    link.pauseProducing()
+    for _ in range(8):
+        link.send_frame(bytes(UNREAD_BYTES_MAX // 8))
+    assert not transport.aborted
+    link.send_frame(b"x")
+    assert transport.aborted and refused == Counter(slow_reader=1)
+
+
+def test_frames_are_cut_right_however_the_stream_is_cut() -> None:
+    """Byte by byte, or all at once: the same frames, the empty one too."""
+    stream = b"".join(len(frame).to_bytes(4, "big") + frame for frame in (b"one", b"", b"three" * 10))
+    for size in (1, 2, 7, len(stream)):
+        link, _ = made_link(Clock(), Counter())
+        link.is_open, frames = True, []
+        link.on_frame = frames.append
+        for start in range(0, len(stream), size):
+            link.dataReceived(stream[start : start + size])
+        assert frames == [b"one", b"", b"three" * 10]
+
+
+def test_a_queue_drops_client_traffic_first_then_the_oldest() -> None:
+    """By frames and by bytes; what is left comes out protocol first, each class in its order."""
+    dropped: Counter[str] = Counter()
+    queue = SendQueue(dropped, QueueBounds(bytes_max=10 * (FRAME_COST_BYTES + 2), frames_max=4))
+    for number in range(3):
+        queue.push(b"c%d" % number, is_client_traffic=True)
+    for number in range(6):
+        queue.push(b"p%d" % number, is_client_traffic=False)
+    assert dropped == Counter(client=3, protocol=2)
+    assert [queue.pop() for _ in range(5)] == [b"p2", b"p3", b"p4", b"p5", None]
+    queue.push(bytes(10 * (FRAME_COST_BYTES + 2)), is_client_traffic=False)
+    assert len(queue) == 0 and queue.bytes_held == 0 and queue.pop() is None
+    queue.push(b"c3", is_client_traffic=True)
+    queue.push(b"p6", is_client_traffic=False)
+    queue.set_bounds(QueueBounds(bytes_max=10_000, frames_max=1))
+    assert queue.pop() == b"p6" and len(queue) == 0
+
+
+def test_the_wait_doubles_to_a_cap_with_jitter() -> None:
+    """Never more than the cap, never less than half of the step, and not the same for all."""
+    jitter = random.Random(7)
+    waits = [compute_backoff_seconds(failures, jitter) for failures in range(1, 60)]
+    assert 0.05 <= waits[0] <= 0.1 and 0.1 <= waits[1] <= 0.2
+    assert max(waits) <= BACKOFF_MAX_SECONDS and min(waits[8:]) >= BACKOFF_MAX_SECONDS / 2
+    assert len(set(waits)) == len(waits)
+
+
+def test_a_dialler_tries_again_after_each_failure_and_stops_when_told() -> None:
+    clock, attempts = Clock(), []
+
+    def dial_once() -> "Deferred[Link]":
+        attempts.append(clock.seconds())
+        failed: Deferred[Link] = Deferred()
+        failed.errback(LinkRefusedError("foreign_certificate"))
+        return failed
+
+    queue = SendQueue(Counter())
+    dialler = PeerDialler(clock, dial_once=dial_once, queue=queue, jitter=random.Random(1))
+    dialler.start()
+    for _ in range(600):
+        clock.advance(0.1)
+    assert 12 < len(attempts) < 40
+    assert dialler.last_problem == "foreign_certificate" and not dialler.is_connected
+    dialler.stop()
+    before = len(attempts)
+    clock.advance(100)
+    assert len(attempts) == before and not clock.getDelayedCalls()

@@ -1,4 +1,4 @@
-"""Network definitions: what is read, what is refused and how the message names it; the shipped files and their README."""
+"""Network definitions: what is read, what is refused and how the message names it; the shipped files, their README."""
 
 import json
 import re
@@ -45,13 +45,14 @@ client_authorities:
 
 # name of the defect: (text to replace, replacement, the whole message after the file's name)
 HEX = "64 lower-case hexadecimal digits (32 bytes)"
+NETWORK_KEYS = "version, name, genesis_time, protocol, replicas, client_authorities, network_id"
+PARAMETER_KEYS = ", ".join(field.name for field in fields(ProtocolParameters))
 REPLICA_KEYS = "id, name, host, p2p_port, client_port, ops_port, consensus_key, transport_key, operator_key"
 DEFECTS = {
     "unknown key": (
         "version: 1\n",
         "version: 1\nnetwork: x\n",
-        ":2: network: expected one of version, name, genesis_time, protocol, replicas, client_authorities, network_id,"
-        " got an unknown key",
+        f":2: network: expected one of {NETWORK_KEYS}, got an unknown key",
     ),
     "unknown key of a replica": (
         "    host: r3.example",
@@ -61,8 +62,7 @@ DEFECTS = {
     "unknown parameter": (
         "window: 64",
         "windows: 64",
-        f":5: protocol.windows: expected one of {', '.join(field.name for field in fields(ProtocolParameters))},"
-        " got an unknown key",
+        f":5: protocol.windows: expected one of {PARAMETER_KEYS}, got an unknown key",
     ),
     "duplicate key": (
         "name: test-net\n",
