@@ -86,7 +86,7 @@ def test_a_faulty_reading_gets_its_code_and_the_rest_of_the_batch_settles(small_
     assert outcome.status == "ok"
     others = "wrong_key" if code == "wrong_key" else "accepted"
     assert decode(outcome.result) == [others, code, others]
-    refused = [event.fields for event in outcome.events if event.name == "Refused"]
+    refused = [decode(event.fields) for event in outcome.events if event.name == "Refused"]
     assert {"meter": reading.meter, "start": reading.start, "code": code} in refused
     assert small_town.network.view("readings", "last", "a_load")[1] == 1
     if others == "accepted":  # the interval is complete: it settles in the next block

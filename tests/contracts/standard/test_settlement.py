@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.encoding import decode
 from ledger.execution import contract_address
 from meters.reference import Prices, SharingKey, equal_shares, settle_series, share_pool, split_exactly
 from meters.series import Series, shipped_series
@@ -98,7 +99,7 @@ def test_an_interval_closes_in_the_block_after_its_last_reading(small_town: Any)
     assert network.next_due == network.time
     network.block()
     assert network.view("settlement", "interval", SUNNY, small_town.series.starts[0])[0] == "SETTLED"
-    assert [(event.name, event.fields["start"]) for event in network.scheduled[0].events] == [
+    assert [(event.name, decode(event.fields)["start"]) for event in network.scheduled[0].events] == [
         ("Settled", small_town.series.starts[0])
     ]
 
