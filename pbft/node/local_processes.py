@@ -130,6 +130,7 @@ def wait_ended(record: ProcessRecord, *, timeout_seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
+    _reap(record.pid)
     return True
 
 
