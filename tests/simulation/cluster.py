@@ -9,26 +9,29 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from simulation.checkers import Checkers
 from simulation.network import LinkFaults, SimulatedNetwork
-from simulation.runtime import RegisterRuntime
 
+from contracts.runtime import Runtime
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
-from ledger.genesis import Genesis, parse_genesis, write_genesis
+from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import SigningKey
 from ledger.store import MemoryStore
 from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
 from pbft.node.assembly import Node, assemble_node
-from pbft.node.execution import InlineWorker, Runtime
+from pbft.node.execution import InlineWorker
+from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()
+REGISTER_SOURCE = Path(__file__).with_name("register.contract").read_text(encoding="utf-8")
 
 
 def replica_key(replica: int) -> SigningKey:
@@ -37,7 +40,7 @@ def replica_key(replica: int) -> SigningKey:
 
 
 def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
-    """The genesis of a simulated network: no contracts, the runtime is built in."""
+    """The genesis of a simulated network: one small contract, `register.contract`."""
     members = [
         Member(
             id=replica,
@@ -55,7 +58,7 @@ def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Gene
             protocol=protocol,
             members=members,
             client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
-            contracts=[],
+            contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
         )
     )
 
@@ -86,14 +89,14 @@ class Cluster:
         replicas: int = 4,
         faults: LinkFaults | None = None,
         protocol: ProtocolParameters = PROTOCOL,
-        runtime: Runtime | None = None,
+        runtime: AnyRuntime | None = None,
     ) -> None:
         self.random = Random(seed)
         self.genesis = make_genesis(replicas, protocol)
         self.now_ms = GENESIS_TIME_MS
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
-        self.runtime = runtime if runtime is not None else RegisterRuntime()
+        self.runtime = runtime
         self.checkers = Checkers(genesis=self.genesis)
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
@@ -147,7 +150,7 @@ class Cluster:
             signing_key=replica_key(replica),
             journal_store=machine.journal,
             ledger_store=machine.ledger,
-            worker=InlineWorker(self.runtime, machine.ledger),
+            worker=InlineWorker(self.runtime or Runtime(), machine.ledger),
             outbound=_Outbound(self, machine),
             evidence=_Evidence(machine),
             counters=_Counters(machine),

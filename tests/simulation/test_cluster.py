@@ -10,12 +10,16 @@ import pytest
 from simulation.checkers import Violation
 from simulation.cluster import Cluster
 from simulation.network import LinkFaults
+from simulation.runtime import RegisterRuntime
 from simulation.workload import Workload
 
+from contracts.runtime import Runtime
 from ledger.configuration import ProtocolParameters
 from ledger.encoding import decode, encode
 from ledger.errors import InvariantViolation
+from ledger.execution import Call, CallOutcome
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
+from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE, Journal
 
 LINKS = {
@@ -38,10 +42,32 @@ def submit_spread(cluster: Cluster, load: Workload, count: int, duration_ms: int
 
 
 def total(cluster: Cluster, replica: int, key: bytes = b"total") -> int:
-    """What the register holds: each addition once, or the sum is wrong."""
-    with cluster.node(replica).chain.state_reader() as state:
-        stored = state.get(b"c/register/" + key)
-    value = 0 if stored is None else decode(stored)
+    """The sum that the register's view gives at one replica: each addition once, or it is wrong."""
+    return view(cluster, replica, "total", [key])
+
+
+def runs(cluster: Cluster, replica: int) -> int:
+    """How often scheduled calls ran, says the register at one replica."""
+    return view(cluster, replica, "run_count", [])
+
+
+def view(cluster: Cluster, replica: int, method: str, arguments: list[object]) -> int:
+    """A read of the register, through the worker."""
+    answers: list[CallOutcome] = []
+    node, call = (
+        cluster.node(replica),
+        Call(
+            tx_id=bytes(32),
+            sender=bytes(32),
+            contract="register",
+            method=method,
+            arguments=encode(arguments),
+            gas_limit=100_000,
+        ),
+    )
+    worker = InlineWorker(Runtime(), cluster.machines[replica].ledger)
+    worker.run_view(call, node.chain.height, node.chain.head.time_ms, cluster.genesis.network_id, answers.append)
+    value = decode(answers[0].result)
     assert isinstance(value, int)
     return value
 
@@ -233,9 +259,24 @@ def test_scheduled_calls_run_by_themselves_when_due() -> None:
     height = cluster.node(0).chain.height
     cluster.run(due * 1000 - cluster.now_ms - 100)
     assert cluster.node(0).chain.height == height
-    assert cluster.run(1_000, until=lambda: all(total(cluster, r, b"runs") == 25 for r in range(4)))
+    assert cluster.run(1_000, until=lambda: all(node.chain.height == height + 1 for node in cluster.running))
+    assert {runs(cluster, replica) for replica in range(4)} == {25}
     cluster.run(10_000)
-    assert cluster.node(0).chain.height == height + 3, "ten calls a block, and then nothing"
+    assert cluster.node(0).chain.height == height + 1
+
+
+def test_calls_left_over_by_a_block_run_in_the_next() -> None:
+    """D65: a runtime that runs ten due calls a block needs three blocks for 25; then the network is idle again."""
+    cluster = Cluster(runtime=RegisterRuntime())
+    load = Workload(cluster)
+    due = cluster.now_ms // 1000 + 20
+    for _ in range(25):
+        load.submit(1, "later", [due], through=[0])
+    expect_done(cluster, load, 5_000)
+    height = cluster.node(0).chain.height
+    cluster.run(40_000)
+    assert [node.chain.height for node in cluster.running] == [height + 3] * 4
+    assert {node.chain.next_due_ms for node in cluster.running} == {None}
 
 
 def test_a_primary_that_runs_no_due_call_is_replaced() -> None:
@@ -247,7 +288,9 @@ def test_a_primary_that_runs_no_due_call_is_replaced() -> None:
     expect_done(cluster, load, 2_000)
     cluster.kill(0)
     bound_ms = due * 1000 + 2_000 + cluster.genesis.protocol.base_timer_ms + 1_000
-    assert cluster.run(bound_ms - cluster.now_ms, until=lambda: total(cluster, 1, b"runs") == 1), cluster.describe()
+    assert cluster.run(bound_ms - cluster.now_ms, until=lambda: cluster.node(1).chain.next_due_ms is None), (
+        cluster.describe()
+    )
     assert {node.replica.view for node in cluster.running} == {1}
 
 

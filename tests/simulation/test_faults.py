@@ -7,7 +7,7 @@ executed exactly once. The seed fixes the whole run: `Cluster(seed=...)` draws e
 import pytest
 from simulation.cluster import Cluster
 from simulation.network import LinkFaults
-from simulation.test_cluster import expect_done, total
+from simulation.test_cluster import expect_done, runs, total
 from simulation.workload import Workload
 
 from ledger.configuration import ProtocolParameters
@@ -86,4 +86,4 @@ def test_after_any_faults_all_is_executed_once(seed: int) -> None:
     cluster.run(10_000)
     for replica in range(len(cluster.machines)):
         assert total(cluster, replica) == REQUESTS + 5
-        assert total(cluster, replica, b"runs") == CALLS
+        assert runs(cluster, replica) == CALLS

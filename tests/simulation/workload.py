@@ -45,7 +45,7 @@ class Workload:
         arguments: Sequence[object],
         *,
         through: Sequence[int],
-        gas_limit: int = 10_000,
+        gas_limit: int = 50_000,
         nonce: int | None = None,
         expiry_height: int = 5_000,
     ) -> SignedTransaction:
