@@ -94,7 +94,8 @@ class Chain(Archive):
         network = store.get(META_TABLE, NETWORK_KEY)
         if network is not None and network != genesis.network_id:
             raise InvalidGenesis("foreign", "the store holds another network", expected=genesis.network_id, got=network)
-        self.state = WorldState(store)
+        with store.snapshot() as view:  # one read transaction for all of its short scans
+            self.state = WorldState(view)
         if network is not None:
             self._resume()
 
@@ -147,7 +148,8 @@ class Chain(Archive):
         for call in genesis_outcome.calls:
             if call.status != "ok":
                 raise InvalidGenesis("contract", "a genesis contract failed", status=call.status, code=call.code)
-        update = self.state.compute_update(self._store, genesis_outcome.writes)
+        with self._store.snapshot() as view:
+            update = self.state.compute_update(view, genesis_outcome.writes)
         header = Header(
             network=self.genesis.network_id,
             epoch=0,
@@ -224,7 +226,8 @@ class Chain(Archive):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         receipts, consumed = _receipts(planned, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
-        update = self.state.compute_update(self._store, _merge_writes(outcome.writes, planned.windows))
+        with self._store.snapshot() as view:
+            update = self.state.compute_update(view, _merge_writes(outcome.writes, planned.windows))
         header = Header(
             network=self.genesis.network_id,
             epoch=0,
@@ -296,7 +299,8 @@ class Chain(Archive):
 
     def draft_state_proof(self, key: bytes) -> StateProofDraft:
         """The path of a key under the head's state root, to be completed once the head is certified."""
-        return StateProofDraft(height=self.height, proof=self.state.prove(self._store, key))
+        with self._store.snapshot() as view:
+            return StateProofDraft(height=self.height, proof=self.state.prove(view, key))
 
     def complete_state_proof(self, draft: StateProofDraft) -> bytes:
         """The proof file of a draft. Raises ProofNotReady."""
