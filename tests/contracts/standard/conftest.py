@@ -1,5 +1,6 @@
 """A ledger in memory that runs the standard contracts on the real engine, and a community on it, ready to be read."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.runtime import Runtime
-from contracts.standard import genesis_contracts
+from contracts.standard import MANIFEST, genesis_contracts, source_of
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from meters.reading import Reading, RecordChain
@@ -18,6 +19,11 @@ NETWORK = bytes(range(32))
 GENESIS_TIME = 1_470_000_000
 GAS = 5_000_000
 ELECTRICIAN_REGISTER_WH = 1_000
+
+# Every @invariant of every standard contract, read from the sources: they are checked after each block of each test.
+INVARIANTS = [
+    (name, method) for name, _ in MANIFEST for method in re.findall(r"@invariant\n    def (\w+)", source_of(name))
+]
 
 
 def key_of(name: str) -> bytes:
@@ -69,6 +75,8 @@ class Network:
         )
         outcome = self.runtime.execute_block(plan, self.state)
         self.apply(outcome)
+        for contract, method in INVARIANTS:
+            assert self.view(contract, method) is True, f"{contract}.{method} no longer holds"
         return outcome.calls
 
     def call(self, contract: str, method: str, *arguments: object, sender: str) -> CallOutcome:
