@@ -33,6 +33,7 @@ QUARANTINE = {
     "click": ["pbft/cli/", "meters/cli.py"],
     "twisted": [
         "pbft/node/tls.py",
+        "pbft/node/links.py",
         "pbft/node/transport.py",
         "pbft/node/service.py",
         "pbft/node/worker_process.py",
