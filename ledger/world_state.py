@@ -166,14 +166,10 @@ class WorldState:
         children = self._children(view, depth, index)
         if children is None:
             return compute_subtree(_changed(_entries(view, depth, index, BUCKET_MAX), changes), depth, index, nodes)
-        parts: list[list[Change]] = [[], [], [], []]
-        for change in changes:
-            parts[digit(change[0], depth)].append(change)
         updated = bytearray(children)
-        for branch, part in enumerate(parts):
-            if part:
-                place = branch * HASH_BYTES
-                updated[place : place + HASH_BYTES] = self._update(view, depth + 1, index * 4 + branch, part, nodes)
+        for branch, part in _by_branch(changes, depth).items():
+            place = branch * HASH_BYTES
+            updated[place : place + HASH_BYTES] = self._update(view, depth + 1, index * 4 + branch, part, nodes)
         remaining = self._bucket_left(view, depth, index, changes, nodes)
         if remaining is not None:
             nodes[depth, index] = None
@@ -185,7 +181,7 @@ class WorldState:
         self, view: ReadView, depth: int, index: int, changes: list[Change], nodes: Nodes
     ) -> list[Entry] | None:
         """The entries of a node that deletions leave no larger than a bucket; None if it stays a node."""
-        deletions = sum(entry_hash is None for _, entry_hash in changes)
+        deletions = len([None for _, entry_hash in changes if entry_hash is None])
         if not deletions:
             return None
         for child in range(index * 4, index * 4 + 4):
@@ -228,6 +224,16 @@ def _entries(view: ReadView, depth: int, index: int, most: int) -> list[Entry]:
         return list(found)
     last = ((index + 1 << shift) - 1).to_bytes(HASH_BYTES, "big")
     return [entry for entry in found if entry[0] <= last]
+
+
+def _by_branch(changes: list[Change], depth: int) -> dict[int, list[Change]]:
+    """The changes by the subtree that they belong to. Most nodes of a block lead to a single change."""
+    if len(changes) == 1:
+        return {digit(changes[0][0], depth): changes}
+    parts: dict[int, list[Change]] = {}
+    for change in changes:
+        parts.setdefault(digit(change[0], depth), []).append(change)
+    return parts
 
 
 def _changed(entries: list[Entry], changes: list[Change]) -> list[Entry]:
