@@ -83,7 +83,7 @@ def up(
                     raise CommandError(f"{directory} is running: `gridquorum down` first", ExitCode.REFUSED)
                 if running and len(running) == len(read_network(directory).replicas):
                     raise LocalNetworkError("running", f"{directory} is already running")
-                local = prepare(directory, template=template, port_base=port_base, reset=reset, name=directory.name)
+                local = prepare(directory, template=template, port_base=port_base, reset=reset)
                 _bring_up(local, detach=detach, as_json=as_json)
         except LocalNetworkError as error:
             if error.code != "running" or reset:

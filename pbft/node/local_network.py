@@ -252,6 +252,7 @@ def _prepare_new(directory: Path, template: NetworkDefinition, port_base: int | 
     (prepared / "genesis.json").write_bytes(genesis)
     definition = replace(definition, network_id=parse_genesis(genesis).network_id)
     (prepared / "network.json").write_text(dump_network(definition), encoding="utf-8")
+    load_network(prepared / "network.json")  # what cannot be read again must not become a network
     for path in sorted(prepared.iterdir(), key=lambda path: path.name == "network.json"):
         path.rename(directory / path.name)
     prepared.rmdir()
