@@ -329,6 +329,16 @@ def test_m24_requests_are_proposed_again_in_the_new_view() -> None:
     assert [(message.view, message.height) for message in bench.said(PrePrepare)] == [(1, 1)]
 
 
+def test_m24_requests_of_a_lost_proposal_are_proposed_again() -> None:
+    """M24: what the old primary proposed and nobody prepared is no slot of the new view; its requests are requeued."""
+    bench = make_bench(1)
+    bench.hand_in(make_request(0))
+    bench.say(0, pre_prepare(1, 0))
+    assert [message.height for message in bench.said(Prepare)] == [1]
+    enter_view(bench, 1)
+    assert [message.batch.requests for message in bench.said(PrePrepare)] == [(make_request(0),)]
+
+
 # --- persistence ---
 
 
