@@ -46,9 +46,8 @@ QUARANTINE = {
     ],
 }
 # The protocol core and the language reach the standard library and pure ledger modules, nothing else.
-PURE_LEDGER = set(
-    "admission block configuration encoding errors execution hashing merkle quorum_certificate shapes transaction".split()
-)
+PURE_LEDGER = {"admission", "block", "configuration", "encoding", "errors", "execution", "hashing", "merkle"}
+PURE_LEDGER |= {"quorum_certificate", "shapes", "transaction"}
 IMPURE_STANDARD = {"time", "random", "secrets", "os", "socket", "asyncio", "threading", "subprocess", "datetime"}
 
 
