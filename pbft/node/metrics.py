@@ -34,7 +34,10 @@ class Metrics:
     last_block_timestamp_seconds: int = 0  # agreed time of the last executed block
     journal_syncs_total: int = 0  # durable writes of the journal; several messages share one
     peer_messages_total: Counter[str] = field(default_factory=Counter)  # decoded messages from replicas, by kind
-    peer_refused_total: Counter[str] = field(default_factory=Counter)  # messages of replicas refused, by code
+    peer_refused_total: Counter[str] = field(default_factory=Counter)  # frames of replicas refused, by code
+    peer_dropped_total: Counter[str] = field(default_factory=Counter)  # well-formed messages of no use, by code
+    evidence_total: Counter[str] = field(default_factory=Counter)  # proof against a replica, by kind
+    halts_total: int = 0  # 1 when this replica has stopped for good
     links_refused_total: Counter[str] = field(default_factory=Counter)  # connections refused on a port, by reason
     peers_connected: int = 0  # replicas to which a verified link is open now
     queue_dropped_total: Counter[str] = field(default_factory=Counter)  # frames dropped from full queues, by class
@@ -45,13 +48,24 @@ class Metrics:
     worker_restarts_total: Counter[str] = field(default_factory=Counter)  # contract workers replaced, by cause
     execution_stopped: int = 0  # 1 when the worker gave up on a block (D54): ordering goes on, execution does not
     reactor_lag_seconds: float = 0.0  # how late the last tick came
-    events_total: Counter[str] = field(default_factory=Counter)  # what the driver counted, as "name" or "name:reason"
 
     def count(self, name: str, reason: str = "", amount: int = 1) -> None:
-        """What the driver counts (`pbft.node.driver.Counters`)."""
-        self.events_total[f"{name}:{reason}" if reason else name] += amount
+        """What the driver counts (`pbft.node.driver.Counters`): its names for figures above. KeyError for another."""
+        figure = getattr(self, _DRIVER_NAMES[name])
+        if isinstance(figure, Counter):
+            figure[reason] += amount
+        else:
+            setattr(self, _DRIVER_NAMES[name], figure + amount)
 
 
+_DRIVER_NAMES = {
+    "journal_sync": "journal_syncs_total",
+    "message": "peer_messages_total",
+    "frame_refused": "peer_refused_total",
+    "message_dropped": "peer_dropped_total",
+    "evidence": "evidence_total",
+    "halted": "halts_total",
+}
 _HELP = {
     "height": "Last executed height.",
     "certified_height": "Newest height with a quorum certificate on this replica.",
@@ -64,7 +78,10 @@ _HELP = {
     "last_block_timestamp_seconds": "Agreed time of the last executed block.",
     "journal_syncs_total": "Durable writes of the journal.",
     "peer_messages_total": "Decoded messages from replicas, by kind.",
-    "peer_refused_total": "Messages of replicas refused, by code.",
+    "peer_refused_total": "Frames of replicas refused, by code.",
+    "peer_dropped_total": "Well-formed messages of replicas that were of no use, by code.",
+    "evidence_total": "Proof against a replica, by kind.",
+    "halts_total": "1 when this replica has stopped for good.",
     "links_refused_total": "Connections refused on a port, by reason.",
     "peers_connected": "Replicas to which a verified link is open.",
     "queue_dropped_total": "Frames dropped from full queues, by class.",
@@ -75,17 +92,17 @@ _HELP = {
     "worker_restarts_total": "Contract workers replaced, by cause.",
     "execution_stopped": "1 when execution stopped with a cause while ordering goes on.",
     "reactor_lag_seconds": "How late the last tick came.",
-    "events_total": "What the driver counted, by event.",
 }
 _LABELS = {
     "transactions_total": "status",
     "peer_messages_total": "kind",
     "peer_refused_total": "code",
+    "peer_dropped_total": "code",
+    "evidence_total": "kind",
     "links_refused_total": "reason",
     "queue_dropped_total": "class",
     "client_refused_total": "code",
     "worker_restarts_total": "cause",
-    "events_total": "event",
 }
 
 
