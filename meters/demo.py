@@ -180,7 +180,7 @@ def _make_participants(network: LocalNetwork, series: Series, assignments: Seque
 
 def _conclude(stage: Stage, traffic: Traffic, options: DemoOptions, began: float) -> DemoResult:
     """Read every figure, hold them against the reference, prove a receipt in another process. Raises DemoFailed."""
-    stage.progress.step("read every figure by vouched queries, and compare with the reference")
+    stage.progress.step("read the figures by vouched queries, compare with the reference")
     accounts = account_addresses(stage.participants)
     height = stage.client.head(wanted=len(stage.network.replicas)).height
     figures = read_figures(stage.client, stage.plan, stage.series, accounts, min_height=height)
@@ -188,7 +188,7 @@ def _conclude(stage: Stage, traffic: Traffic, options: DemoOptions, began: float
     _compare(figures, reference)
     status = _level_status(stage.network)
     head = _certified_head(stage, height)
-    stage.progress.step("prove a receipt to a process that gets the proof and genesis.json alone")
+    stage.progress.step("prove a receipt to a separate process")
     proof_path, genesis_path = _write_proof(stage, traffic, options)
     verify_in_process(proof_path, genesis_path)
     return DemoResult(
@@ -282,7 +282,7 @@ def verify_in_process(proof_path: Path, genesis_path: Path) -> None:
 
 
 def _next_steps(options: DemoOptions, proof_path: Path, genesis_path: Path) -> tuple[str, ...]:
-    verify = f"gridquorum proof verify {proof_path} --genesis {genesis_path}"
+    verify = f"gridquorum proof verify {proof_path} \\\n      --genesis {genesis_path}"
     if options.keep is None:
-        return (verify, "gridquorum demo --keep DIR        keeps the network: gridquorum up --data-dir DIR")
+        return (verify, "gridquorum demo --keep DIR   keeps the network, for gridquorum up --data-dir DIR")
     return (verify, f"gridquorum up --data-dir {options.keep}", f"gridquorum status --data-dir {options.keep}")

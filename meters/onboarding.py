@@ -23,8 +23,9 @@ CONNECTIONS_W: Final = (14_500, 24_000, 43_500, 69_000, 110_000, 250_000, 1_000_
 CALIBRATION_S: Final = 8 * 365 * 86_400  # how long a calibration holds: eight years, as usual for electronic meters
 APPROVAL_PERCENT: Final = 75  # of the admins, as contracts/standard/members.py
 
-GAS_SMALL: Final = 600_000
-GAS_BATCH: Final = 5_000_000  # calls with up to a hundred elements
+GAS_BASE: Final = 300_000  # of a call whatever it carries: forty times the largest measured
+GAS_PER_ELEMENT: Final = 20_000  # of a list in its arguments: four times the largest measured, a home that joins
+GAS_MAX: Final = 5_000_000  # of one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +162,11 @@ def _membership(participants: Participants) -> tuple[OnboardingStep, ...]:
     proposer, *others = participants.admins
     needed = -(-len(participants.admins) * APPROVAL_PERCENT // 100)
     approvals = tuple(
-        OnboardingCall(signer=admin, contract="members", method="approve", arguments=(1,), gas_limit=GAS_SMALL)
+        OnboardingCall(signer=admin, contract="members", method="approve", arguments=(1,), gas_limit=GAS_BASE)
         for admin in others[: needed - 1]
     )
     propose = OnboardingCall(
-        signer=proposer, contract="members", method="propose", arguments=(admissions, []), gas_limit=GAS_SMALL
+        signer=proposer, contract="members", method="propose", arguments=(admissions, []), gas_limit=GAS_BASE
     )
     return (
         OnboardingStep(title="propose the members", calls=(propose,)),
@@ -200,21 +201,21 @@ def _requests(
             contract="certifiers",
             method="add_electricians",
             arguments=([participants.electrician.public_key],),
-            gas_limit=GAS_SMALL,
+            gas_limit=GAS_BASE,
         ),
         OnboardingCall(
             signer=participants.manager,
             contract="communities",
             method="found",
             arguments=(plan.name, terms),
-            gas_limit=GAS_SMALL,
+            gas_limit=GAS_BASE,
         ),
         OnboardingCall(
             signer=participants.tariff_authority,
             contract="tariffs",
             method="publish",
             arguments=(plan.zone, [tariff]),
-            gas_limit=GAS_SMALL,
+            gas_limit=GAS_BASE,
         ),
     ]
     for gateway in participants.gateways:
@@ -241,10 +242,18 @@ def _step(
 ) -> OnboardingStep:
     """The same method once for each tuple of arguments."""
     calls = tuple(
-        OnboardingCall(signer=signer, contract=contract, method=method, arguments=each, gas_limit=GAS_BATCH)
+        OnboardingCall(
+            signer=signer, contract=contract, method=method, arguments=each, gas_limit=compute_gas_limit(each)
+        )
         for each in arguments
     )
     return OnboardingStep(title=title, calls=calls)
+
+
+def compute_gas_limit(arguments: Sequence[object]) -> int:
+    """The gas that a call may use, by the longest list in its arguments."""
+    longest = max((len(argument) for argument in arguments if isinstance(argument, list)), default=0)
+    return min(GAS_BASE + longest * GAS_PER_ELEMENT, GAS_MAX)
 
 
 def _batches(elements: Sequence[object]) -> list[tuple[object, ...]]:

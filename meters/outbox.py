@@ -148,6 +148,12 @@ class Outbox:
             self._next_nonce = nonce + 1
         return signed
 
+    def advance_nonce(self, base: int) -> None:
+        """Skip nonces that the chain says this key has used elsewhere; never goes back."""
+        if base > self._next_nonce:
+            self._store.write([Put(META, _NEXT, encode([self._next_position, base, self._newest_start]))])
+            self._next_nonce = base
+
     def deliver(self, delivered: DeliveredEntry) -> None:
         """The final outcome of an entry: it leaves the queue, and its outcome is kept for `DELIVERED_KEPT` entries."""
         operations: list[Operation] = [

@@ -1,7 +1,7 @@
 """A gateway against a client that answers when the test says: order, restarts, unknown outcomes, expiry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from ledger.transaction import Receipt, SignedTransaction
 from meters.gateway import GAS_MAX, Gateway, Verdicts, compute_gas_limit, parse_verdicts
 from meters.outbox import OUTBOX_TABLES, Outbox
 from meters.reading import RecordChain
-from pbft.client.account import Account
+from pbft.client.account import Account, NonceKeeper
 from pbft.core.client_session import (
     Committed,
     Outcome,
@@ -34,10 +34,11 @@ class FakeClient:
     """Keeps what was submitted; the test decides each outcome."""
 
     expiry_height: int = 100
-    ready_when: "Deferred[int]" = field(default_factory=Deferred)
+    ready_when: "Deferred[NonceKeeper]" = field(default_factory=Deferred)
     submitted: "list[tuple[SignedTransaction, Deferred[Outcome | OutcomeUnknown]]]" = field(default_factory=list)
 
-    def ready(self) -> "Deferred[int]":
+    def read_nonces(self, address: bytes) -> "Deferred[NonceKeeper]":
+        assert address == KEY.public_key
         return self.ready_when
 
     def sign(self, account: Account, contract: str, method: str, *arguments: object, **options: Any) -> Any:
@@ -147,7 +148,7 @@ def test_requests_leave_in_interval_order_each_following_the_one_before() -> Non
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2, 3)
     transactions = [signed.transaction for signed, _waiter in bench.client.submitted]
     assert [(transaction.nonce, transaction.follows) for transaction in transactions] == [(0, None), (1, 0), (2, 1)]
@@ -163,7 +164,7 @@ def test_nothing_leaves_before_the_network_is_reached() -> None:
     gateway.start()
     measure(gateway, 1)
     assert bench.client.submitted == [] and gateway.backlog == 1
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     assert bench.client.nonces == [0]
 
 
@@ -172,7 +173,7 @@ def test_only_so_many_are_in_flight() -> None:
     bench = Bench(in_flight_max=2)
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2, 3, 4)
     assert bench.client.nonces == [0, 1]
     bench.client.answer(1, committed("accepted"))
@@ -184,7 +185,7 @@ def test_verdicts_reach_the_caller_and_the_outbox() -> None:
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2)
     bench.client.answer(0, committed("accepted"))
     bench.client.answer(1, committed("decreasing"))
@@ -200,7 +201,7 @@ def test_an_unknown_outcome_is_waited_for_with_the_same_bytes() -> None:
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1)
     bench.client.answer(0, unknown)
     (first, _), (second, _) = bench.client.submitted
@@ -217,7 +218,7 @@ def test_an_expired_transaction_is_signed_again_under_its_nonce(
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2)
     bench.client.answer(0, outcome)
     assert bench.client.nonces == [0, 1, 0]
@@ -227,19 +228,53 @@ def test_an_expired_transaction_is_signed_again_under_its_nonce(
     assert bench.verdicts == []
 
 
+def test_the_chain_s_used_nonces_are_skipped() -> None:
+    """The key asked for its meters before: the first request takes the next nonce and follows that one."""
+    bench = Bench()
+    gateway = bench.open()
+    gateway.start()
+    bench.client.ready_when.callback(NonceKeeper(base=3))
+    measure(gateway, 1)
+    ((signed, _waiter),) = bench.client.submitted
+    assert (signed.transaction.nonce, signed.transaction.follows) == (3, 2)
+
+
+def test_a_nonce_that_was_used_elsewhere_costs_no_reading() -> None:
+    """Another transaction of the key took it: ours never runs, and its readings leave again under the next nonce."""
+    bench = Bench()
+    gateway = bench.open()
+    gateway.start()
+    bench.client.ready_when.callback(NonceKeeper())
+    measure(gateway, 1, 2)
+    used_elsewhere = replace(make_receipt(bench.client.submitted[0][0], "ok", "", []), tx_id=b"e" * 32)
+    bench.client.answer(
+        0,
+        lambda signed: Rejected(
+            tx_id=signed.tx_id,
+            code="NONCE_USED",
+            reply=make_reply(used_elsewhere),
+            receipt=used_elsewhere,
+            vouched_by=(0, 1),
+        ),
+    )
+    assert bench.client.nonces == [0, 1, 2]
+    first, _, again = [signed.transaction for signed, _waiter in bench.client.submitted]
+    assert first.arguments == again.arguments and gateway.backlog == 2
+
+
 def test_a_restart_sends_the_very_same_transactions() -> None:
     """Power fails with two requests on their way: after the restart the same bytes leave, and then what came later."""
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2)
     before = [signed.raw for signed, _waiter in bench.client.submitted]
     bench.store = bench.store.after_power_loss()
     bench.client = FakeClient(expiry_height=500)
     restarted = bench.open()
     restarted.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(restarted, 3)
     assert [signed.raw for signed, _waiter in bench.client.submitted][:2] == before
     assert bench.client.nonces == [0, 1, 2]
@@ -250,7 +285,7 @@ def test_a_transaction_that_failed_as_a_whole_is_reported_with_its_code() -> Non
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1)
     bench.client.answer(0, rejected("out_of_gas", "OUT_OF_GAS"))
     assert [(verdict.failure, verdict.codes) for verdict in bench.verdicts] == [("OUT_OF_GAS", ())]
@@ -262,7 +297,7 @@ def test_a_store_that_fails_stops_the_gateway_aloud() -> None:
     bench = Bench(in_flight_max=1)
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2)
     bench.store.fail_writes("disk")
     bench.client.answer(0, committed("accepted"))
@@ -275,7 +310,7 @@ def test_a_receipt_with_another_number_of_verdicts_is_refused() -> None:
     bench = Bench()
     gateway = bench.open()
     gateway.start()
-    bench.client.ready_when.callback(1)
+    bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1)
     bench.client.answer(0, committed("accepted", "accepted"))
     assert len(bench.failures) == 1 and bench.verdicts == []
