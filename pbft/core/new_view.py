@@ -57,7 +57,7 @@ def _validate_entries(
     configuration: CoreConfiguration, message: ViewChange, entries: Sequence[SlotEntry], code: str
 ) -> None:
     """Every entry lies above h, within a window of it, and was made in an earlier view."""
-    low, high = message.certified_height, message.certified_height + 2 * configuration.window
+    low, high = message.certified_height, message.certified_height + configuration.window
     for entry in entries:
         if not (low < entry.height <= high and 0 <= entry.view < message.view):
             raise InvalidMessage(code, f"height {entry.height}, view {entry.view}")

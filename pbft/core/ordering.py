@@ -240,8 +240,10 @@ def _process_prepared(state: ReplicaState, slot: Slot) -> None:
 
 
 def may_promise(state: ReplicaState, slot: Slot) -> bool:
-    """Whether PREPARE may leave now: the body is here (M16), and a fresh slot passes clock and gas (D60, D58)."""
+    """Whether PREPARE may leave now: below H, with its body (M16); a fresh one by clock and gas too (D60, D58)."""
     assert slot.digest is not None
+    if slot.height > state.high_watermark:
+        return False  # a choice of NEW-VIEW above the own H waits for catch-up: P and Q stay within a window (D27)
     if not slot.is_complete(slot.digest):
         state.missing_bodies.add(slot.digest)
         return False

@@ -237,7 +237,7 @@ ENTRY = SlotEntry(height=3, digest=DIGESTS[0], view=1)
         (change(pre_prepared=(ENTRY, ENTRY)), "view_change_pre_prepared"),
         (change(pre_prepared=()), "view_change_prepared"),
         (change(prepared=(SlotEntry(height=2, digest=DIGESTS[0], view=1),)), "view_change_prepared"),
-        (change(prepared=(SlotEntry(height=300, digest=DIGESTS[0], view=1),)), "view_change_prepared"),
+        (change(prepared=(SlotEntry(height=2 + 64 + 1, digest=DIGESTS[0], view=1),)), "view_change_prepared"),
         (change(prepared=(SlotEntry(height=3, digest=DIGESTS[0], view=9),)), "view_change_prepared"),
     ],
 )

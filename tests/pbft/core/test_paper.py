@@ -696,6 +696,44 @@ def test_m50_status_is_answered_with_what_is_missing() -> None:
     assert not bench.linked(Forward)
 
 
+def test_d27_choices_above_the_own_window_wait_for_catch_up() -> None:
+    """D27, M8: a NEW-VIEW may start above the own h; PREPARE for slots above the own H waits until h has moved, so
+    that P and Q never outgrow a window."""
+    bench = make_bench(2, window=16, stride=4)
+    batch = make_batch(make_request(0))
+    changes = []
+    for sender in (0, 1, 3):
+        entry = SlotEntry(height=20, digest=batch.digest, view=0)
+        changes.append(
+            make_envelope(
+                sender,
+                ViewChange(
+                    epoch=0,
+                    view=1,
+                    certified_height=19,
+                    header_hash=make_header_hash(19),
+                    certificate=certificate(19),
+                    prepared=(entry,),
+                    pre_prepared=(entry,),
+                ),
+            )
+        )
+    choices = (SlotChoice(height=20, digest=batch.digest),)
+    bench.say(1, NewView(epoch=0, view=1, view_changes=tuple(changes), choices=choices))
+    assert bench.replica.view == 1 and bench.replica.is_active
+    bench.replica.state.missing_bodies.add(batch.digest)
+    bench.receive(0, Batches(batches=(batch,)))
+    assert not list(bench.said(Prepare))
+    bench.receive(3, CertificateNotice(certificate=certificate(8)))
+    for height in range(1, 20):
+        lower = make_batch(make_request(height))
+        bench.replica.state.slot(height).put_batch(lower)
+        for sender in (0, 1, 3):
+            bench.say(sender, Commit(epoch=0, view=0, height=height, digest=lower.digest))
+    assert bench.replica.certified_height == 19
+    assert [message.height for message in bench.said(Prepare)] == [20]
+
+
 # --- time ---
 
 
