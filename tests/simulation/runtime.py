@@ -1,8 +1,8 @@
 """A contract runtime of twenty lines at the `execution.Runtime` seam: deterministic, and honest about its effects.
 
 Methods of contract `register`: `put(key, value)` stores; `add(key, number)` adds, so that executing twice shows;
-`later(due)` schedules a call that counts itself; `fail()` reverts. The production runtime serves where contracts matter
-(tests of the service and of the meters); here the subject is what surrounds it.
+`later(due)` schedules a call that counts itself; anything else reverts. A cluster runs the production runtime unless it
+is given this one, which runs ten due calls a block and needs no contract source.
 """
 
 from collections.abc import Sequence
