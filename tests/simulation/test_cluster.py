@@ -218,8 +218,8 @@ def test_a_replica_that_missed_many_windows_catches_up_by_blocks() -> None:
     assert total(cluster, 3) == 300
 
 
-def test_a_lagging_replica_in_the_middle_follows_by_equal_votes() -> None:
-    """Two replicas executed and cannot certify, the third lags: W equal votes are enough to adopt (D28, scenario 5)."""
+def test_a_lagging_replica_in_the_middle_follows() -> None:
+    """Two replicas executed and cannot certify, the third lags: it is walked through by resending (M50, scenario 5)."""
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)

@@ -18,11 +18,14 @@ from simulation.bench import (
     make_vote,
 )
 
+from ledger.block import Header
 from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.messages import (
     Batches,
+    BlockBody,
+    Blocks,
     CertificateNotice,
     Commit,
     Envelope,
@@ -480,6 +483,76 @@ def test_d28_old_messages_are_answered_with_the_newest_certificate() -> None:
     for _ in range(5):
         bench.say(3, prepare(pre_prepare(1, 0)))
     assert [receiver for receiver, _ in bench.linked(CertificateNotice)] == [3]
+
+
+def header(batch_digest: bytes, *, state_root: bytes = bytes(32)) -> Header:
+    """A header of height 1 on genesis."""
+    return Header(
+        network=bytes(32),
+        epoch=0,
+        height=1,
+        parent_hash=GENESIS_HASH,
+        batch_digest=batch_digest,
+        time_ms=WALL_MS,
+        transactions_root=bytes(32),
+        receipts_root=bytes(32),
+        state_root=state_root,
+        gas_used=0,
+        next_config_hash=bytes(32),
+    )
+
+
+def test_d28_w_equal_votes_are_enough_to_adopt_blocks() -> None:
+    """D28, scenario 5: one vote above e fetches nothing; W equal ones do, and the block under them is executed."""
+    bench = make_bench(1)
+    bench.executes = False
+    batch = make_batch(make_request(0))
+    true = header(batch.digest)
+    bench.say(2, make_vote(1, true.hash))
+    bench.tick(10)
+    assert not bench.linked(FetchBlocks)
+    bench.say(3, make_vote(1, true.hash))
+    bench.tick(5)
+    source = bench.linked(FetchBlocks)[-1][0]
+    assert source is not None
+    block = BlockBody(header=true.to_bytes(), batch=batch)
+    bench.receive(source, Blocks(first_height=1, blocks=(block,), certificate=None))
+    assert [(action.height, action.batch, action.adopted) for action in bench.asked] == [(1, batch, True)]
+    bench.execute(bench.asked[0], header_hash=bytes(32))
+    bench.turn()
+    assert bench.halted is not None and "adopted as" in bench.halted
+
+
+def test_m46_a_source_that_lies_is_left_for_the_next() -> None:
+    """D28, M46: blocks not asked for, off the path, or ending elsewhere than certified are dropped, the next is asked."""
+    bench = make_bench(1)
+    bench.executes = False
+    batch = make_batch(make_request(0))
+    true, false = header(batch.digest), header(batch.digest, state_root=bytes([1]) * 32)
+    bench.receive(0, CertificateNotice(certificate=certificate(1, true.hash)))
+    bench.tick(5)
+    first = bench.linked(FetchBlocks)[-1][0]
+    assert first is not None
+    good = Blocks(first_height=1, blocks=(BlockBody(header=true.to_bytes(), batch=batch),), certificate=None)
+    bench.receive((first + 1) % 4, good)
+    bench.receive(first, Blocks(first_height=1, blocks=(BlockBody(header=b"?", batch=batch),), certificate=None))
+    bench.tick(5)
+    second = bench.linked(FetchBlocks)[-1][0]
+    assert second not in (None, first)
+    lie = BlockBody(header=false.to_bytes(), batch=batch)
+    bench.receive(second, Blocks(first_height=1, blocks=(lie,), certificate=None))
+    bench.tick(5)
+    third = bench.linked(FetchBlocks)[-1][0]
+    assert third not in (None, second)
+    wrong_batch = BlockBody(header=true.to_bytes(), batch=make_batch(make_request(1)))
+    bench.receive(third, Blocks(first_height=1, blocks=(wrong_batch,), certificate=None))
+    assert bench.dropped == ["blocks_not_asked", "block_header", "blocks_untrue", "block_batch"]
+    assert not bench.asked
+    bench.tick(5)
+    fourth = bench.linked(FetchBlocks)[-1][0]
+    assert fourth is not None
+    bench.receive(fourth, good)
+    assert [action.height for action in bench.asked] == [1]
 
 
 # --- view change ---
