@@ -1,7 +1,7 @@
 """The builtins of the language and the methods of its values: closed tables by name and exact type.
 
-Whatever runs inside the interpreter's C code is paid by a formula before it starts. Rules: CONTRACTS.md sections 6 to 8:
-case and white space are ASCII, `int` reads at most 77 digits, sorting checks that items are of one kind first.
+Whatever runs inside the interpreter's C code is paid by a formula before it starts. Rules: CONTRACTS.md sections 6 to
+8: case and white space are ASCII, `int` reads at most 77 digits, sorting checks that items are of one kind first.
 """
 
 import re
@@ -35,11 +35,13 @@ def _abs(machine: Machine, value: Any) -> Any:
 
 
 def _all(machine: Machine, value: Any) -> bool:
-    return all([_true(item) for item in materialize(machine, value, GAS.fold_item)])
+    verdicts = [_true(item) for item in materialize(machine, value, GAS.fold_item)]  # every item is checked
+    return all(verdicts)
 
 
 def _any(machine: Machine, value: Any) -> bool:
-    return any([_true(item) for item in materialize(machine, value, GAS.fold_item)])
+    verdicts = [_true(item) for item in materialize(machine, value, GAS.fold_item)]
+    return any(verdicts)
 
 
 def _true(item: Any) -> bool:

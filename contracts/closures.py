@@ -1,14 +1,15 @@
 """Statements and functions of the canonical tree as closures.
 
-A statement is a function of the local variables that gives None, or the signal that leaves its block: BREAK, CONTINUE or
-RETURN (the value waits in the machine). Each straight run pays once, when it is entered (`gas.split_runs`).
+A statement is a function of the local variables that gives None, or the signal that leaves its block: BREAK, CONTINUE
+or RETURN (the value waits in the machine). Each straight run pays once, when it is entered (`gas.split_runs`).
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from contracts.calls import CallWeaver, Routine
 from contracts.errors import Fault, OutOfGas
-from contracts.expressions import UNBOUND, Env, Expression, ExpressionWeaver, Routine
+from contracts.expressions import Env, Expression
 from contracts.gas import GAS, compute_run_cost, split_runs
 from contracts.operations import BINARY, delete_item, get_item, iterate, set_item
 from contracts.storage import MapHandle
@@ -21,7 +22,7 @@ CONTINUE: Final = "continue"
 RETURN: Final = "return"
 
 
-class Weaver(ExpressionWeaver):
+class Weaver(CallWeaver):
     """Weaves one contract: its routines, by name (methods as `self.<name>`)."""
 
     def weave(self, functions: tuple[Function, ...]) -> None:
@@ -337,6 +338,3 @@ class Weaver(ExpressionWeaver):
 def routine_name(function: Function) -> str:
     """Methods and helpers have name spaces of their own."""
     return function.name if function.kind == "helper" else f"self.{function.name}"
-
-
-__all__ = ["UNBOUND", "Weaver", "routine_name"]

@@ -1,7 +1,8 @@
 """From source to what runs: gate, parse, check, lower, tree, closures (CONTRACTS.md section 5).
 
-`compile_source` is the verdict at deploy: a tree or a refusal, decided by our gate and checker alone. Whatever the host's
-parser refuses is refused, whatever its reason. `weave_contract` turns stored tree bytes into closures; nothing else runs.
+`compile_source` is the verdict at deploy: a tree or a refusal, decided by our gate and checker alone. Whatever the
+host's parser refuses is refused, whatever its reason. `weave_contract` turns stored tree bytes into closures; nothing
+else runs.
 """
 
 import ast
@@ -10,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.calls import HostOperation, Routine
 from contracts.closures import Weaver, routine_name
 from contracts.declarations import check_name, read_module
 from contracts.errors import ContractRefused
-from contracts.expressions import HostOperation, Routine
 from contracts.gate import check_gate
 from contracts.hints import Hint
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX

@@ -1,12 +1,12 @@
 """What a file declares: imports, constants, structs, events, interfaces, the contract's fields and its functions.
 
-First half of the checker. Reads module level and class bodies of the host's syntax tree into tables; bodies of functions
-are left to `lowering.py`. Everything not named here is refused with a code, a line and a column.
+First half of the checker. Reads module level and class bodies of the host's syntax tree into tables; bodies of
+functions are left to `lowering.py`. Everything not named here is refused with a code, a line and a column.
 """
 
 import ast
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final
 
 from contracts.errors import ContractRefused
 from contracts.gas import INT_MAX, INT_MIN
@@ -28,22 +28,22 @@ _PLAIN: Final = {"int": "int", "bool": "bool", "str": "str", "bytes": "bytes", "
 _ENTRY_KINDS: Final = frozenset({"external", "view", "init", "scheduled", "invariant", "migrate"})
 
 
-def refuse(node: ast.AST, code: str, hint: str) -> NoReturn:
-    """Refuse the source at this node."""
-    raise ContractRefused(code, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1, hint)
+def refusal(node: ast.AST, code: str, hint: str) -> ContractRefused:
+    """The refusal of the source at this node."""
+    return ContractRefused(code, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1, hint)
 
 
-def refuse_unknown(node: ast.AST, otherwise: str) -> NoReturn:
-    """Refuse syntax that no rule names, with its own code if it is a well-known one."""
+def unknown_syntax(node: ast.AST, otherwise: str) -> ContractRefused:
+    """The refusal of syntax that no rule names, with its own code if it is a well-known one."""
     name = type(node).__name__
     code, hint = REFUSED_NODES.get(name, (otherwise, f"{name} is not part of the language"))
-    refuse(node, code, hint)
+    return refusal(node, code, hint)
 
 
 def check_name(node: ast.AST, name: str) -> str:
     """A name that an author may give to a field, struct field or method."""
     if NAME_PATTERN.fullmatch(name) is None:
-        refuse(node, "UNDERSCORE" if "_" in {name[0], name[-1]} else "NAME", f"{name!r} cannot be a name here")
+        raise refusal(node, "UNDERSCORE" if "_" in {name[0], name[-1]} else "NAME", f"{name!r} cannot be a name here")
     return name
 
 
@@ -52,10 +52,10 @@ def read_constant(node: ast.expr) -> Scalar:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
         value = node.operand.value
         if type(value) is not int:
-            refuse(node, "CONSTANT", "only ints have a sign")
+            raise refusal(node, "CONSTANT", "only ints have a sign")
         return check_literal(node, -value)
     if not isinstance(node, ast.Constant):
-        refuse(node, "CONSTANT", "a literal int, str, bytes, bool or None is expected")
+        raise refusal(node, "CONSTANT", "a literal int, str, bytes, bool or None is expected")
     return check_literal(node, node.value)
 
 
@@ -63,17 +63,17 @@ def check_literal(node: ast.AST, value: object) -> Scalar:
     """A literal's value, in range."""
     if type(value) is int:
         if not INT_MIN <= value <= INT_MAX:
-            refuse(node, "INT_RANGE", "ints lie in [-2**255, 2**255)")
+            raise refusal(node, "INT_RANGE", "ints lie in [-2**255, 2**255)")
         return value
     if type(value) is str:
         if any("\ud800" <= character <= "\udfff" for character in value):
-            refuse(node, "TEXT_ESCAPE", "surrogates are not characters")
+            raise refusal(node, "TEXT_ESCAPE", "surrogates are not characters")
         return value
     if value is None or value is True or value is False or type(value) is bytes:
         return value
     if type(value) is float:
-        refuse(node, "FLOAT", "only whole numbers exist; count in Wh, seconds, nano-EUR")
-    refuse(node, "CONSTANT", "not a literal of this language")
+        raise refusal(node, "FLOAT", "only whole numbers exist; count in Wh, seconds, nano-EUR")
+    raise refusal(node, "CONSTANT", "not a literal of this language")
 
 
 def read_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -130,7 +130,7 @@ def read_module(module: ast.Module) -> Declarations:
             _read_class(declared, statement)
         elif isinstance(statement, ast.FunctionDef):
             if statement.decorator_list:
-                refuse(statement.decorator_list[0], "DECORATOR", "helper functions have no decorators")
+                raise refusal(statement.decorator_list[0], "DECORATOR", "helper functions have no decorators")
             declared.functions[statement.name] = _read_function(declared, statement, "helper", ())
     return declared
 
@@ -142,9 +142,9 @@ def _read_name(declared: Declarations, statement: ast.stmt) -> None:
     elif isinstance(statement, ast.Assign | ast.AnnAssign):
         target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
         if (isinstance(statement, ast.Assign) and len(statement.targets) != 1) or not isinstance(target, ast.Name):
-            refuse(statement, "CONSTANT", "a constant is `NAME = literal`")
+            raise refusal(statement, "CONSTANT", "a constant is `NAME = literal`")
         if statement.value is None:
-            refuse(statement, "CONSTANT", "a constant has a value")
+            raise refusal(statement, "CONSTANT", "a constant has a value")
         if isinstance(statement, ast.AnnAssign):
             read_hint(declared, statement.annotation)
         _define(declared, statement, target.id)
@@ -153,40 +153,40 @@ def _read_name(declared: Declarations, statement: ast.stmt) -> None:
         _define(declared, statement, statement.name)
         base = statement.bases[0] if len(statement.bases) == 1 else None
         if not isinstance(base, ast.Name) or base.id not in _CLASS_BASES or statement.keywords:
-            refuse(statement, "CLASS", "a class derives from Struct, Event, Interface or Contract, and nothing else")
+            raise refusal(statement, "CLASS", "a class derives from one of Struct, Event, Interface, Contract")
         if base.id not in declared.imported:
-            refuse(base, "UNKNOWN_NAME", f"`from contracts import {base.id}` first")
+            raise refusal(base, "UNKNOWN_NAME", f"`from contracts import {base.id}` first")
         if statement.decorator_list:
-            refuse(statement.decorator_list[0], "DECORATOR", "classes have no decorators")
+            raise refusal(statement.decorator_list[0], "DECORATOR", "classes have no decorators")
         if getattr(statement, "type_params", None):
-            refuse(statement, "TYPE_PARAMETER", "classes have no type parameters")
+            raise refusal(statement, "TYPE_PARAMETER", "classes have no type parameters")
         declared.classes[statement.name] = base.id
         if base.id == "Contract":
             if declared.contract:
-                refuse(statement, "CONTRACT", "the file has exactly one `class X(Contract)`")
+                raise refusal(statement, "CONTRACT", "the file has exactly one `class X(Contract)`")
             declared.contract = statement.name
     elif isinstance(statement, ast.FunctionDef):
         _define(declared, statement, statement.name)
         declared.functions[statement.name] = Source(statement, "helper", (), (), Hint("none"))
     else:
-        refuse_unknown(statement, "MODULE_LEVEL")
+        raise unknown_syntax(statement, "MODULE_LEVEL")
 
 
 def _read_import(declared: Declarations, statement: ast.ImportFrom) -> None:
     if statement.module != "contracts" or statement.level:
-        refuse(statement, "IMPORT", "only `from contracts import ...`")
+        raise refusal(statement, "IMPORT", "only `from contracts import ...`")
     for alias in statement.names:
         if alias.name not in KIT_NAMES or alias.asname is not None:
-            refuse(statement, "IMPORT", f"the kit has no {alias.name!r}, and its names are not renamed")
+            raise refusal(statement, "IMPORT", f"the kit has no {alias.name!r}, and its names are not renamed")
         declared.imported.add(alias.name)
 
 
 def _define(declared: Declarations, node: ast.AST, name: str) -> None:
     check_name(node, name)
     if name in RESERVED:
-        refuse(node, "SHADOW", f"{name!r} already means something")
+        raise refusal(node, "SHADOW", f"{name!r} already means something")
     if declared.is_defined(name):
-        refuse(node, "SHADOW", f"{name!r} is defined twice")
+        raise refusal(node, "SHADOW", f"{name!r} is defined twice")
 
 
 def _read_class(declared: Declarations, node: ast.ClassDef) -> None:
@@ -205,7 +205,7 @@ def _read_class(declared: Declarations, node: ast.ClassDef) -> None:
 def _check_recursion(declared: Declarations, node: ast.ClassDef, name: str, depth: int) -> None:
     """A struct that contains itself has no zero value; structs inside each other count as nesting."""
     if depth > HINT_DEPTH_MAX:
-        refuse(node, "TYPE_HINT", "structs contain each other, or nest too deeply")
+        raise refusal(node, "TYPE_HINT", "structs contain each other, or nest too deeply")
     record = declared.structs.get(name)
     for parameter in record.fields if record is not None else ():
         for inner in _structs_of(parameter.hint):
@@ -222,18 +222,18 @@ def _read_fields(declared: Declarations, node: ast.ClassDef, *, is_event: bool) 
         if isinstance(statement, ast.Pass):
             continue
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            refuse(statement, "FIELD", "this class has annotated fields only: `name: type`")
+            raise refusal(statement, "FIELD", "this class has annotated fields only: `name: type`")
         if statement.value is not None:
-            refuse(statement, "DEFAULT", "fields have no default values")
+            raise refusal(statement, "DEFAULT", "fields have no default values")
         name = check_name(statement, statement.target.id)
         if name in fields:
-            refuse(statement, "SHADOW", f"{name!r} is defined twice")
+            raise refusal(statement, "SHADOW", f"{name!r} is defined twice")
         annotation, is_indexed = statement.annotation, False
         if is_event and isinstance(annotation, ast.Subscript) and _name_of(annotation.value) == "Indexed":
             annotation, is_indexed = annotation.slice, True
         hint = read_hint(declared, annotation)
         if not is_stored(hint):
-            refuse(annotation, "TYPE_HINT", "fields of structs and events hold plain values")
+            raise refusal(annotation, "TYPE_HINT", "fields of structs and events hold plain values")
         fields[name] = Parameter(name, hint, is_indexed=is_indexed)
     return tuple(fields.values())
 
@@ -242,16 +242,16 @@ def _read_interface(declared: Declarations, node: ast.ClassDef) -> InterfaceDecl
     methods: dict[str, Signature] = {}
     for statement in read_docstring(node.body):
         if not isinstance(statement, ast.FunctionDef) or statement.decorator_list:
-            refuse(statement, "INTERFACE", "an interface has undecorated methods with `...` as body")
+            raise refusal(statement, "INTERFACE", "an interface has undecorated methods with `...` as body")
         body = read_docstring(statement.body)
         is_stub = len(body) == 1 and isinstance(body[0], ast.Expr | ast.Pass)
         if is_stub and isinstance(body[0], ast.Expr):
             is_stub = isinstance(body[0].value, ast.Constant) and body[0].value.value is Ellipsis
         if not is_stub and body:
-            refuse(statement, "INTERFACE", "the body of an interface method is `...`")
+            raise refusal(statement, "INTERFACE", "the body of an interface method is `...`")
         source = _read_function(declared, statement, "external", ())
         if statement.name in methods:
-            refuse(statement, "SHADOW", f"{statement.name!r} is defined twice")
+            raise refusal(statement, "SHADOW", f"{statement.name!r} is defined twice")
         methods[statement.name] = Signature(statement.name, source.parameters, source.result)
     return InterfaceDeclaration(node.name, tuple(methods.values()))
 
@@ -260,11 +260,11 @@ def _read_contract(declared: Declarations, node: ast.ClassDef) -> None:
     for statement in read_docstring(node.body):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             if statement.value is not None:
-                refuse(statement, "DEFAULT", "storage fields have no default values; set them in @init")
+                raise refusal(statement, "DEFAULT", "storage fields have no default values; set them in @init")
             name = check_name(statement, statement.target.id)
             hint = read_hint(declared, statement.annotation)
             if not is_field(hint):
-                refuse(statement.annotation, "TYPE_HINT", "not a type of storage")
+                raise refusal(statement.annotation, "TYPE_HINT", "not a type of storage")
             _check_member(declared, statement, name)
             declared.fields[name] = Parameter(name, hint)
         elif isinstance(statement, ast.FunctionDef):
@@ -272,14 +272,14 @@ def _read_contract(declared: Declarations, node: ast.ClassDef) -> None:
             kind, roles = _read_markers(declared, statement)
             declared.methods[statement.name] = _read_function(declared, statement, kind, roles)
         elif not isinstance(statement, ast.Pass):
-            refuse_unknown(statement, "FIELD")
+            raise unknown_syntax(statement, "FIELD")
     if sum(source.kind == "init" for source in declared.methods.values()) > 1:
-        refuse(node, "DECORATOR", "at most one method is @init")
+        raise refusal(node, "DECORATOR", "at most one method is @init")
 
 
 def _check_member(declared: Declarations, node: ast.AST, name: str) -> None:
     if name in declared.fields or name in declared.methods:
-        refuse(node, "SHADOW", f"{name!r} is defined twice")
+        raise refusal(node, "SHADOW", f"{name!r} is defined twice")
 
 
 def _read_markers(declared: Declarations, node: ast.FunctionDef) -> tuple[str, tuple[str, ...]]:
@@ -289,63 +289,63 @@ def _read_markers(declared: Declarations, node: ast.FunctionDef) -> tuple[str, t
         call = decorator if isinstance(decorator, ast.Call) else None
         name = _name_of(call.func if call is not None else decorator)
         if name not in KIT_MARKERS or name not in declared.imported:
-            refuse(decorator, "DECORATOR", "only the kit's markers, imported: external, view, init, scheduled, ...")
+            raise refusal(decorator, "DECORATOR", "only the kit's markers, imported: external, view, init, ...")
         if name == "role":
             if call is None or len(call.args) != 1 or call.keywords:
-                refuse(decorator, "DECORATOR", '@role("name") names one role')
+                raise refusal(decorator, "DECORATOR", '@role("name") names one role')
             role = read_constant(call.args[0])
             if type(role) is not str or METHOD_PATTERN.fullmatch(role) is None:
-                refuse(decorator, "DECORATOR", "a role is a literal text of lower-case letters, digits and _")
+                raise refusal(decorator, "DECORATOR", "a role is a literal text of lower-case letters, digits and _")
             roles.append(role)
         elif call is not None:
-            refuse(decorator, "DECORATOR", f"@{name} is written without brackets")
+            raise refusal(decorator, "DECORATOR", f"@{name} is written without brackets")
         else:
             kinds.append(name)
     if len(kinds) > 1:
-        refuse(node, "DECORATOR", "one marker per method, and roles below it")
+        raise refusal(node, "DECORATOR", "one marker per method, and roles below it")
     kind = kinds[0] if kinds else "internal"
     if roles and kind not in {"external", "view"}:
-        refuse(node, "DECORATOR", "@role stands below @external or @view")
+        raise refusal(node, "DECORATOR", "@role stands below @external or @view")
     return kind, tuple(roles)
 
 
 def _read_function(declared: Declarations, node: ast.FunctionDef, kind: str, roles: tuple[str, ...]) -> Source:
     arguments = node.args
     if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
-        refuse(node, "SIGNATURE", "parameters are plain and positional")
+        raise refusal(node, "SIGNATURE", "parameters are plain and positional")
     if getattr(node, "type_params", None):
-        refuse(node, "TYPE_PARAMETER", "functions have no type parameters")
+        raise refusal(node, "TYPE_PARAMETER", "functions have no type parameters")
     listed = list(arguments.args)
     if kind != "helper":
         if not listed or listed[0].arg != "self" or listed[0].annotation is not None:
-            refuse(node, "SIGNATURE", "the first parameter of a method is `self`, without a type")
+            raise refusal(node, "SIGNATURE", "the first parameter of a method is `self`, without a type")
         listed = listed[1:]
     if len(listed) > PARAMETERS_MAX:
-        refuse(node, "SIGNATURE", f"at most {PARAMETERS_MAX} parameters")
+        raise refusal(node, "SIGNATURE", f"at most {PARAMETERS_MAX} parameters")
     plain = kind in _ENTRY_KINDS
     if plain and METHOD_PATTERN.fullmatch(node.name) is None:
-        refuse(node, "NAME", "a method that others call is named in lower case, at most 32 characters")
+        raise refusal(node, "NAME", "a method that others call is named in lower case, at most 32 characters")
     first_default = len(listed) - len(arguments.defaults)
     if first_default < 0:
-        refuse(node, "SIGNATURE", "`self` has no default")
+        raise refusal(node, "SIGNATURE", "`self` has no default")
     parameters: dict[str, Parameter] = {}
     for position, argument in enumerate(listed):
         name = _check_parameter(declared, argument, parameters)
         if argument.annotation is None:
-            refuse(argument, "SIGNATURE", f"{name!r} needs a type")
+            raise refusal(argument, "SIGNATURE", f"{name!r} needs a type")
         hint = read_hint(declared, argument.annotation)
         if plain and not is_stored(hint):
-            refuse(argument.annotation, "TYPE_HINT", "methods that others call take plain values")
+            raise refusal(argument.annotation, "TYPE_HINT", "methods that others call take plain values")
         has_default = position >= first_default
         default = read_constant(arguments.defaults[position - first_default]) if has_default else None
         parameters[name] = Parameter(name, hint, default, has_default)
     if node.returns is None:
-        refuse(node, "SIGNATURE", "a function says what it returns (`-> None` too)")
+        raise refusal(node, "SIGNATURE", "a function says what it returns (`-> None` too)")
     result = read_hint(declared, node.returns)
     if plain and not is_stored(result):
-        refuse(node.returns, "TYPE_HINT", "methods that others call return plain values")
+        raise refusal(node.returns, "TYPE_HINT", "methods that others call return plain values")
     if kind == "invariant" and (parameters or result.kind != "bool"):
-        refuse(node, "SIGNATURE", "an @invariant has no parameters and returns bool")
+        raise refusal(node, "SIGNATURE", "an @invariant has no parameters and returns bool")
     return Source(node, kind, roles, tuple(parameters.values()), result)
 
 
@@ -353,7 +353,7 @@ def _check_parameter(declared: Declarations, argument: ast.arg, parameters: dict
     name = argument.arg
     check_local(declared, argument, name)
     if name in parameters:
-        refuse(argument, "SHADOW", f"{name!r} is defined twice")
+        raise refusal(argument, "SHADOW", f"{name!r} is defined twice")
     return name
 
 
@@ -361,7 +361,7 @@ def check_local(declared: Declarations, node: ast.AST, name: str) -> None:
     """A name that a local variable may have."""
     check_name(node, name)
     if name in RESERVED or declared.is_defined(name):
-        refuse(node, "SHADOW", f"{name!r} already means something")
+        raise refusal(node, "SHADOW", f"{name!r} already means something")
 
 
 def _name_of(node: ast.expr) -> str:
@@ -372,7 +372,7 @@ def read_hint(declared: Declarations, node: ast.expr) -> Hint:
     """A type hint. Raises ContractRefused."""
     hint = _read_hint(declared, node)
     if depth_of(hint) > HINT_DEPTH_MAX:
-        refuse(node, "TYPE_HINT", f"types nest at most {HINT_DEPTH_MAX} deep")
+        raise refusal(node, "TYPE_HINT", f"types nest at most {HINT_DEPTH_MAX} deep")
     return hint
 
 
@@ -382,13 +382,13 @@ def _read_hint(declared: Declarations, node: ast.expr) -> Hint:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _read_hint(declared, node.left), _read_hint(declared, node.right)
         if (left.kind == "none") == (right.kind == "none"):
-            refuse(node, "TYPE_HINT", "the only union is `T | None`")
+            raise refusal(node, "TYPE_HINT", "the only union is `T | None`")
         return Hint("optional", arguments=(right if left.kind == "none" else left,))
     if isinstance(node, ast.Subscript):
         return _read_generic(declared, node)
     name = _name_of(node)
     if name in KIT_NAMES and name not in declared.imported:
-        refuse(node, "UNKNOWN_NAME", f"`from contracts import {name}` first")
+        raise refusal(node, "UNKNOWN_NAME", f"`from contracts import {name}` first")
     if name in _PLAIN:
         return Hint(_PLAIN[name])
     if name == "Ledger":
@@ -397,27 +397,27 @@ def _read_hint(declared: Declarations, node: ast.expr) -> Hint:
     if base in {"Struct", "Event", "Interface"}:
         return Hint(base.lower(), name=name)
     if name in HINT_NAMES | {"Map", "Vec", "Indexed"}:
-        refuse(node, "TYPE_HINT", f"say what is inside: {name}[...]")
-    refuse(node, "TYPE_HINT", "not a type of the language")
+        raise refusal(node, "TYPE_HINT", f"say what is inside: {name}[...]")
+    raise refusal(node, "TYPE_HINT", "not a type of the language")
 
 
 def _read_generic(declared: Declarations, node: ast.Subscript) -> Hint:
     name = _name_of(node.value)
     inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name in {"Map", "Vec", "Indexed"} and name not in declared.imported:
-        refuse(node, "UNKNOWN_NAME", f"`from contracts import {name}` first")
+        raise refusal(node, "UNKNOWN_NAME", f"`from contracts import {name}` first")
     expected = {"list": 1, "dict": 2, "Map": 2, "Vec": 1, "Indexed": 1}.get(name)
     if name == "tuple" and 0 < len(inside) <= PARAMETERS_MAX:
         expected = len(inside)
     if expected != len(inside):
-        refuse(node, "TYPE_HINT", "list[T], tuple[T, U], dict[K, V], Map[K, V], Indexed[Map[K, V]] or Vec[T]")
+        raise refusal(node, "TYPE_HINT", "list[T], tuple[T, U], dict[K, V], Map[K, V], Indexed[Map[K, V]] or Vec[T]")
     arguments = tuple(_read_hint(declared, part) for part in inside)
     if name == "Indexed":
         if arguments[0].kind != "map" or not is_stored(arguments[0].arguments[1]):
-            refuse(node, "TYPE_HINT", "Indexed[Map[K, V]] with plain values V")
+            raise refusal(node, "TYPE_HINT", "Indexed[Map[K, V]] with plain values V")
         return Hint("indexed", arguments=arguments[0].arguments)
     if name == "Map" and not is_key(arguments[0]):
-        refuse(node, "TYPE_HINT", "a key is an int, bool, str, bytes, Address, or a tuple of those")
+        raise refusal(node, "TYPE_HINT", "a key is an int, bool, str, bytes, Address, or a tuple of those")
     if name == "dict" and arguments[0].kind not in DICT_KEY_KINDS:
-        refuse(node, "TYPE_HINT", "a key of a dict is an int, str, bytes or Address")
+        raise refusal(node, "TYPE_HINT", "a key of a dict is an int, str, bytes or Address")
     return Hint(name.lower(), arguments=arguments)

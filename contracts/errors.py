@@ -34,13 +34,13 @@ class Abort(BaseException):
         self.code = code
 
 
-class Revert(Abort):  # noqa: N818
-    """The contract's own refusal: `require` or `assert`, with the contract's code."""
+class Revert(Abort):
+    """The contract's own refusal: `require` or `assert` with the contract's code, or a role it asks for (ROLE)."""
 
     status = "reverted"
 
 
-class OutOfGas(Abort):  # noqa: N818
+class OutOfGas(Abort):
     """The gas limit is used up; the whole limit is consumed."""
 
     status = "out_of_gas"
@@ -49,7 +49,7 @@ class OutOfGas(Abort):  # noqa: N818
         super().__init__("OUT_OF_GAS")
 
 
-class Fault(Abort):  # noqa: N818
+class Fault(Abort):
     """The contract did something that has no meaning; `code` is one of FAULT_CODES."""
 
 
@@ -72,7 +72,6 @@ FAULT_CODES: Final = {
     "ARGUMENTS": "arguments that do not fit the method's parameters",
     "CONTRACT": "no contract at that name or address",
     "METHOD": "no such method that this caller may call",
-    "ROLE": "the sender lacks a role that the method asks for",
     "REENTRY": "a call of a contract that is already being called",
     "READ_ONLY": "a write, event or scheduled call inside a view",
     "SCHEDULE": "a due time out of range, a method that is not @scheduled, or too many scheduled calls",

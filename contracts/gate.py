@@ -6,7 +6,7 @@ f-strings that 3.11 and later read alike. It knows no grammar; what the words me
 """
 
 import re
-from typing import Final, NoReturn
+from typing import Final
 
 from contracts.errors import ContractRefused
 
@@ -67,8 +67,8 @@ class _Scan:
         self.tokens = 0
         self.elifs = 0
 
-    def refuse(self, code: str, hint: str) -> NoReturn:
-        raise ContractRefused(code, *_position(self.text, self.at), hint)
+    def refusal(self, code: str, hint: str) -> ContractRefused:
+        return ContractRefused(code, *_position(self.text, self.at), hint)
 
     def run(self) -> None:
         text, length = self.text, len(self.text)
@@ -87,10 +87,10 @@ class _Scan:
             else:
                 self.tokens += 1
                 if self.tokens > LINE_TOKENS_MAX:
-                    self.refuse("LINE_TOKENS", f"more than {LINE_TOKENS_MAX} tokens in one logical line")
+                    raise self.refusal("LINE_TOKENS", f"more than {LINE_TOKENS_MAX} tokens in one logical line")
                 self.token(character)
         if self.brackets:
-            self.refuse("SYNTAX", "a bracket is never closed")
+            raise self.refusal("SYNTAX", "a bracket is never closed")
 
     def open_line(self) -> None:
         """At the start of a logical line: measure its indentation, unless the line is blank or a comment."""
@@ -106,17 +106,17 @@ class _Scan:
         if width > self.indentation[-1]:
             self.indentation.append(width)
         if len(self.indentation) - 1 > INDENTATION_DEPTH_MAX:
-            self.refuse("INDENTATION", f"blocks nest at most {INDENTATION_DEPTH_MAX} deep")
+            raise self.refusal("INDENTATION", f"blocks nest at most {INDENTATION_DEPTH_MAX} deep")
 
     def token(self, character: str) -> None:
         if character in _OPENING:
             self.brackets.append(_OPENING[character])
             if len(self.brackets) > BRACKET_DEPTH_MAX:
-                self.refuse("BRACKETS", f"brackets nest at most {BRACKET_DEPTH_MAX} deep")
+                raise self.refusal("BRACKETS", f"brackets nest at most {BRACKET_DEPTH_MAX} deep")
             self.at += 1
         elif character in ")]}":
             if not self.brackets or self.brackets.pop() != character:
-                self.refuse("SYNTAX", "this bracket closes nothing")
+                raise self.refusal("SYNTAX", "this bracket closes nothing")
             self.at += 1
         elif character in "\"'":
             self.literal("")
@@ -127,9 +127,9 @@ class _Scan:
         elif (operator := _OPERATORS.match(self.text, self.at)) is not None:
             self.at = operator.end()
         elif character == "\\":
-            self.refuse("CONTINUATION", "put the expression in brackets instead of ending the line with a backslash")
+            raise self.refusal("CONTINUATION", "put the expression in brackets; no line ends with a backslash")
         else:
-            self.refuse("IDENTIFIER", "outside texts and comments only ASCII is allowed")
+            raise self.refusal("IDENTIFIER", "outside texts and comments only ASCII is allowed")
 
     def word(self, word: str) -> None:
         following = self.text[self.at + len(word) : self.at + len(word) + 1]
@@ -139,40 +139,40 @@ class _Scan:
             return
         if following and ord(following) > 0x7F:
             self.at += len(word)
-            self.refuse("IDENTIFIER", "names are ASCII")
+            raise self.refusal("IDENTIFIER", "names are ASCII")
         if word == "elif":
             self.elifs += 1
             if self.elifs > ELIF_MAX:
-                self.refuse("ELIF", f"at most {ELIF_MAX} elif in a file")
+                raise self.refusal("ELIF", f"at most {ELIF_MAX} elif in a file")
         self.at += len(word)
 
     def number(self, number: str) -> None:
         if len(number) > NUMBER_CHARS_MAX:
-            self.refuse("NUMBER", f"a number has at most {NUMBER_CHARS_MAX} characters")
+            raise self.refusal("NUMBER", f"a number has at most {NUMBER_CHARS_MAX} characters")
         if _INTEGER.fullmatch(number) is None:
             if number[-1] in "jJ":
-                self.refuse("COMPLEX", "only whole numbers exist")
+                raise self.refusal("COMPLEX", "only whole numbers exist")
             is_prefixed = number[:2].lower() in {"0x", "0o", "0b"}
             if not is_prefixed and ("." in number or "e" in number.lower()):
-                self.refuse("FLOAT", "only whole numbers exist; count in Wh, seconds, nano-EUR")
-            self.refuse("NUMBER", "not a whole number")
+                raise self.refusal("FLOAT", "only whole numbers exist; count in Wh, seconds, nano-EUR")
+            raise self.refusal("NUMBER", "not a whole number")
         self.at += len(number)
 
     def literal(self, prefix: str) -> None:
         """A text: to its closing quote, f-strings without their own quote, backslash or comment inside braces."""
         lowered = prefix.lower()
         if lowered not in _TEXT_PREFIXES:
-            self.refuse("TEXT_PREFIX", "texts are '...', b'...', f'...' or r'...'")
+            raise self.refusal("TEXT_PREFIX", "texts are '...', b'...', f'...' or r'...'")
         text, quote = self.text, self.text[self.at]
         if text.startswith(quote * 3, self.at):
             quote *= 3
         start = self.at + len(quote)
         end = self._end_of_literal(start, quote)
         if end - start > TEXT_CHARS_MAX:
-            self.refuse("TEXT_LITERAL", f"a text literal has at most {TEXT_CHARS_MAX} characters")
+            raise self.refusal("TEXT_LITERAL", f"a text literal has at most {TEXT_CHARS_MAX} characters")
         body = text[start:end]
         if "\\N" in body and "r" not in lowered:
-            self.refuse("TEXT_ESCAPE", "write the character itself or its \\u number instead of \\N{name}")
+            raise self.refusal("TEXT_ESCAPE", "write the character itself or its \\u number instead of \\N{name}")
         if lowered == "f":
             self._check_f_string(body)
         self.at = end + len(quote)
@@ -188,7 +188,7 @@ class _Scan:
                 break
             else:
                 at += 1
-        self.refuse("SYNTAX", "this text is never closed")
+        raise self.refusal("SYNTAX", "this text is never closed")
 
     def _check_f_string(self, body: str) -> None:
         depth, at = 0, 0
@@ -202,9 +202,9 @@ class _Scan:
             elif character == "}":
                 depth -= 1
             elif depth > 0 and character in "\\#\n":
-                self.refuse("FSTRING", "inside the braces of an f-string: a plain expression on one line")
+                raise self.refusal("FSTRING", "inside the braces of an f-string: a plain expression on one line")
             if depth < 0:
                 break
             at += 1
         if depth != 0:
-            self.refuse("FSTRING", "braces of an f-string that do not match (its own quote cannot be used inside)")
+            raise self.refusal("FSTRING", "braces of an f-string do not match (its own quote cannot stand inside)")

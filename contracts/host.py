@@ -1,16 +1,17 @@
 """What a contract can ask of the host: the kit functions, calls to other contracts, and the schedule.
 
-Each operation has the shape CHECK, CHARGE, EFFECT, RESULT. The lock against re-entry, the list of running contracts and the roll-back
-of effects live here, in the host, never in what a compiler makes of a contract (CONTRACTS.md section 4.3).
+Each operation has the shape CHECK, CHARGE, EFFECT, RESULT. The lock against re-entry, the list of running contracts
+and the roll-back of effects live here, in the host, never in what a compiler makes of a contract (CONTRACTS.md
+section 4.3).
 """
 
 import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from contracts.calls import HostOperation, call_routine
 from contracts.compiler import Entry, Woven, weave_contract
 from contracts.errors import Fault, Revert, RuntimeInconsistency
-from contracts.expressions import HostOperation, call_routine
 from contracts.gas import (
     EVENT_BYTES_MAX,
     EVENTS_MAX,
@@ -185,7 +186,7 @@ class Host:
         machine = self.machine
         machine.charge(GAS.contract_call)
         if machine.overlay.get(hash_key(MEMBERS_CONTRACT)) is None:
-            raise Fault("ROLE")
+            raise Revert("ROLE")
         if MEMBERS_CONTRACT in machine.calling[:-1]:
             raise Fault("REENTRY")
         running = machine.calling
@@ -193,7 +194,7 @@ class Host:
         answer = self.enter(MEMBERS_CONTRACT, "has_role", encode([sender, role]), machine.address, {"view"})
         machine.calling = running
         if answer != encode(True):
-            raise Fault("ROLE")
+            raise Revert("ROLE")
 
     # --- kit functions that need the host ---
 

@@ -1,7 +1,7 @@
 """The language as tables: every name a contract may use, and what is refused with which code and advice.
 
-Allow-list, denied by default: an expression or statement that no lowering rule names is refused. The tables here only give the
-better-known refusals their own code and hint. Rules: CONTRACTS.md section 6. Lowering: `lowering.py`.
+Allow-list, denied by default: an expression or statement that no lowering rule names is refused. The tables here only
+give the better-known refusals their own code and hint. Rules: CONTRACTS.md section 6. Lowering: `lowering.py`.
 """
 
 import ast

@@ -10,7 +10,7 @@ from contracts.errors import Fault, OutOfGas
 from contracts.gas import MEMORY_CELLS_MAX
 
 if TYPE_CHECKING:
-    from contracts.storage import Overlay
+    from contracts.overlay import Overlay
     from ledger.transaction import Event
 
 
@@ -50,7 +50,7 @@ class Machine:
         self.network = b""
         self.tx_id = b""
         self.read_only = False
-        self.events: "list[Event]" = []
+        self.events: list[Event] = []
         self.calling: list[str] = []
         """Contracts whose methods are running, outermost first: none of them can be entered again."""
         self.result: Any = None

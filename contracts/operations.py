@@ -1,7 +1,7 @@
 """What operators and subscripts do with values: closed tables by exact type, each entry checked, paid, then done.
 
-Integers stay in [-2**255, 2**255). Texts and byte strings stay below `TEXT_CHARS_MAX`. Whatever is not listed is the fault
-TYPE. The shape of an operation is CHECK, CHARGE, EFFECT, RESULT. Builtins and methods: `builtins.py`.
+Integers stay in [-2**255, 2**255). Texts and byte strings stay below `TEXT_CHARS_MAX`. Whatever is not listed is the
+fault TYPE. The shape of an operation is CHECK, CHARGE, EFFECT, RESULT. Builtins and methods: `builtins.py`.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,9 @@
 
 Owns the order of a block (due scheduled calls first, then the plan's calls), the meter of each call, the roll-back of
 failures, and the deploy of genesis contracts. A call's outcome depends on (tree, arguments, state, context) only; its
-failure is a status and a code. Machine faults (memory, disk, an inconsistent state) are not outcomes: they leave this module as
-exceptions, and the replica retries the block whole or stops (D54). It reads state through a `StateReader` and writes nothing.
+failure is a status and a code. Machine faults (memory, disk, an inconsistent state) are not outcomes: they leave this
+module as exceptions, and the replica retries the block whole or stops (D54). It reads state through a `StateReader`
+and writes nothing.
 """
 
 import sys
@@ -26,7 +27,7 @@ from contracts.host import (
 )
 from contracts.language import METHOD_PATTERN
 from contracts.machine import Machine
-from contracts.storage import Overlay
+from contracts.overlay import Overlay
 from contracts.tree import compute_tree_hash
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
@@ -49,6 +50,8 @@ RECURSION_MAX: Final = 200 * CALL_DEPTH_MAX
 """Interpreter frames: each call of the language nests at most 16 blocks and 40 expressions, some with two frames."""
 NO_SENDER: Final = bytes(32)
 """Who calls @init in genesis."""
+NO_TRANSACTION: Final = bytes(32)
+"""The transaction id that an @init sees: a deploy is not a call."""
 
 _RESULT_NONE: Final = encode(None)
 _TRANSACTION_KINDS: Final = {"external", "view"}
@@ -122,8 +125,18 @@ class Runtime:
         deployed = tuple(self._deploy(contract.name, contract.source.encode()) for contract in contracts)
         if any(outcome.status != "ok" for outcome in deployed):
             return self._close((), deployed)
-        calls = tuple(self._run_init(contract) for contract in contracts)
+        calls = tuple(self._run_init(contract, NO_SENDER) for contract in contracts)
         return self._close((), calls)
+
+    def deploy(
+        self, contract: Deployment, sender: bytes, state: StateReader, height: int, time_ms: int, network: bytes
+    ) -> BlockOutcome:
+        """Deploy one contract on a state and run its @init as `sender`; the one outcome is the first that failed."""
+        self._open(state, height, time_ms, network)
+        outcome = self._deploy(contract.name, contract.source.encode())
+        if outcome.status == "ok":
+            outcome = self._run_init(contract, sender)
+        return self._close((), (outcome,))
 
     def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
         """Run a @view (or @invariant) on a state; nothing can be written."""
@@ -241,9 +254,9 @@ class Runtime:
         gas = GAS.deploy + GAS.deploy_byte * len(source)
         return CallOutcome(status="ok", code="", gas_used=gas, result=_RESULT_NONE, events=())
 
-    def _run_init(self, contract: Deployment) -> CallOutcome:
+    def _run_init(self, contract: Deployment, sender: bytes) -> CallOutcome:
         machine = self._machine
-        machine.signer, machine.tx_id = NO_SENDER, NO_SENDER
+        machine.signer, machine.tx_id = sender, NO_TRANSACTION
         arguments = contract.encoded_arguments()
         init = self._host.woven(contract.name).init
         if init is None:
@@ -253,7 +266,7 @@ class Runtime:
         return self._run(
             GENESIS_INIT_GAS_MAX,
             len(arguments),
-            lambda: self._host.enter(contract.name, method, arguments, NO_SENDER, {"init"}),
+            lambda: self._host.enter(contract.name, method, arguments, sender, {"init"}),
         )
 
 

@@ -2,11 +2,12 @@
 
 Owns the layout of contract storage. A field lives under `c/<contract>/<field>/`: a scalar at that key itself, a map's
 entry at that key plus the canonical bytes of each key in turn, a row's element at its index and its length at nil, a
-ledger's balance at its account and its total at nil. Canonical encodings are prefix-free, so no two places share a key and all entries of an
-inner map share a prefix. Each operation has the shape CHECK, CHARGE, EFFECT, RESULT. Prices: `gas.py`.
+ledger's balance at its account and its total at nil. Canonical encodings are prefix-free, so no two places share a
+key and all entries of an inner map share a prefix. Each operation has the shape CHECK, CHARGE, EFFECT, RESULT.
+Prices: `gas.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
@@ -16,75 +17,8 @@ from contracts.machine import Machine
 from contracts.values import ADDRESS_BYTES, Shapes, encode_plain, put_together, take_apart, zero_value
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
-from ledger.execution import StateReader
 
-_MISSING: Final = object()
 _NIL: Final = b"\xc0"
-
-
-class Overlay:
-    """Writes of a block over a state reader, with an undo journal so that a failed call leaves nothing."""
-
-    __slots__ = ("_cache", "_journal", "_reader", "_writes")
-
-    def __init__(self, reader: StateReader) -> None:
-        self._reader = reader
-        self._cache: dict[bytes, bytes | None] = {}
-        self._writes: dict[bytes, bytes | None] = {}
-        self._journal: list[tuple[bytes, Any]] = []
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value as of now, None if absent."""
-        value: Any = self._writes.get(key, _MISSING)
-        if value is _MISSING:
-            value = self._cache.get(key, _MISSING)
-            if value is _MISSING:
-                value = self._cache[key] = self._reader.get(key)
-        return value  # type: ignore[no-any-return]
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Write, or delete with None."""
-        self._journal.append((key, self._writes.get(key, _MISSING)))
-        self._writes[key] = value
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) under a prefix as of now, keys ascending. Nothing may be written while it is read."""
-        changed = sorted(key for key in self._writes if key.startswith(prefix))
-        position = 0
-        for key, value in self._reader.scan(prefix):
-            while position < len(changed) and changed[position] < key:
-                yield from self._changed(changed[position])
-                position += 1
-            if position < len(changed) and changed[position] == key:
-                yield from self._changed(key)
-                position += 1
-            else:
-                yield key, value
-        for key in changed[position:]:
-            yield from self._changed(key)
-
-    def _changed(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        value = self._writes[key]
-        if value is not None:
-            yield key, value
-
-    def mark(self) -> int:
-        """A point to go back to."""
-        return len(self._journal)
-
-    def rollback(self, mark: int) -> None:
-        """Undo every write since the mark."""
-        journal = self._journal
-        while len(journal) > mark:
-            key, previous = journal.pop()
-            if previous is _MISSING:
-                del self._writes[key]
-            else:
-                self._writes[key] = previous
-
-    def collect_writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
-        """All writes that change something, keys ascending, each once; None deletes."""
-        return tuple((key, value) for key, value in sorted(self._writes.items()) if self._reader.get(key) != value)
 
 
 # --- codecs: one declared hint to bytes and back ---
@@ -248,7 +182,7 @@ def make_key_writer(hint: Hint) -> KeyWriter:
             return b"".join([write(part) for write, part in zip(writers, value, strict=True)])
 
         return write_tuple
-    expected: type = {"bool": bool, "str": str, "bytes": bytes}[hint.kind]
+    expected: Any = {"bool": bool, "str": str, "bytes": bytes}[hint.kind]
 
     def write_scalar(value: Any) -> bytes:
         if type(value) is not expected:

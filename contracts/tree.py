@@ -23,7 +23,7 @@ TREE_VERSION: Final = 1
 TREE_BYTES_MAX: Final = 1_048_576
 """A source of 64 KiB lowers to less than half of this (about 8 bytes for each of at most 50,000 nodes)."""
 
-Scalar: TypeAlias = None | bool | int | str | bytes
+Scalar: TypeAlias = bool | int | str | bytes | None
 
 # Kind -> number of children; None: any number.
 EXPRESSION_KINDS: Final[dict[str, int | None]] = {

@@ -1,9 +1,10 @@
 """The values of the language, how they compare, and how they cross a boundary.
 
-A value is exactly int, bool, str, bytes, None, list, tuple, dict, range, a frozen struct, another contract's interface, or a
-storage handle; every operation asks `type(x) is`. A bool is never an int. Crossing a boundary (storage, arguments,
-results, events, other contracts) means: checked against the declared hint, taken apart into plain values (structs
-become lists) and encoded canonically; what is read is put together again, so nothing live ever crosses.
+A value is exactly int, bool, str, bytes, None, list, tuple, dict, range, a frozen struct, another contract's
+interface, or a storage handle; every operation asks `type(x) is`. A bool is never an int. Crossing a boundary
+(storage, arguments, results, events, other contracts) means: checked against the declared hint, taken apart into
+plain values (structs become lists) and encoded canonically; what is read is put together again, so nothing live ever
+crosses.
 """
 
 from typing import Any, Final

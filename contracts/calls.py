@@ -1,0 +1,135 @@
+"""Calls in the canonical tree as closures: functions of the contract, builtins, methods of values, kit functions, and
+methods of other contracts.
+
+Nothing can be called but what a table names: routines of this tree, `BUILTIN_OPERATIONS`, `METHODS` by exact type, the
+host's operations, and the interface that a value was made with.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from contracts.builtins import BUILTIN_OPERATIONS, METHODS, sort
+from contracts.errors import Fault
+from contracts.expressions import UNBOUND, Env, Expression, ExpressionWeaver
+from contracts.gas import CALL_DEPTH_MAX, GAS
+from contracts.machine import Machine
+from contracts.tree import Node, Tree
+from contracts.values import InterfaceValue
+
+HostOperation = Callable[..., Any]
+"""A kit function: takes the machine and the argument values."""
+
+
+class Routine:
+    """A function of the contract, callable by its local variables; filled when its body is woven."""
+
+    __slots__ = ("body", "defaults", "padding", "parameter_count")
+
+    def __init__(self, parameter_count: int, defaults: tuple[Any, ...], slot_count: int) -> None:
+        self.parameter_count = parameter_count
+        self.defaults = defaults
+        """Of the last parameters."""
+        self.padding: list[Any] = [UNBOUND] * (slot_count - parameter_count)
+        self.body: Callable[[Env], Any] = _not_woven
+
+
+def _not_woven(_env: Env) -> Any:
+    raise AssertionError("a routine is called before its body is woven")
+
+
+class CallWeaver(ExpressionWeaver):
+    """Weaves the calls of one contract."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        contract: str,
+        machine: Machine,
+        host: dict[str, HostOperation],
+        call_contract: Callable[[InterfaceValue, str, tuple[Any, ...]], Any],
+    ) -> None:
+        super().__init__(tree, contract, machine)
+        self.host = host
+        self.call_contract = call_contract
+        self.routines: dict[str, Routine] = {}
+
+    def _weave_builtin(self, node: Node) -> Expression:
+        machine, operation = self.machine, BUILTIN_OPERATIONS[str(node.value)]
+        arguments = self.expressions(node.children)
+        if len(arguments) == 1:
+            only = arguments[0]
+            return lambda env: operation(machine, only(env))
+        return lambda env: operation(machine, *[argument(env) for argument in arguments])
+
+    def _weave_sorted(self, node: Node) -> Expression:
+        machine = self.machine
+        assert type(node.value) is tuple
+        key_name, has_reverse = node.value
+        row = self.expression(node.children[0])
+        reverse = self.expression(node.children[1]) if has_reverse else self._weave_const(Node("const", False))
+        key = None
+        if key_name is not None:
+            routine = self.routines[str(key_name)]
+
+            def key(item: Any) -> Any:
+                machine.charge(GAS.call + GAS.call_argument)
+                return call_routine(machine, routine, [item])
+
+        def sort_row(env: Env) -> Any:
+            items = row(env)
+            return sort(machine, items, key, reverse(env))
+
+        return sort_row
+
+    def _weave_call(self, node: Node) -> Expression:
+        machine, routine = self.machine, self.routines[str(node.value)]
+        arguments = self.expressions(node.children)
+
+        def call(env: Env) -> Any:
+            return call_routine(machine, routine, [argument(env) for argument in arguments])
+
+        return call
+
+    def _weave_method(self, node: Node) -> Expression:
+        machine, name, call_contract = self.machine, str(node.value), self.call_contract
+        receiver, *arguments = self.expressions(node.children)
+        count = len(arguments)
+
+        def call_method(env: Env) -> Any:
+            value = receiver(env)
+            values = [argument(env) for argument in arguments]
+            if type(value) is InterfaceValue:
+                return call_contract(value, name, tuple(values))
+            method = METHODS.get((type(value), name))
+            if method is None or not method[1] <= count <= method[2]:
+                raise Fault("TYPE")
+            return method[0](machine, value, *values)
+
+        return call_method
+
+    def _weave_host(self, node: Node) -> Expression:
+        machine, operation = self.machine, self.host[str(node.value)]
+        arguments = self.expressions(node.children)
+        if node.value == "require":
+            condition, code = arguments
+
+            def require(env: Env) -> Any:
+                verdict = condition(env)
+                return None if verdict is True else operation(machine, verdict, code(env))
+
+            return require
+        return lambda env: operation(machine, *[argument(env) for argument in arguments])
+
+
+def call_routine(machine: Machine, routine: Routine, values: list[Any]) -> Any:
+    """Run a function of the contract with these argument values; missing ones take their defaults."""
+    machine.depth += 1
+    if machine.depth > CALL_DEPTH_MAX:
+        raise Fault("DEPTH")
+    missing = routine.parameter_count - len(values)
+    if missing:
+        values += routine.defaults[len(routine.defaults) - missing :]
+    values += routine.padding
+    result = routine.body(values)
+    machine.depth -= 1
+    return result

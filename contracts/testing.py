@@ -1,0 +1,293 @@
+"""Contracts in a test: the real runtime in this process, no node.
+
+    chain = Chain()
+    alice, bob = chain.accounts(2)
+    token = chain.deploy("contracts/token.py", owner=alice, sender=alice)
+    receipt = token.transfer(bob, 250, sender=alice)
+    assert token.balance_of(bob) == 250 and receipt.events[-1].name == "Transfer" and receipt.gas < 3_000
+    with chain.reverts("LOW_BALANCE"):
+        token.transfer(bob, 10_000, sender=alice)
+    chain.at(time=chain.time + 3_600)          # an empty block: what is due runs
+    chain.grant(alice, "operator")             # for methods marked @role
+
+Each call is a block of its own. Every `@invariant` of every deployed contract is checked after each block.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from contracts.compiler import compile_source
+from contracts.host import MEMBERS_CONTRACT
+from contracts.runtime import Runtime
+from contracts.tree import Function, Tree
+from ledger.encoding import Value, decode, encode
+from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, ScheduledOutcome, contract_address
+
+GENESIS_TIME: Final = 1_750_000_000
+"""Seconds: a fixed date, so that tests do not depend on the day they run."""
+GAS_LIMIT: Final = 5_000_000
+"""The network's limit of one transaction."""
+_MEMBERS_STUB: Final = b"""
+from contracts import Address, Contract, Map, external, view
+
+
+class Members(Contract):
+    roles: Map[tuple[Address, str], bool]
+
+    @external
+    def grant(self, who: Address, name: str) -> None:
+        self.roles[(who, name)] = True
+
+    @view
+    def has_role(self, who: Address, name: str) -> bool:
+        return self.roles[(who, name)]
+"""
+"""Stands for the contract `members` where a test deploys none."""
+
+
+class CallFailedError(AssertionError):
+    """A call that should have worked did not; `status` and `code` are those of the receipt."""
+
+    def __init__(self, where: str, outcome: CallOutcome) -> None:
+        super().__init__(f"{where}: {outcome.status} {outcome.code}")
+        self.status = outcome.status
+        self.code = outcome.code
+        self.gas = outcome.gas_used
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedEvent:
+    """An event of a receipt."""
+
+    contract: str
+    name: str
+    fields: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class CallReceipt:
+    """What a call that worked gives."""
+
+    result: Any
+    """Plain values; structs are lists of their fields."""
+    gas: int
+    events: list[EmittedEvent]
+
+
+class MemoryState(dict[bytes, bytes]):
+    """The world state as a dictionary; a `ledger.execution.StateReader`."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) whose key starts with the prefix, keys ascending."""
+        return iter(sorted((key, value) for key, value in self.items() if key.startswith(prefix)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    source: str
+    arguments: tuple[object, ...]
+
+    def encoded_arguments(self) -> bytes:
+        return encode(list(self.arguments))
+
+
+class Deployed:
+    """A contract on a chain: its methods are callable; views return their value, others a `CallReceipt`."""
+
+    def __init__(self, chain: "Chain", name: str, tree: Tree) -> None:
+        self.chain = chain
+        self.name = name
+        self.address = contract_address(name)
+        self.functions = {function.name: function for function in tree.functions if function.kind != "helper"}
+
+    def __getattr__(self, method: str) -> Any:
+        function = self.functions.get(method)
+        if function is None or function.kind == "internal":
+            raise AttributeError(f"the contract {self.name} has no method {method!r} to call")
+        if function.kind in {"view", "invariant"}:
+            return lambda *arguments, sender=bytes(32): self.chain.view(self, method, *arguments, sender=sender)
+        return lambda *arguments, sender, gas=GAS_LIMIT: self.chain.call(
+            self, method, *arguments, sender=sender, gas=gas
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Deployed) and other.chain is self.chain and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class Chain:
+    """Blocks in memory, one per call."""
+
+    def __init__(self, *, time: int = GENESIS_TIME, network: bytes = bytes(32)) -> None:
+        self.runtime = Runtime()
+        self.state = MemoryState()
+        self.time = time
+        self.height = 0
+        self.network = network
+        self.next_due: int | None = None
+        self.contracts: dict[str, Deployed] = {}
+        self.scheduled: list[ScheduledOutcome] = []
+        """Outcomes of scheduled calls, in the order in which they ran."""
+        self._accounts = 0
+        self._transactions = 0
+
+    def accounts(self, count: int) -> list[bytes]:
+        """New addresses, never given before on this chain."""
+        first, self._accounts = self._accounts + 1, self._accounts + count
+        return [b"account-" + number.to_bytes(24, "big") for number in range(first, first + count)]
+
+    # --- deploy ---
+
+    def deploy(
+        self, source: str | Path | bytes, *positional: Any, name: str = "", sender: bytes = bytes(32), **keyword: Any
+    ) -> Deployed:
+        """Deploy a file (a path) or a source (bytes) and run its @init. Raises ContractRefused or CallFailedError.
+
+        The init's arguments come by position or by name; a `Deployed` stands for its address."""
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        tree = compile_source(data)
+        name = name or _default_name(tree.name)
+        init = next((function for function in tree.functions if function.kind == "init"), None)
+        arguments = _bind(init, positional, keyword)
+        contract = _Source(name, data.decode(), tuple(_plain(argument) for argument in arguments))
+        outcome = self.runtime.deploy(contract, sender, self.state, self.height, self.time * 1_000, self.network)
+        for call in outcome.calls:
+            if call.status != "ok":
+                raise CallFailedError(f"deploy of {name}", call)
+        self._apply(outcome)
+        self.contracts[name] = deployed = Deployed(self, name, tree)
+        return deployed
+
+    def grant(self, account: bytes, role: str) -> None:
+        """Give a role. Only where the test's `members` is the stub, which is deployed at first use."""
+        if MEMBERS_CONTRACT not in self.contracts:
+            self.deploy(_MEMBERS_STUB, name=MEMBERS_CONTRACT)
+        self.call(self.contracts[MEMBERS_CONTRACT], "grant", account, role, sender=account)
+
+    # --- calls ---
+
+    def attempt(
+        self, contract: Deployed, method: str, *arguments: Any, sender: bytes, gas: int = GAS_LIMIT
+    ) -> CallOutcome:
+        """One transaction in a block of its own: its outcome, whatever it is."""
+        return self._block(self._call(contract, method, arguments, sender, gas))[0]
+
+    def call(
+        self, contract: Deployed, method: str, *arguments: Any, sender: bytes, gas: int = GAS_LIMIT
+    ) -> CallReceipt:
+        """One transaction that must work. Raises CallFailedError."""
+        outcome = self.attempt(contract, method, *arguments, sender=sender, gas=gas)
+        if outcome.status != "ok":
+            raise CallFailedError(f"{contract.name}.{method}", outcome)
+        events = [EmittedEvent(event.contract, event.name, event.values) for event in outcome.events]
+        return CallReceipt(decode(outcome.result), outcome.gas_used, events)
+
+    def view(self, contract: Deployed, method: str, *arguments: Any, sender: bytes = bytes(32)) -> Any:
+        """The value of a view. Raises CallFailedError."""
+        call = self._call(contract, method, arguments, sender, GAS_LIMIT)
+        outcome = self.runtime.call_view(call, self.state, self.height, self.time * 1_000, self.network)
+        if outcome.status != "ok":
+            raise CallFailedError(f"{contract.name}.{method}", outcome)
+        return decode(outcome.result)
+
+    @contextmanager
+    def reverts(self, code: str) -> Iterator[None]:
+        """The call inside must fail with this code."""
+        try:
+            yield
+        except CallFailedError as failure:
+            if failure.code != code:
+                raise
+            return
+        raise AssertionError(f"nothing failed with {code}")
+
+    def at(self, *, time: int, blocks: int = 1) -> list[ScheduledOutcome]:
+        """Empty blocks at that time (seconds), never back: the outcomes of what was due."""
+        if time < self.time:
+            raise ValueError(f"time only goes forward: it is {self.time}")
+        self.time = time
+        before = len(self.scheduled)
+        for _ in range(blocks):
+            self._block()
+        return self.scheduled[before:]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What happens inside is undone."""
+        kept = (MemoryState(self.state), self.time, self.height, self.next_due, dict(self.contracts))
+        try:
+            yield
+        finally:
+            self.state, self.time, self.height, self.next_due, self.contracts = kept
+
+    def check_invariants(self) -> None:
+        """Every @invariant of every contract holds. Runs after each block by itself."""
+        for contract in self.contracts.values():
+            for function in contract.functions.values():
+                if function.kind == "invariant" and not self.view(contract, function.name):
+                    raise AssertionError(f"the invariant {contract.name}.{function.name} does not hold")
+
+    def _call(self, contract: Deployed, method: str, arguments: tuple[Any, ...], sender: bytes, gas: int) -> Call:
+        self._transactions += 1
+        return Call(
+            tx_id=self._transactions.to_bytes(32, "big"),
+            sender=sender,
+            contract=contract.name,
+            method=method,
+            arguments=encode([_plain(argument) for argument in arguments]),
+            gas_limit=gas,
+        )
+
+    def _block(self, *calls: Call) -> tuple[CallOutcome, ...]:
+        self.height += 1
+        plan = BlockPlan(
+            height=self.height,
+            time_ms=self.time * 1_000,
+            network=self.network,
+            calls=calls,
+            transaction_gas_max=GAS_LIMIT,
+            scheduled_gas_max=4 * GAS_LIMIT,
+        )
+        outcome = self.runtime.execute_block(plan, self.state)
+        self._apply(outcome)
+        self.check_invariants()
+        return outcome.calls
+
+    def _apply(self, outcome: BlockOutcome) -> None:
+        for key, value in outcome.writes:
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+        self.next_due = outcome.next_due
+        self.scheduled += outcome.scheduled
+
+
+def _plain(value: Any) -> Any:
+    """An argument as canonical values: contracts are their addresses."""
+    if isinstance(value, Deployed):
+        return value.address
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _bind(init: Function | None, positional: tuple[Any, ...], keyword: dict[str, Any]) -> list[Any]:
+    names = [parameter.name for parameter in init.parameters] if init is not None else []
+    arguments = [*positional]
+    for name in names[len(positional) :]:
+        if name in keyword:
+            arguments.append(keyword.pop(name))
+    if keyword or len(arguments) > len(names):
+        raise TypeError(f"@init takes {names}")
+    return arguments
+
+
+def _default_name(class_name: str) -> str:
+    """`EnergyMarket` is deployed as `energy_market`."""
+    parts = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in class_name)
+    return parts.strip("_")
