@@ -524,7 +524,7 @@ def test_d28_w_equal_votes_are_enough_to_adopt_blocks() -> None:
 
 
 def test_m46_a_source_that_lies_is_left_for_the_next() -> None:
-    """D28, M46: blocks not asked for, off the path, or ending elsewhere than certified are dropped, the next is asked."""
+    """D28, M46: blocks not asked for, off the path or against the certificate are dropped; another source is asked."""
     bench = make_bench(1)
     bench.executes = False
     batch = make_batch(make_request(0))
