@@ -26,7 +26,7 @@ from pbft.node.network_config import NetworkDefinition
 EVIDENCE_BYTES_MAX: Final = 16_777_216  # thousands of pieces: one convicts, more of the same adds nothing
 
 
-class StartRefused(Exception):  # noqa: N818 - what happens, in the operator's words
+class StartRefused(Exception):
     """This replica must not run like this. `code` is stable; the text says what is there and what was expected."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -78,7 +78,9 @@ class DataDirectory:
         if stored is not None and offered is not None and stored != offered:
             text = f"{self.genesis_path} is of network {_network_id(stored)}, the given one of {_network_id(offered)}"
             raise StartRefused("foreign_genesis", text)
-        data = stored or offered or build_genesis(definition)
+        data = stored if stored is not None else offered
+        if data is None:
+            data = build_genesis(definition)
         try:
             genesis = check_genesis(definition, data)
         except (GenesisMismatch, InvalidGenesis) as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
 from twisted.web.http import Request
+from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -19,10 +20,16 @@ REQUEST_SECONDS_MAX = 10.0  # an idle or dribbling connection is closed
 BACKLOG_MAX = 16  # connections not yet accepted: an operator's tools, no crowd
 
 
-class _Page(Resource):
-    """One path, computed at every request."""
+class _Root(Resource):
+    """The pages, and an answer without a page for every other path."""
 
-    isLeaf = True  # noqa: N815 - twisted.web's name
+    def getChild(self, path: bytes, request: Request) -> Any:  # noqa: N802 - twisted.web's name
+        """There is nothing below a page, nor beside the pages."""
+        return notFound()
+
+
+class _Page(_Root):
+    """One path, computed at every request."""
 
     def __init__(self, content_type: str, compute: Callable[[], bytes]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # twisted.web has no types
@@ -30,6 +37,7 @@ class _Page(Resource):
         self._compute = compute
 
     def render_GET(self, request: Request) -> bytes:  # noqa: N802 - twisted.web's name
+        """The page."""
         request.setHeader(b"content-type", self._content_type.encode("ascii"))  # type: ignore[no-untyped-call]
         request.setHeader(b"cache-control", b"no-store")  # type: ignore[no-untyped-call]
         return self._compute()
@@ -37,7 +45,7 @@ class _Page(Resource):
 
 def make_site(*, status: Callable[[], Mapping[str, Any]], metrics_text: Callable[[], bytes]) -> Site:
     """The three pages. `status` gives a JSON object, `metrics_text` the Prometheus text."""
-    root: Any = Resource()  # type: ignore[no-untyped-call]
+    root: Any = _Root()  # type: ignore[no-untyped-call]
     root.putChild(b"livez", _Page("text/plain; charset=utf-8", lambda: b"live\n"))
     root.putChild(b"status", _Page("application/json", lambda: json.dumps(status()).encode() + b"\n"))
     root.putChild(b"metrics", _Page("text/plain; version=0.0.4; charset=utf-8", metrics_text))
