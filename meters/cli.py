@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -72,13 +72,20 @@ def demo(
         _wait_for_interrupt()
 
     serving: Callable[[DemoResult, Path], None] | None = show_and_serve if serve else None
+    before = signal.signal(signal.SIGTERM, _end_in_order)
     try:
         with _demo_errors():
             result = run_demo(series, options, progress, serve=serving)
     finally:
+        signal.signal(signal.SIGTERM, before)
         progress.close()
     if not serve:
         show(result)
+
+
+def _end_in_order(number: int, _frame: object) -> NoReturn:
+    """SIGTERM: leave through every `with` and `finally`, so that nothing is left running or lying about."""
+    raise SystemExit(128 + number)
 
 
 def _read_series(data: Path | None, interval_minutes: int | None, days: int | None) -> "Series":

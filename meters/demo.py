@@ -25,9 +25,9 @@ from ledger.key_files import read_key_file
 from ledger.keys import SigningKey
 from ledger.proofs import VerifiedState, verify_proof
 from ledger.quorum_certificate import parse_certificate
-from meters.demo_figures import account_addresses, compute_reference, is_settled, read_figures
+from meters.demo_figures import account_addresses, compute_reference, read_figures
 from meters.demo_report import DemoResult, Difference, compare_figures, flatten_figures
-from meters.demo_traffic import DemoFailed, Progress, Stage, Traffic, onboard, replay, wait_until
+from meters.demo_traffic import DemoFailed, Progress, Stage, Traffic, onboard, replay, wait_settled, wait_until
 from meters.onboarding import CommunityPlan, GatewayMeters, Participants, assign_meters, install_meters
 from meters.reference import Prices, equal_shares
 from meters.series import Series
@@ -101,11 +101,11 @@ def run_demo(
         stack.callback(local_cluster.stop, network)
         local_cluster.start(network)
         local_cluster.wait_ready(network)
-        stage = _open_stage(stack, network, series, options.keys, progress)
+        stage = open_stage(stack, network, series, options.keys, progress)
         onboard(stage)
         traffic = replay(stack, stage)
         progress.step("wait until the chain has closed every interval")
-        wait_until(lambda: is_settled(stage.client, stage.plan, series) or None, "every interval is settled")
+        wait_settled(stage)
         result = _conclude(stage, traffic, options, began)
         if serve is not None:
             serve(result, directory)
@@ -127,8 +127,8 @@ def _directory(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _open_stage(stack: ExitStack, network: LocalNetwork, series: Series, keys: str, progress: Progress) -> Stage:
-    """The client, everybody's keys, and the plan."""
+def open_stage(stack: ExitStack, network: LocalNetwork, series: Series, keys: str, progress: Progress) -> Stage:
+    """The client, everybody's keys, and the plan. The client is closed with `stack`."""
     passphrase = read_passphrase(network.client_path / "passphrase")
     identity = read_tls_identity((network.client_path / "tls.pem").read_bytes())
     client = stack.enter_context(Client(read_network(network.directory), identity))

@@ -180,8 +180,8 @@ def render_text(result: DemoResult) -> str:
 
 
 def compare_figures(network: Mapping[str, int], reference: Mapping[str, int]) -> list[Difference]:
-    """Every figure of either side that is not the same on the other; a missing one counts as zero, and is named."""
-    names = sorted(network.keys() | reference.keys())
+    """Every figure that is not the same on both sides, in their order; a missing one counts as zero, and is named."""
+    names = dict.fromkeys([*reference, *network])
     return [
         Difference(figure=name, network=network.get(name, 0), reference=reference.get(name, 0))
         for name in names
@@ -194,11 +194,11 @@ def flatten_figures(
 ) -> dict[str, int]:
     """All figures by the path that a reader of the JSON would use."""
     figures = {f"energy.{line}": getattr(energy, line) for line in ENERGY_LINES}
+    figures.update({f"tariffs[{name}]": price for name, price in tariffs.items()})
     for home in homes:
         figures.update({f"homes_detail[{home.home}].{line}": getattr(home.energy, line) for line in ENERGY_LINES})
         figures[f"homes_detail[{home.home}].net_nano_eur"] = home.net_nano_eur
     figures.update({f"accounts[{name}]": amount for name, amount in accounts.items()})
-    figures.update({f"tariffs[{name}]": price for name, price in tariffs.items()})
     return figures
 
 

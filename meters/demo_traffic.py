@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from ledger.keys import SigningKey
 from meters.certification import InstalledMeter, MeterRecord, validate_request
+from meters.demo_figures import count_settled
 from meters.demo_report import KilledPrimary
 from meters.gateway import Verdicts
 from meters.onboarding import (
@@ -36,13 +37,14 @@ from pbft.node import local_cluster
 from pbft.node.local_network import LocalNetwork
 
 IDLE_SECONDS_MAX: Final = 60.0  # without any progress the demo fails: forty base timers
+SETTLE_SECONDS_MAX: Final = 15.0  # without an interval closing: a block follows its last reading in about a second
 POLL_SECONDS: Final = 0.05
 CALLS_AT_ONCE: Final = 8  # onboarding transactions in flight
 AHEAD_OF_KILL: Final = 4  # intervals on their way when the primary is killed
 USABLE: Final = frozenset({"accepted", "gap", "out_of_order"})  # codes of readings that are billed (contracts/standard)
 
 
-class DemoFailed(Exception):  # noqa: N818 - what happened, in the user's words
+class DemoFailed(Exception):
     """The demo came to an end that it must not come to; the message names it."""
 
 
@@ -262,3 +264,18 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
         if time.monotonic() > deadline:
             raise DemoFailed(f"not true within {IDLE_SECONDS_MAX:.0f} s: {what}")
         time.sleep(POLL_SECONDS)
+
+
+def wait_settled(stage: Stage) -> None:
+    """Until the chain has closed every interval, or nothing has closed for a while.
+
+    Intervals that never close are not an end of their own: the comparison of the figures names what is missing.
+    """
+    total = len(stage.series.starts)
+    closed, since = -1, time.monotonic()
+    while closed < total and time.monotonic() - since < SETTLE_SECONDS_MAX:
+        now_closed = count_settled(stage.client, stage.plan, stage.series)
+        if now_closed != closed:
+            closed, since = now_closed, time.monotonic()
+        else:
+            time.sleep(POLL_SECONDS)

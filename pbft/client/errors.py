@@ -1,5 +1,5 @@
 """What the client library raises. Outcomes of transactions are values, not errors."""
-# ruff: noqa: N818  # the names say what happened; a suffix would add nothing
+# the names say what happened; a suffix would add nothing
 
 
 class ClientError(Exception):

@@ -39,7 +39,7 @@ NONCE_USED: Final = "NONCE_USED"
 NOT_FINAL: Final = frozenset({RETRY, NONCE_OUT_OF_WINDOW, EXPIRY_TOO_FAR})  # refused receipts that end nothing
 
 
-class InvalidReply(ValueError):  # noqa: N818 - the family of InvalidTransaction
+class InvalidReply(ValueError):
     """Reply bytes that no correct replica sends."""
 
     def __init__(self, reason: str) -> None:

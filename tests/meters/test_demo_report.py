@@ -159,8 +159,8 @@ def test_differences_name_figure_and_both_sides() -> None:
     reference = flatten_figures(replace(ENERGY, shared_wh=1), [make_home()], {"h01": 1}, {})
     differences = compare_figures(network, reference)
     assert [str(difference) for difference in differences] == [
-        "accounts[extra]: the network says 2, the reference 0",
         "energy.shared_wh: the network says 2000, the reference 1",
+        "accounts[extra]: the network says 2, the reference 0",
     ]
     assert compare_figures(network, dict(network)) == []
 
