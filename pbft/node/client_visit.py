@@ -19,7 +19,7 @@ RETRY_NEVER_MS: Final = 0  # the same again cannot help here; another replica ma
 Answer: TypeAlias = Callable[[ReplicaFrame], None]
 
 
-class Refusal(Exception):  # noqa: N818 - what a client is told, not a fault of ours
+class Refusal(Exception):
     """This replica does not do it, now (never final, D47). `code` is stable."""
 
     def __init__(self, code: str, detail: str, retry_after_ms: int) -> None:

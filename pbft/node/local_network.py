@@ -22,9 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ledger.key_files import write_key_file
-
 from ledger.genesis import ProtocolParameters, parse_genesis
+from ledger.key_files import write_key_file
 from ledger.keys import SigningKey
 from pbft.node.genesis_file import build_genesis
 from pbft.node.identity import create_identity

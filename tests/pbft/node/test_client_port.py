@@ -1,0 +1,119 @@
+"""The clients' port between link and door: frames in, answers out, and how a client ends its own visit."""
+
+from io import StringIO
+
+import pytest
+from twisted.internet.testing import StringTransport
+
+from pbft.node.client_port import FAULTS_MAX, ClientPort
+from pbft.node.client_visit import Answer, Visit
+from pbft.node.log import make_logger
+from pbft.node.metrics import Metrics
+from pbft.wire.client_frames import (
+    ClientFrame,
+    HeadRequest,
+    Refused,
+    Submit,
+    decode_replica_frame,
+    encode_client_frame,
+)
+
+REFUSED = Refused(correlation=1, tx_id=b"", code="signature", detail="", retry_after_ms=0)
+
+
+class FakeLink:
+    """The face of `transport.Link` that a port sees, over a transport in memory."""
+
+    def __init__(self) -> None:
+        self.transport = StringTransport()
+        self.address = "127.0.0.1:5"
+        self.sent: list[bytes] = []
+        self.closed: list[str] = []
+        self.on_frame = lambda frame: None
+        self.on_closed = lambda reason: None
+
+    def send_frame(self, frame: bytes) -> None:
+        self.sent.append(frame)
+
+    def close(self, reason: str) -> None:
+        self.closed.append(reason)
+        self.on_closed(reason)
+
+
+class FakeDoor:
+    """A door that takes head requests and calls every transaction a fault."""
+
+    def __init__(self) -> None:
+        self.visits: list[Visit] = []
+        self.received: list[ClientFrame] = []
+
+    def open(self, answer: Answer) -> Visit:
+        self.visits.append(Visit(answer=answer))
+        return self.visits[-1]
+
+    def close(self, visit: Visit) -> None:
+        visit.is_closed = True
+
+    def receive(self, visit: Visit, frame: ClientFrame) -> bool:
+        self.received.append(frame)
+        visit.answer(REFUSED)
+        return not isinstance(frame, Submit)
+
+
+@pytest.fixture
+def opened() -> tuple[FakeLink, FakeDoor, Metrics]:
+    """A port that has just taken over a client's link."""
+    link, door, metrics = FakeLink(), FakeDoor(), Metrics()
+    log = make_logger(replica=0, stream=StringIO())
+    ClientPort(door=door, metrics=metrics, log=log).link_opened(link)  # type: ignore[arg-type]
+    return link, door, metrics
+
+
+def test_frames_reach_the_door_and_answers_the_client(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
+    """What the client asked is what the door gets; what the door says is what the client reads."""
+    link, door, metrics = opened
+    link.on_frame(encode_client_frame(HeadRequest(correlation=7)))
+    assert door.received == [HeadRequest(correlation=7)]
+    assert [decode_replica_frame(frame) for frame in link.sent] == [REFUSED]
+    assert (metrics.client_connections, link.closed) == (1, [])
+
+
+def test_bytes_that_are_no_frame_end_the_visit(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
+    """What follows them cannot be trusted; the reason is counted, and nothing more is read or answered."""
+    link, door, metrics = opened
+    link.on_frame(b"\xff\xff\xff")
+    assert len(link.closed) == 1
+    assert metrics.client_refused_total == {link.closed[0]: 1}
+    assert (door.visits[0].is_closed, metrics.client_connections) == (True, 0)
+    link.on_frame(encode_client_frame(HeadRequest(correlation=7)))
+    assert door.received == []
+
+
+def test_a_client_that_keeps_failing_is_shown_out(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
+    """An accident is forgiven, a flood of bad signatures is not: each costs a verification."""
+    link, _, metrics = opened
+    for number in range(FAULTS_MAX - 1):
+        link.on_frame(encode_client_frame(Submit(correlation=number, transaction=b"x" * 80)))
+    assert link.closed == []
+    link.on_frame(encode_client_frame(Submit(correlation=99, transaction=b"x" * 80)))
+    assert link.closed == ["too_many_faults"]
+    assert metrics.client_refused_total["too_many_faults"] == 1
+
+
+def test_a_client_that_does_not_read_is_not_read_from(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
+    """The transport pauses its producer when answers pile up: then the questions pause, until it drains."""
+    link, _, _ = opened
+    producer = link.transport.producer
+    assert link.transport.streaming
+    producer.pauseProducing()
+    assert link.transport.producerState == "paused"
+    producer.resumeProducing()
+    assert link.transport.producerState == "producing"
+
+
+def test_a_client_that_hangs_up_leaves_no_visit(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
+    """Its places in the door's tables are free again, once."""
+    link, door, metrics = opened
+    link.on_closed("hung up")
+    assert (door.visits[0].is_closed, metrics.client_connections) == (True, 0)
+    assert metrics.client_refused_total == {}
