@@ -278,10 +278,7 @@ def _plain(value: Any) -> Any:
 
 def _bind(init: Function | None, positional: tuple[Any, ...], keyword: dict[str, Any]) -> list[Any]:
     names = [parameter.name for parameter in init.parameters] if init is not None else []
-    arguments = [*positional]
-    for name in names[len(positional) :]:
-        if name in keyword:
-            arguments.append(keyword.pop(name))
+    arguments = [*positional, *(keyword.pop(name) for name in names[len(positional) :] if name in keyword)]
     if keyword or len(arguments) > len(names):
         raise TypeError(f"@init takes {names}")
     return arguments
