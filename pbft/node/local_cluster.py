@@ -26,7 +26,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.quorum_certificate import quorum_size, weak_quorum_size
-from pbft.node.local_network import LOCK_NAME, LocalNetwork, LocalNetworkError, LocalReplica, prepare, read_network
+from pbft.node.local_network import (
+    DEFAULT_HOST,
+    LOCK_NAME,
+    LocalNetwork,
+    LocalNetworkError,
+    LocalReplica,
+    prepare,
+    read_network,
+)
 from pbft.node.local_processes import (
     ProcessRecord,
     end_process,
@@ -282,7 +290,7 @@ def _ask_all(network: LocalNetwork) -> dict[int, dict[str, Any] | None]:
 
 def _ask(replica: LocalReplica) -> dict[str, Any] | None:
     """The replica's own status from its ops port; None if it does not answer sensibly in time."""
-    connection = http.client.HTTPConnection(replica.host, replica.ops_port, timeout=STATUS_SECONDS_MAX)
+    connection = http.client.HTTPConnection(DEFAULT_HOST, replica.ops_port, timeout=STATUS_SECONDS_MAX)
     try:
         connection.request("GET", "/status")
         response = connection.getresponse()
