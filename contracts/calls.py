@@ -10,9 +10,10 @@ from typing import Any
 
 from contracts.builtins import BUILTIN_OPERATIONS, METHODS, sort
 from contracts.errors import Fault
-from contracts.expressions import UNBOUND, Env, Expression, ExpressionWeaver
+from contracts.expressions import UNBOUND, Env, Expression
 from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.machine import Machine
+from contracts.operators import OperatorWeaver
 from contracts.tree import Node, Tree
 from contracts.values import InterfaceValue
 
@@ -37,7 +38,7 @@ def _not_woven(_env: Env) -> Any:
     raise AssertionError("a routine is called before its body is woven")
 
 
-class CallWeaver(ExpressionWeaver):
+class CallWeaver(OperatorWeaver):
     """Weaves the calls of one contract."""
 
     def __init__(

@@ -185,8 +185,7 @@ class Weaver(CallWeaver):
         assert type(node.value) is tuple
         slot, symbol = node.value
         assert type(slot) is int
-        local = self.expression(Node("local", slot))
-        combine = self.operation(str(symbol), local, self.expression(node.children[0]))
+        combine = self.operation(str(symbol), Node("local", slot), node.children[0])
         self.assigned.add(slot)
 
         def augment(env: Env) -> None:
@@ -323,10 +322,27 @@ class Weaver(CallWeaver):
         self.assigned.update(slot for slot in node.value[1:] if type(slot) is int)
         body = self.block(node.children[1], surcharge=GAS.loop_step)
         self.assigned = before
+        slot = node.value[1]
+        if not node.value[0] and type(slot) is int:
+            return self._loop_over_one(iterated, slot, body)
 
         def loop(env: Env) -> Any:
             for item in iterate(machine, iterated(env)):
                 bind(env, item)
+                signal = body(env)
+                if signal is not None and signal is not CONTINUE:
+                    return None if signal is BREAK else signal
+            return None
+
+        return loop
+
+    def _loop_over_one(self, iterated: Expression, slot: int, body: Statement) -> Statement:
+        """The commonest loop: one variable."""
+        machine = self.machine
+
+        def loop(env: Env) -> Any:
+            for item in iterate(machine, iterated(env)):
+                env[slot] = item
                 signal = body(env)
                 if signal is not None and signal is not CONTINUE:
                     return None if signal is BREAK else signal

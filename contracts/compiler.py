@@ -22,6 +22,7 @@ from contracts.lowering import lower_function
 from contracts.machine import Machine
 from contracts.tree import Function, Parameter, Tree, parse_tree
 from contracts.values import InterfaceValue, Shapes, StructShape
+from ledger.hashing import Tag, tagged_hash
 
 
 def compile_source(source: bytes) -> Tree:
@@ -77,6 +78,8 @@ class Entry:
     kind: str
     roles: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    least: int
+    """Parameters without a default."""
     result: Hint
     routine: Routine
 
@@ -86,6 +89,7 @@ class Woven:
     """A contract ready to run at one name: a cache of its tree."""
 
     contract: str
+    address: bytes
     entries: dict[str, Entry]
     shapes: Shapes
     events: dict[str, StructShape]
@@ -110,8 +114,11 @@ def weave_contract(
         if function.kind not in {"helper", "internal"}
     }
     init = next((entry.name for entry in entries.values() if entry.kind == "init"), None)
-    return Woven(contract, entries, weaver.shapes, weaver.events, init)
+    return Woven(
+        contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, weaver.shapes, weaver.events, init
+    )
 
 
 def _entry(function: Function, routine: Routine) -> Entry:
-    return Entry(function.name, function.kind, function.roles, function.parameters, function.result, routine)
+    least = sum(not parameter.has_default for parameter in function.parameters)
+    return Entry(function.name, function.kind, function.roles, function.parameters, least, function.result, routine)

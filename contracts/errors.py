@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from ledger.errors import InvariantViolation
 
 
-class ContractRefused(Exception):  # noqa: N818 (the verdict's name, as in receipts and commands)
+class ContractRefused(Exception):
     """The source is not a contract of this language. `line` from 1, `column` from 1; both 0 for the file as a whole."""
 
     def __init__(self, code: str, line: int, column: int, hint: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from contracts.builtins import BUILTIN_OPERATIONS
 from contracts.errors import Fault, OutOfGas
-from contracts.gas import GAS, INT_MAX, INT_MIN, compute_run_cost
+from contracts.gas import GAS, compute_run_cost
 from contracts.machine import Machine
-from contracts.operations import BINARY, COMPARE, get_item, get_slice, iterate, pay_text
+from contracts.operations import get_item, get_slice, iterate, pay_text
 from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle
 from contracts.tree import Node, Tree
 from contracts.values import ADDRESS_BYTES, InterfaceValue, StructShape, StructValue, make_key
@@ -29,20 +29,6 @@ class _Unbound:
 
 
 UNBOUND: Final = _Unbound()
-
-_INT_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-}
-_COMPARE_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 class ExpressionWeaver:
@@ -196,128 +182,6 @@ class ExpressionWeaver:
             return InterfaceValue(declaration, value)
 
         return construct
-
-    # --- operators ---
-
-    def _weave_neg(self, node: Node) -> Expression:
-        operand = self.expression(node.children[0])
-
-        def negate(env: Env) -> Any:
-            value = operand(env)
-            if type(value) is not int:
-                raise Fault("TYPE")
-            if value == INT_MIN:
-                raise Fault("OVERFLOW")
-            return -value
-
-        return negate
-
-    def _weave_not(self, node: Node) -> Expression:
-        operand = self.expression(node.children[0])
-
-        def invert(env: Env) -> Any:
-            value = operand(env)
-            if value is True:
-                return False
-            if value is False:
-                return True
-            raise Fault("TYPE")
-
-        return invert
-
-    def _weave_binary(self, node: Node) -> Expression:
-        left, right = self.expressions(node.children)
-        return self.operation(str(node.value), left, right)
-
-    def operation(self, symbol: str, left: Expression, right: Expression) -> Expression:
-        """`left symbol right`, ints first."""
-        machine, slow, fast = self.machine, BINARY[symbol], _INT_OPERATORS.get(symbol)
-        if fast is None:
-            return lambda env: slow(machine, left(env), right(env))
-
-        def operate(env: Env) -> Any:
-            a = left(env)
-            b = right(env)
-            if type(a) is int and type(b) is int:
-                value = fast(a, b)
-                if INT_MIN <= value <= INT_MAX:
-                    return value
-                raise Fault("OVERFLOW")
-            return slow(machine, a, b)
-
-        return operate
-
-    def _weave_compare(self, node: Node) -> Expression:
-        assert type(node.value) is tuple
-        symbols = [str(symbol) for symbol in node.value]
-        operands = self.expressions(node.children)
-        if len(symbols) == 1:
-            return self._comparison(symbols[0], operands[0], operands[1])
-        machine, checks = self.machine, [COMPARE[symbol] for symbol in symbols]
-
-        def compare_chain(env: Env) -> Any:
-            left = operands[0](env)
-            for check, operand in zip(checks, operands[1:], strict=True):
-                right = operand(env)
-                if not check(machine, left, right):
-                    return False
-                left = right
-            return True
-
-        return compare_chain
-
-    def _comparison(self, symbol: str, left: Expression, right: Expression) -> Expression:
-        machine, slow, fast = self.machine, COMPARE[symbol], _COMPARE_OPERATORS.get(symbol)
-        if fast is None:
-            return lambda env: slow(machine, left(env), right(env))
-
-        def compare(env: Env) -> Any:
-            a = left(env)
-            b = right(env)
-            if type(a) is int and type(b) is int:
-                return fast(a, b)
-            return slow(machine, a, b)
-
-        return compare
-
-    def _weave_is_none(self, node: Node) -> Expression:
-        operand, negated = self.expression(node.children[0]), node.value
-        return lambda env: (operand(env) is None) is not negated
-
-    def _weave_and(self, node: Node) -> Expression:
-        return self._boolean(node, False)
-
-    def _weave_or(self, node: Node) -> Expression:
-        return self._boolean(node, True)
-
-    def _boolean(self, node: Node, stops_at: bool) -> Expression:
-        operands = [self.expression(node.children[0]), *map(self.run, node.children[1:])]
-        continues_at = not stops_at
-
-        def combine(env: Env) -> Any:
-            for operand in operands:
-                value = operand(env)
-                if value is stops_at:
-                    return stops_at
-                if value is not continues_at:
-                    raise Fault("TYPE")
-            return continues_at
-
-        return combine
-
-    def _weave_conditional(self, node: Node) -> Expression:
-        test = self.expression(node.children[0])
-        then, otherwise = map(self.run, node.children[1:])
-
-        def choose(env: Env) -> Any:
-            value = test(env)
-            if value is True:
-                return then(env)
-            if value is False:
-                return otherwise(env)
-            raise Fault("TYPE")
-
-        return choose
 
     # --- comprehensions ---
 

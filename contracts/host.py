@@ -34,7 +34,6 @@ from contracts.values import (
 )
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidSignature
-from ledger.execution import contract_address
 from ledger.transaction import Event
 
 VerifySignature = Callable[[bytes, bytes, bytes], None]
@@ -149,7 +148,7 @@ class Host:
         if contract in machine.calling:
             raise Fault("REENTRY")
         outer = (machine.contract, machine.address, machine.sender, machine.read_only)
-        machine.contract, machine.address, machine.sender = contract, contract_address(contract), sender
+        machine.contract, machine.address, machine.sender = contract, woven.address, sender
         machine.calling.append(contract)
         for role in entry.roles:
             self._check_role(role, sender)
@@ -170,8 +169,7 @@ class Host:
             plain = decode(arguments)
         except EncodingError:
             raise Fault("ARGUMENTS") from None
-        least = sum(not parameter.has_default for parameter in entry.parameters)
-        if type(plain) is not list or not least <= len(plain) <= len(entry.parameters):
+        if type(plain) is not list or not entry.least <= len(plain) <= len(entry.parameters):
             raise Fault("ARGUMENTS")
         try:
             return [

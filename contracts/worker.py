@@ -52,7 +52,7 @@ OpenState = Callable[[], contextlib.AbstractContextManager[StateReader]]
 """A consistent view of the newest committed state, for the time of one message."""
 
 
-class ParentIsGone(Exception):  # noqa: N818 (an end, not an error)
+class ParentIsGone(Exception):
     """The socket closed: there is nobody to work for."""
 
 

@@ -1,0 +1,226 @@
+"""Operators of the canonical tree as closures: arithmetic, comparison, and the logic of bools.
+
+The case of two ints is written out, for operands that are any expression, two local variables, or a variable and a
+constant; all else goes to the tables of `operations.py`. Each form gives the same value, gas and fault.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final
+
+from contracts.errors import Fault
+from contracts.expressions import Env, Expression, ExpressionWeaver
+from contracts.gas import INT_MAX, INT_MIN
+from contracts.machine import Machine
+from contracts.operations import BINARY, COMPARE, Operation
+from contracts.tree import Node
+
+IntOperator = Callable[[Any, Any], Any]
+
+_INT_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
+_COMPARE_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class OperatorWeaver(ExpressionWeaver):
+    """Weaves the operators of one contract."""
+
+    def _weave_neg(self, node: Node) -> Expression:
+        operand = self.expression(node.children[0])
+
+        def negate(env: Env) -> Any:
+            value = operand(env)
+            if type(value) is not int:
+                raise Fault("TYPE")
+            if value == INT_MIN:
+                raise Fault("OVERFLOW")
+            return -value
+
+        return negate
+
+    def _weave_not(self, node: Node) -> Expression:
+        operand = self.expression(node.children[0])
+
+        def invert(env: Env) -> Any:
+            value = operand(env)
+            if value is True:
+                return False
+            if value is False:
+                return True
+            raise Fault("TYPE")
+
+        return invert
+
+    def _weave_binary(self, node: Node) -> Expression:
+        return self.operation(str(node.value), node.children[0], node.children[1])
+
+    def _slot(self, node: Node) -> int | None:
+        """The slot of a local variable that is certainly assigned."""
+        slot = node.value if node.kind == "local" else None
+        return slot if type(slot) is int and slot in self.assigned else None
+
+    def operation(self, symbol: str, left: Node, right: Node) -> Expression:
+        """`left symbol right`, ints first; the commonest operands are read in place."""
+        machine, slow, fast = self.machine, BINARY[symbol], _INT_OPERATORS.get(symbol)
+        if fast is None:
+            first, second = self.expression(left), self.expression(right)
+            return lambda env: slow(machine, first(env), second(env))
+        slot, other = self._slot(left), self._slot(right)
+        if slot is not None and other is not None:
+            return _operate_on_locals(machine, fast, slow, slot, other)
+        if slot is not None and right.kind == "const" and type(right.value) is int:
+            return _operate_on_constant(machine, fast, slow, slot, right.value)
+        return _operate(machine, fast, slow, self.expression(left), self.expression(right))
+
+    def _weave_compare(self, node: Node) -> Expression:
+        assert type(node.value) is tuple
+        symbols = [str(symbol) for symbol in node.value]
+        if len(symbols) == 1:
+            return self._comparison(symbols[0], node.children[0], node.children[1])
+        operands = self.expressions(node.children)
+        machine, checks = self.machine, [COMPARE[symbol] for symbol in symbols]
+
+        def compare_chain(env: Env) -> Any:
+            left = operands[0](env)
+            for check, operand in zip(checks, operands[1:], strict=True):
+                right = operand(env)
+                if not check(machine, left, right):
+                    return False
+                left = right
+            return True
+
+        return compare_chain
+
+    def _comparison(self, symbol: str, left: Node, right: Node) -> Expression:
+        machine, slow, fast = self.machine, COMPARE[symbol], _COMPARE_OPERATORS.get(symbol)
+        if fast is None:
+            first, second = self.expression(left), self.expression(right)
+            return lambda env: slow(machine, first(env), second(env))
+        slot, other = self._slot(left), self._slot(right)
+        if slot is not None and other is not None:
+            return _compare_locals(machine, fast, slow, slot, other)
+        if slot is not None and right.kind == "const" and type(right.value) is int:
+            return _compare_constant(machine, fast, slow, slot, right.value)
+        return _compare(machine, fast, slow, self.expression(left), self.expression(right))
+
+    def _weave_is_none(self, node: Node) -> Expression:
+        operand, negated = self.expression(node.children[0]), node.value
+        return lambda env: (operand(env) is None) is not negated
+
+    def _weave_and(self, node: Node) -> Expression:
+        return self._boolean(node, False)
+
+    def _weave_or(self, node: Node) -> Expression:
+        return self._boolean(node, True)
+
+    def _boolean(self, node: Node, stops_at: bool) -> Expression:
+        operands = [self.expression(node.children[0]), *map(self.run, node.children[1:])]
+        continues_at = not stops_at
+
+        def combine(env: Env) -> Any:
+            for operand in operands:
+                value = operand(env)
+                if value is stops_at:
+                    return stops_at
+                if value is not continues_at:
+                    raise Fault("TYPE")
+            return continues_at
+
+        return combine
+
+    def _weave_conditional(self, node: Node) -> Expression:
+        test = self.expression(node.children[0])
+        then, otherwise = map(self.run, node.children[1:])
+
+        def choose(env: Env) -> Any:
+            value = test(env)
+            if value is True:
+                return then(env)
+            if value is False:
+                return otherwise(env)
+            raise Fault("TYPE")
+
+        return choose
+
+
+def _operate(machine: Machine, fast: IntOperator, slow: Operation, left: Expression, right: Expression) -> Expression:
+    def operate(env: Env) -> Any:
+        a = left(env)
+        b = right(env)
+        if type(a) is int and type(b) is int:
+            value = fast(a, b)
+            if INT_MIN <= value <= INT_MAX:
+                return value
+            raise Fault("OVERFLOW")
+        return slow(machine, a, b)
+
+    return operate
+
+
+def _operate_on_locals(machine: Machine, fast: IntOperator, slow: Operation, left: int, right: int) -> Expression:
+    def operate(env: Env) -> Any:
+        a = env[left]
+        b = env[right]
+        if type(a) is int and type(b) is int:
+            value = fast(a, b)
+            if INT_MIN <= value <= INT_MAX:
+                return value
+            raise Fault("OVERFLOW")
+        return slow(machine, a, b)
+
+    return operate
+
+
+def _operate_on_constant(machine: Machine, fast: IntOperator, slow: Operation, left: int, constant: int) -> Expression:
+    def operate(env: Env) -> Any:
+        a = env[left]
+        if type(a) is int:
+            value = fast(a, constant)
+            if INT_MIN <= value <= INT_MAX:
+                return value
+            raise Fault("OVERFLOW")
+        return slow(machine, a, constant)
+
+    return operate
+
+
+def _compare(machine: Machine, fast: IntOperator, slow: Operation, left: Expression, right: Expression) -> Expression:
+    def compare(env: Env) -> Any:
+        a = left(env)
+        b = right(env)
+        if type(a) is int and type(b) is int:
+            return fast(a, b)
+        return slow(machine, a, b)
+
+    return compare
+
+
+def _compare_locals(machine: Machine, fast: IntOperator, slow: Operation, left: int, right: int) -> Expression:
+    def compare(env: Env) -> Any:
+        a = env[left]
+        b = env[right]
+        if type(a) is int and type(b) is int:
+            return fast(a, b)
+        return slow(machine, a, b)
+
+    return compare
+
+
+def _compare_constant(machine: Machine, fast: IntOperator, slow: Operation, left: int, constant: int) -> Expression:
+    def compare(env: Env) -> Any:
+        a = env[left]
+        if type(a) is int:
+            return fast(a, constant)
+        return slow(machine, a, constant)
+
+    return compare
