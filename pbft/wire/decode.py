@@ -9,7 +9,7 @@ signatures hold is `verify`'s.
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 
-from ledger.block import HEADER_BYTES_MAX, compute_batch_digest
+from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES
 from ledger.keys import SIGNATURE_BYTES
@@ -107,10 +107,16 @@ def parse_request(raw: bytes, rules: WireRules) -> Request:
 # ---- envelopes ----
 
 
-def _envelope(envelope: pb.Envelope, rules: WireRules) -> Envelope:
+def _envelope(envelope: pb.Envelope, rules: WireRules, *, kind: str | None = None) -> Envelope:
+    """An envelope and all that it holds; of one `kind` only, if given, which is known before anything inside is read.
+
+    So envelopes lie inside each other twice at most (a VIEW-CHANGE in a NEW-VIEW), whatever a sender has nested.
+    """
     payload = parse_canonical(pb.Payload, envelope.payload, rules)
     if payload.version != WIRE_VERSION:
         raise WireError("version", f"expected {WIRE_VERSION}, got {payload.version}")
+    if kind is not None and payload.WhichOneof("body") != kind:
+        raise WireError("kind", f"expected {kind}, got {payload.WhichOneof('body')}")
     return Envelope(
         sender=_replica(payload.sender, rules),
         messages=_messages(payload, _number(payload.epoch, "epoch"), rules),
@@ -203,10 +209,7 @@ def _slot_entry(entry: pb.SlotEntry, view: int, heights: range) -> SlotEntry:
 
 def _new_view(message: pb.NewView, epoch: int, rules: WireRules) -> NewView:
     """V holds one VIEW-CHANGE each of distinct replicas; X is contiguous. Whether X follows from V the core checks."""
-    view_changes = tuple(_envelope(envelope, rules) for envelope in message.view_changes)
-    for envelope in view_changes:
-        if not isinstance(envelope.messages[0], ViewChange):
-            raise WireError("kind", f"expected a VIEW-CHANGE, got {type(envelope.messages[0]).__name__}")
+    view_changes = tuple(_envelope(envelope, rules, kind="view_change") for envelope in message.view_changes)
     _require_distinct((envelope.sender for envelope in view_changes), "VIEW-CHANGEs")
     choices = tuple(
         SlotChoice(height=_height(choice.height, "height"), digest=_hash(choice.digest, "digest"))
@@ -222,7 +225,7 @@ def _new_view(message: pb.NewView, epoch: int, rules: WireRules) -> NewView:
 
 def _batch(batch: pb.Batch, rules: WireRules) -> Batch:
     requests = _requests(batch.requests, rules)
-    time_ms = _number(batch.time_ms, "batch time")
+    time_ms = _time(batch.time_ms)
     digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
     return Batch(time_ms=time_ms, requests=requests, digest=digest)
 
@@ -290,6 +293,13 @@ def _block_body(body: pb.BlockBody, rules: WireRules) -> BlockBody:
 def _number(value: int, what: str) -> int:
     if value > NUMBER_MAX:
         raise WireError("number", f"{what}: expected at most {NUMBER_MAX}, got {value}")
+    return value
+
+
+def _time(value: int) -> int:
+    """A time that a header can hold: no batch can be decided whose block could not be stored and read again."""
+    if value > TIME_MAX_MS:
+        raise WireError("number", f"batch time: expected at most {TIME_MAX_MS}, got {value}")
     return value
 
 

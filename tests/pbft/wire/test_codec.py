@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ledger.block import TIME_MAX_MS
 from ledger.hashing import NULL_DIGEST
 from pbft.core.messages import (
     Batches,
@@ -16,6 +17,7 @@ from pbft.core.messages import (
     Forward,
     HeaderVote,
     Prepare,
+    PrePrepare,
     Relay,
     SlotEntry,
     Status,
@@ -239,6 +241,27 @@ def test_contents_that_contradict_themselves_are_refused(network) -> None:
     }  # fmt: skip
     for name, (message, code) in links.items():
         assert refusal(network, message) == code, name
+
+
+def test_envelopes_nested_without_end_are_refused(network) -> None:
+    """A NEW-VIEW takes VIEW-CHANGEs only, and looks before it reads: no stack overflows, no work is quadratic."""
+    envelope = network.sealed(1, network.view_change())
+    for _ in range(600):
+        written = pb.Payload(version=1, epoch=0, sender=1, new_view=pb.NewView(view=3))
+        written.new_view.view_changes.add(payload=envelope.raw, signature=envelope.signature)
+        envelope = replace(envelope, raw=written.SerializeToString(deterministic=True))
+    assert refusal(network, envelope) == "kind"
+    assert refusal(network, Forward(envelopes=(envelope,))) == "kind"
+
+
+def test_a_batch_time_that_no_header_can_hold_is_refused(network) -> None:
+    """What is decided must be storable: a faulty primary's clock never makes a block that nobody can read back."""
+    batches = Batches(batches=(network.batch(1, time_ms=TIME_MAX_MS),))
+    assert decode_peer(encode_peer(batches), network.rules) == batches
+    batch = network.batch(1, time_ms=TIME_MAX_MS + 1)
+    assert refusal(network, Batches(batches=(batch,))) == "number"
+    pre_prepare = PrePrepare(epoch=0, view=1, height=6, digest=batch.digest, batch=batch)
+    assert refusal(network, network.sealed(1, pre_prepare)) == "number"
 
 
 def test_a_sender_who_is_no_member_and_another_version_are_refused(network) -> None:
