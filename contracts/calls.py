@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from contracts.builtins import BUILTIN_OPERATIONS, METHODS, sort
-from contracts.errors import Fault
+from contracts.errors import Fault, OutOfGas
 from contracts.expressions import UNBOUND, Env, Expression
 from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.machine import Machine
@@ -95,6 +95,8 @@ class CallWeaver(OperatorWeaver):
         machine, name, call_contract = self.machine, str(node.value), self.call_contract
         receiver, *arguments = self.expressions(node.children)
         count = len(arguments)
+        if name == "append" and count == 1:
+            return self._append(receiver, arguments[0])
 
         def call_method(env: Env) -> Any:
             value = receiver(env)
@@ -107,6 +109,31 @@ class CallWeaver(OperatorWeaver):
             return method[0](machine, value, *values)
 
         return call_method
+
+    def _append(self, receiver: Expression, argument: Expression) -> Expression:
+        """`row.append(item)`, a list first: the commonest method."""
+        machine, name, call_contract = self.machine, "append", self.call_contract
+
+        def append(env: Env) -> Any:
+            row = receiver(env)
+            item = argument(env)
+            if type(row) is list:
+                machine.gas -= GAS.append
+                if machine.gas < 0:
+                    raise OutOfGas
+                machine.cells -= 1
+                if machine.cells < 0:
+                    raise Fault("MEMORY")
+                row.append(item)
+                return None
+            if type(row) is InterfaceValue:
+                return call_contract(row, name, (item,))
+            method = METHODS.get((type(row), name))
+            if method is None:
+                raise Fault("TYPE")
+            return method[0](machine, row, item)
+
+        return append
 
     def _weave_host(self, node: Node) -> Expression:
         machine, operation = self.machine, self.host[str(node.value)]

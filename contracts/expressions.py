@@ -119,7 +119,9 @@ class ExpressionWeaver:
         machine, items, count = self.machine, self.expressions(node.children), len(node.children)
 
         def display(env: Env) -> Any:
-            machine.grow(count)
+            machine.cells -= count
+            if machine.cells < 0:
+                raise Fault("MEMORY")
             return [item(env) for item in items]
 
         return display
@@ -240,6 +242,7 @@ class ExpressionWeaver:
         def comprehend(env: Env) -> Any:
             made = []
             for _ in steps(env):
+                machine.charge(GAS.display_item)
                 machine.grow(1)
                 made.append(element(env))
             return made
@@ -255,6 +258,7 @@ class ExpressionWeaver:
         def comprehend(env: Env) -> Any:
             made: dict[Any, Any] = {}
             for _ in steps(env):
+                machine.charge(GAS.display_pair)
                 machine.grow(2)
                 place = make_key(machine, key(env))
                 made[place] = value(env)

@@ -27,6 +27,12 @@ def contract_of(body: str, *, fields: str = "pass", before: str = "", result: st
 
 
 @pytest.fixture
+def source_of() -> Callable[..., bytes]:
+    """See `contract_of`."""
+    return contract_of
+
+
+@pytest.fixture
 def outcome_of() -> Callable[..., CallOutcome]:
     """Deploys a body and calls it once: its outcome, whatever it is."""
 
