@@ -228,6 +228,7 @@ class Executed:
     gas_used: int
     next_due_ms: int | None  # when the earliest scheduled call is due, None if none waits
     finished: tuple[bytes, ...]  # tx ids of the block's requests, executed or skipped: no longer pending
+    used: tuple[tuple[bytes, int], ...]  # (client, nonce) that the block used up: no other request can have it (D45)
 
 
 LocalMessage: TypeAlias = ClientRequest | Executed

@@ -348,7 +348,7 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
     state.fetched.pop(height, None)
     waypoint = state.waypoints.pop(height, None)
     state.due_since = None  # a block ran what was due, or goes on in the next (D63, D65)
-    process_finished(state, executed.finished)
+    process_finished(state, executed.finished, executed.used)
     process_executed_header(state, height)
     if waypoint is not None:
         process_certificate(state, waypoint)

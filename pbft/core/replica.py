@@ -54,8 +54,8 @@ LINK: Final[dict[type, Callable[[ReplicaState, int, Any], None]]] = {
     FetchBlocks: state_transfer.process_fetch_blocks,
     Blocks: state_transfer.process_blocks,
     CertificateNotice: state_transfer.process_certificate_notice,
-    Relay: lambda state, _, relay: requests.process_relay(state, relay),
-    ClientRequest: lambda state, _, m: requests.process_request(state, m.request, from_client=True),
+    Relay: requests.process_relay,
+    ClientRequest: lambda state, _, m: requests.process_client_request(state, m.request),
     Executed: lambda state, _, executed: ordering.process_executed(state, executed),
 }
 """What becomes of each message that the link vouches for, and of local ones: (state, sender, message)."""

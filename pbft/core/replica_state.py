@@ -20,8 +20,9 @@ class PendingRequest:
     """A valid request that has not been executed here."""
 
     request: Request
+    source: int  # the replica that relayed it first; the own id where a client handed it in here
     since: int  # counted tick from which it waits in this view (D56)
-    is_relayed: bool = False  # sent to all at T/2
+    relayed: int = 0  # counted tick at which it last went to all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class PeerNotes:
     status_answered_tick: int = -1_000
     certificate_sent_tick: int = -1_000
     executed_height: int = 0  # its own claim; only chooses whom to ask
+    relayed_requests: int = 0  # pending here because it relayed them first
+    relayed_bytes: int = 0
     early: deque[Envelope] = field(default_factory=deque)  # of views not entered here yet (M13)
 
 

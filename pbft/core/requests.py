@@ -6,6 +6,7 @@ limits were judged at the edge, registration, nonce and balance are judged at ex
 
 from ledger.block import compute_batch_digest
 from pbft.core.actions import Publish, Send
+from pbft.core.checkpoints import peer_notes
 from pbft.core.config import (
     PENDING_BYTES_MAX,
     PENDING_REQUESTS_MAX,
@@ -22,37 +23,84 @@ def has_room(state: ReplicaState, request_bytes: int) -> bool:
     return len(state.pending) < PENDING_REQUESTS_MAX and state.pending_bytes + request_bytes <= PENDING_BYTES_MAX
 
 
-def process_request(state: ReplicaState, request: Request, *, from_client: bool) -> None:
+def has_relay_room(state: ReplicaState, source: int, request_bytes: int) -> bool:
+    """Whether one more request that `source` relays fits: all others together get half of the places, each its share,
+    so that no replica that invents clients shuts the door of another (M55)."""
+    share = 2 * len(state.others)
+    notes = peer_notes(state, source)
+    return (
+        notes.relayed_requests < PENDING_REQUESTS_MAX // share
+        and notes.relayed_bytes + request_bytes <= PENDING_BYTES_MAX // share
+    )
+
+
+def process_client_request(state: ReplicaState, request: Request) -> None:
     """Section 4.1: a request is queued at the primary; a backup passes it on and starts to wait (M18, M21)."""
     if request.tx_id in state.pending:
         return
-    if request.expiry_height <= state.executed_height:
-        raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, e = {state.executed_height}")
+    validate_request(state, request)
     if not has_room(state, len(request.raw)):
         raise InvalidMessage("requests_full", f"{len(state.pending)} pending")
-    if not state.pending:
-        state.head_since = state.clock
-    state.pending[request.tx_id] = PendingRequest(request=request, since=state.clock)
-    state.pending_bytes += len(request.raw)
-    state.queue[request.tx_id] = request
-    if from_client and not state.is_primary:
+    _remember(state, state.replica_id, request)
+    if not state.is_primary:
         state.to_primary.append(request)
 
 
-def process_relay(state: ReplicaState, relay: Relay) -> None:
-    """D56: requests passed on by a replica, judged by their clients' signatures; a full queue drops the rest."""
+def process_relay(state: ReplicaState, sender: int, relay: Relay) -> None:
+    """D56: requests passed on by a replica, judged by their clients' signatures. Those that do not fit are dropped; who
+    relayed them does it again. InvalidMessage for the last of those that no correct replica relays."""
+    refused = None
     for request in relay.requests:
-        if has_room(state, len(request.raw)) and request.expiry_height > state.executed_height:
-            process_request(state, request, from_client=False)
+        size = len(request.raw)
+        if request.tx_id in state.pending or not (has_room(state, size) and has_relay_room(state, sender, size)):
+            continue
+        try:
+            validate_request(state, request)
+        except InvalidMessage as error:
+            refused = error
+        else:
+            _remember(state, sender, request)
+    if refused is not None:
+        raise refused
 
 
-def process_finished(state: ReplicaState, finished: tuple[bytes, ...]) -> None:
-    """Requests of an executed block, and those that can no longer execute, wait no more (M21, D46)."""
+def validate_request(state: ReplicaState, request: Request) -> None:
+    """M6: a request that no batch can hold is not queued and not timed: its primary would be suspected for ever."""
+    configuration = state.configuration
+    if request.expiry_height <= state.executed_height:
+        raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, e = {state.executed_height}")
+    if request.gas_limit > configuration.transaction_gas_max:
+        raise InvalidMessage(
+            "request_too_much_gas", f"{request.gas_limit}, at most {configuration.transaction_gas_max}"
+        )
+    if len(request.raw) > configuration.batch_bytes_max:
+        raise InvalidMessage("request_too_large", f"{len(request.raw)}, at most {configuration.batch_bytes_max}")
+
+
+def _remember(state: ReplicaState, source: int, request: Request) -> None:
+    if not state.pending:
+        state.head_since = state.clock
+    state.pending[request.tx_id] = PendingRequest(request=request, source=source, since=state.clock)
+    state.pending_bytes += len(request.raw)
+    state.queue[request.tx_id] = request
+    notes = peer_notes(state, source)
+    notes.relayed_requests += 1
+    notes.relayed_bytes += len(request.raw)
+
+
+def process_finished(state: ReplicaState, finished: tuple[bytes, ...], used: tuple[tuple[bytes, int], ...]) -> None:
+    """Requests of an executed block, and those that can no longer execute, wait no more (M21, D46): who waits for them
+    would suspect a primary that rightly does not order them."""
     head = next(iter(state.pending), None)
     for tx_id in finished:
         _forget(state, tx_id)
-    expired = [tx_id for tx_id, p in state.pending.items() if p.request.expiry_height <= state.executed_height]
-    for tx_id in expired:
+    nonces = frozenset(used)
+    over = [
+        tx_id
+        for tx_id, known in state.pending.items()
+        if known.request.expiry_height <= state.executed_height or (known.request.client, known.request.nonce) in nonces
+    ]
+    for tx_id in over:
         _forget(state, tx_id)
     if next(iter(state.pending), None) != head:
         state.head_since = state.clock
@@ -63,6 +111,9 @@ def _forget(state: ReplicaState, tx_id: bytes) -> None:
     known = state.pending.pop(tx_id, None)
     if known is not None:
         state.pending_bytes -= len(known.request.raw)
+        notes = peer_notes(state, known.source)
+        notes.relayed_requests -= 1
+        notes.relayed_bytes -= len(known.request.raw)
 
 
 def process_requeue(state: ReplicaState) -> None:
@@ -77,7 +128,6 @@ def process_requeue(state: ReplicaState) -> None:
     state.head_since = state.clock
     for pending in state.pending.values():
         pending.since = state.clock
-        pending.is_relayed = False
     state.to_primary = [] if state.is_primary else list(state.queue.values())[:RELAYED_REQUESTS_MAX]
 
 
@@ -91,11 +141,14 @@ def process_forwarding(state: ReplicaState) -> None:
 
 
 def process_relay_to_all(state: ReplicaState) -> None:
-    """D56: a request that waited T/2 goes to all, who start their timers; the oldest first, the rest a tick later."""
+    """D56: a request that waited T/2 goes to all, who start their timers; the oldest first, the rest a tick later.
+
+    Again each T/2: whoever had no room for it then must not be suspected for not having it now (M56).
+    """
     due = []
     for pending in state.pending.values():
-        if not pending.is_relayed and 2 * (state.clock - pending.since) >= state.timer_ticks:
-            pending.is_relayed = True
+        if 2 * (state.clock - max(pending.since, pending.relayed)) >= state.timer_ticks:
+            pending.relayed = state.clock
             due.append(pending.request)
             if len(due) == RELAYED_REQUESTS_MAX:
                 break

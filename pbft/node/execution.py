@@ -150,6 +150,11 @@ class LedgerExecution:
                 gas_used=block.header.gas_used,
                 next_due_ms=self._chain.next_due_ms,
                 finished=tuple(signed.tx_id for signed in planned.transactions),
+                used=tuple(
+                    (signed.transaction.sender, signed.transaction.nonce)
+                    for signed, verdict in zip(planned.transactions, planned.verdicts, strict=True)
+                    if verdict.is_executed
+                ),
             )
         )
         for sink in self._sinks:

@@ -108,6 +108,7 @@ class Bench:
     dropped: list[str] = field(default_factory=list)
     certificates: list[StoreCertificate] = field(default_factory=list)
     served: list[SendBlocks] = field(default_factory=list)
+    refused: set[bytes] = field(default_factory=set)  # tx ids that the ledger refuses: their nonces stay free
     halted: str | None = None
     wall_ms: int = WALL_MS
     next_due_ms: int | None = None
@@ -204,6 +205,7 @@ class Bench:
             gas_used=0,
             next_due_ms=self.next_due_ms,
             finished=tuple(request.tx_id for request in requests),
+            used=tuple((r.client, r.nonce) for r in requests if r.tx_id not in self.refused),
         )
         self._actions += self.replica.receive(self.replica_id, executed)
 

@@ -27,6 +27,7 @@ from pbft.core.messages import (
     BlockBody,
     Blocks,
     CertificateNotice,
+    ClientRequest,
     Commit,
     Envelope,
     FetchBatches,
@@ -894,7 +895,7 @@ def test_m55_pending_requests_are_bounded() -> None:
     """M55, M56: past the limit a request is refused and counted; nobody is suspected for it."""
     bench = make_bench(0)
     for nonce in range(10_001):
-        bench.replica.receive(0, Relay(requests=(make_request(nonce),)))
+        bench.replica.receive(0, ClientRequest(request=make_request(nonce)))
     assert bench.replica.pending_count == 10_000
     assert not bench.replica.has_room(1)
 
