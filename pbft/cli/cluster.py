@@ -60,7 +60,12 @@ def _cluster_errors() -> errors_as:
 @click.argument("network", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--detach", is_flag=True, help="Return when the network is ready; `gridquorum down` ends it.")
 @click.option("--reset", is_flag=True, help="Begin anew: removes the network's keys and chain in the directory.")
-@click.option("--port-base", type=click.IntRange(0, 65_535), help="First port (default 27600); 0 draws free ports.")
+@click.option(
+    "--port-base",
+    type=click.IntRange(0, 65_535),
+    envvar="GRIDQUORUM_PORT_BASE",
+    help="First port (default 27600); 0 draws free ports.",
+)
 @data_dir_option
 @json_option
 def up(

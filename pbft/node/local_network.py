@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.genesis import ProtocolParameters, parse_genesis
-from ledger.key_files import write_key_file
-from ledger.keys import SigningKey
+from pbft.node.client_identity import create_authority, create_client, read_authority
 from pbft.node.genesis_file import build_genesis
 from pbft.node.identity import create_identity
 from pbft.node.network_config import (
@@ -34,7 +33,6 @@ from pbft.node.network_config import (
     dump_network,
     load_network,
 )
-from pbft.node.tls import issue_client_certificate, write_tls_identity
 
 DEFAULT_NAME: Final = "dev-4"
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -273,15 +271,12 @@ def _make_replica(prepared: Path, replica: ReplicaDefinition) -> ReplicaDefiniti
 
 
 def _write_client(directory: Path) -> bytes:
-    """A client of this network: TLS identity and account. The public key of the authority that vouches for it."""
-    directory.mkdir(mode=0o700)
-    passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES)
-    _write_secret(directory / "passphrase", passphrase + "\n")
-    authority, account = SigningKey.generate(), SigningKey.generate()
-    write_key_file(directory / "authority.pem", authority, passphrase.encode())
-    write_key_file(directory / "account.pem", account, passphrase.encode())
-    _write_secret(directory / "tls.pem", write_tls_identity(issue_client_certificate(authority, "local")).decode())
-    return authority.public_key
+    """A client of this network, and the authority that lets it in: its public key."""
+    passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES).encode()
+    public_key = create_authority(directory, passphrase=passphrase)
+    authority = read_authority(directory, passphrase=passphrase)
+    create_client(directory, authority, name="local", passphrase=passphrase)
+    return public_key
 
 
 def _write_secret(path: Path, text: str) -> None:
