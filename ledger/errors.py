@@ -4,7 +4,17 @@ Two families exist. `LedgerError` is the other side's fault (bytes from outside,
 on or tell the user. `InvariantViolation` is ours (this replica computed something that cannot be): stop the replica.
 """
 
-# ruff: noqa: N818  # the names say what is wrong with what; a suffix would add nothing
+import reprlib
+from typing import Final
+
+BYTES_SHOWN_MAX: Final = 64
+"""Of a byte string in an error's text: hashes, keys and signatures whole."""
+
+_REPR: Final = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 120  # what was sent is shown as far as it helps: errors reach logs and clients
+_REPR.maxlong = 80  # 256 bits whole
+_REPR.maxlist = _REPR.maxtuple = 16
+_REPR.maxlevel = 3
 
 
 class LedgerError(Exception):
@@ -78,4 +88,6 @@ class InvariantViolation(Exception):
 
 
 def _shown(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else repr(value)
+    if isinstance(value, bytes):
+        return value[:BYTES_SHOWN_MAX].hex() + ("..." if len(value) > BYTES_SHOWN_MAX else "")
+    return _REPR.repr(value)

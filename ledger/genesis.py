@@ -157,9 +157,12 @@ def parse_genesis(data: bytes) -> Genesis:
     if len(data) > GENESIS_BYTES_MAX:
         raise InvalidGenesis("too_long", expected_max=GENESIS_BYTES_MAX, got=len(data))
     try:
-        document = json.loads(data.decode("ascii"))
-    except (ValueError, RecursionError) as error:  # also bad UTF-8, which is a ValueError
+        return _parse_document(json.loads(data.decode("ascii")), data)
+    except (ValueError, RecursionError) as error:  # bytes beyond ASCII are a ValueError; nesting ends any step below
         raise InvalidGenesis("json", f"not JSON: {type(error).__name__}") from None
+
+
+def _parse_document(document: Any, data: bytes) -> Genesis:
     fields = _object(
         document, "genesis", ("version", "name", "time_ms", "protocol", "members", "client_authorities", "contracts")
     )

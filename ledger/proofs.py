@@ -24,7 +24,7 @@ from ledger.state_trie import DEPTH_MAX, StateProof, verify_state_proof
 from ledger.transaction import Receipt, parse_receipt
 
 PROOF_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A receipt of 1 MiB takes 2 MiB of hexadecimal; certificate, headers and paths a few kilobytes."""
+"""The largest receipt takes 4 MiB of hexadecimal; certificate, headers and paths a few hundred kilobytes."""
 HEADERS_MAX: Final = 1024
 """The largest window: a certificate is never further above an executed block than that."""
 _PATH_MAX: Final = 32
@@ -159,9 +159,12 @@ def _parse_document(data: bytes) -> dict[str, Any]:
     if len(data) > PROOF_BYTES_MAX:
         raise InvalidProof("too_long", expected_max=PROOF_BYTES_MAX, got=len(data))
     try:
-        document = json.loads(data.decode("ascii"))
-    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
+        return _check_document(json.loads(data.decode("ascii")), data)
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError, so is NaN that is written
         raise InvalidProof("json", f"not JSON: {type(error).__name__}") from None
+
+
+def _check_document(document: Any, data: bytes) -> dict[str, Any]:
     kind = document.get("kind") if type(document) is dict else None
     if kind not in ("receipt", "state"):
         raise InvalidProof("shape", "kind", expected=("receipt", "state"), got=kind)

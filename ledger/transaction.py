@@ -28,8 +28,9 @@ EXPIRY_AHEAD_MAX: Final = 10_000
 TIME_MAX_S: Final = 2**40
 """Seconds UTC; far enough, and milliseconds of it stay within 64 bits."""
 SALT_BYTES: Final = 32
-RECEIPT_BYTES_MAX: Final = 1_048_576
-"""A receipt's result and events are paid by gas; this is what a reader is ready to take."""
+RECEIPT_BYTES_MAX: Final = 2_097_152
+"""What a reader is ready to take: more than the largest result and all events that a contract may leave (a test
+compares), since a receipt that is in a block must be readable for ever."""
 
 STATUSES: Final = ("ok", "reverted", "out_of_gas", "error", "refused")
 """Of a receipt. `refused`: never executed, nonce not consumed; the others consumed their nonce."""

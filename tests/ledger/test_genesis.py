@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,20 @@ def test_what_is_no_document_is_refused(data: bytes) -> None:
     """No JSON, nested without end, not an object."""
     with pytest.raises(InvalidGenesis):
         parse_genesis(data)
+
+
+@pytest.mark.parametrize("field", ["name", "contracts"])
+def test_nesting_up_to_the_stack_is_refused(field: str) -> None:
+    """What the JSON parser just so takes must not overflow the checks after it, nor the text of the refusal."""
+    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit() + 10, 3):
+        nested = "[" * depth + "]" * depth
+        twice = f'[{{"name":{nested},"source":"","arguments":[]}},{{"name":{nested},"source":"","arguments":[]}}]'
+        document = {"version": 1, "time_ms": 1, "protocol": {}, "members": [], "client_authorities": []}
+        document |= {"name": "x", "contracts": [], field: "HERE"}
+        data = json.dumps(document).replace('"HERE"', nested if field == "name" else twice)
+        with pytest.raises(InvalidGenesis) as refused:
+            parse_genesis(data.encode())
+        assert len(str(refused.value)) < 1_000
 
 
 def test_the_length_limit() -> None:

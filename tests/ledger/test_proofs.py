@@ -115,6 +115,25 @@ def test_hostile_json_is_refused(data: bytes) -> None:
         verify_proof(PROOFS["receipt.proof.json"], data)
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "1.5"])
+def test_numbers_that_json_does_not_have_are_refused(value: str) -> None:
+    """Python reads NaN where JSON has none, and cannot write it again."""
+    with pytest.raises(InvalidProof):
+        verify_proof(shaped(value), GENESIS)
+
+
+def test_nesting_up_to_the_stack_is_refused() -> None:
+    """What the JSON parser just so takes must not overflow the encoder that writes it again."""
+    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit() + 10):
+        with pytest.raises(InvalidProof):
+            verify_proof(shaped("[" * depth + "]" * depth), GENESIS)
+
+
+def shaped(receipt: str) -> bytes:
+    """A document of the right fields around any JSON."""
+    return b'{"certificate":"","headers":[],"kind":"receipt","receipt":%s,"sha256":"","version":1}\n' % receipt.encode()
+
+
 def rewritten(name: str, change: Callable[[dict[str, Any]], None]) -> bytes:
     """A proof changed on purpose, with its checksum made right again: what a forger would send."""
     document = json.loads(PROOFS[name])

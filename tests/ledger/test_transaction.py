@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors.ledger import sample_chain as sample
 
+from contracts.gas import EVENT_BYTES_MAX, EVENTS_MAX, RESULT_BYTES_MAX
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidSignature, InvalidTransaction
 from ledger.hashing import Tag, signing_bytes, tagged_hash
@@ -214,6 +215,23 @@ def test_receipts_round_trip() -> None:
     assert parsed.events[0].values == {"amount": -5, "to": b"\x01"}
     with pytest.raises(EncodingError, match="shape"):
         Event(contract="cash", name="Moved", fields=encode([1])).values  # noqa: B018
+
+
+def test_the_largest_receipt_of_a_contract_can_be_read() -> None:
+    """A receipt that is in a block is parsed by doors and proofs for ever: the limit leaves room for all of it."""
+    event = Event(contract="c" * 32, name="E" * 64, fields=bytes(EVENT_BYTES_MAX))
+    largest = replace(RECEIPT, code="c" * 64, result=bytes(RESULT_BYTES_MAX), events=(event,) * EVENTS_MAX)
+    assert parse_receipt(largest.to_bytes()) == largest
+
+
+def test_a_refusal_shows_no_more_than_helps() -> None:
+    """A name as long as a transaction does not come back whole: errors reach logs and clients."""
+    fields: list[Any] = decode(SIGNED.body)  # type: ignore[assignment]
+    for index, value in ((8, "A" * 100_000), (9, bytes(100_000)), (3, -(2**255)), (1, bytes(100_000))):
+        changed = encode([*fields[:index], value, *fields[index + 1 :]])
+        with pytest.raises(InvalidTransaction) as refused:
+            parse_transaction(bytes(64) + changed)
+        assert len(str(refused.value)) < 500
 
 
 @pytest.mark.parametrize(
