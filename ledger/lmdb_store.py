@@ -40,15 +40,23 @@ class _View:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """See `ReadView.get`."""
-        found: bytes | None = self._transaction.get(key, db=_table(self._tables, table))
+        database = _table(self._tables, table)
+        try:
+            found: bytes | None = self._transaction.get(key, db=database) if key else None
+        except lmdb.Error as error:
+            raise _read_failed(error) from None
         return found
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """See `ReadView.scan`."""
-        with self._transaction.cursor(db=_table(self._tables, table)) as cursor:
-            yield from _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
+        database = _table(self._tables, table)
+        try:
+            with self._transaction.cursor(db=database) as cursor:
+                yield from _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
+        except lmdb.Error as error:
+            raise _read_failed(error) from None
 
     def close(self) -> None:
         """See `Snapshot.close`."""
@@ -90,6 +98,10 @@ def _scan_down(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tupl
         yield key, value
 
 
+def _read_failed(error: lmdb.Error) -> StoreError:
+    return StoreError("read", f"the store cannot be read: {error}")
+
+
 def _table(tables: dict[str, Any], name: str) -> Any:
     table = tables.get(name)
     if table is None:
@@ -122,16 +134,18 @@ class LmdbStore:
                 readahead=False,  # reads are random: read-ahead would fill the memory with pages nobody asked for
                 mode=0o600,
             )
+            # Frees the slots of readers that were killed, also where the killed one's successor opens: else their
+            # slots run out, and the pages that they looked at are never used again.
+            self._environment.reader_check()
             self._open_tables(tables, readonly)
+            if not readonly:
+                _sync_directory(path)
         except (lmdb.Error, OSError) as error:
             self.close()
             raise StoreError("open", f"cannot open {path}: {error}") from None
         except StoreError:
             self.close()
             raise
-        if not readonly:
-            self._environment.reader_check()  # frees the slots of readers that were killed
-            _sync_directory(path)
 
     def _open_tables(self, tables: Sequence[str], readonly: bool) -> None:
         schema = self._environment.open_db(_SCHEMA_TABLE, create=not readonly)
@@ -159,6 +173,8 @@ class LmdbStore:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`."""
+        if self._environment is None:
+            raise StoreError("closed", "the store is closed")
         if self._failing is not None:
             raise StoreError(self._failing, "the store is read-only, or has failed a write and must be opened again")
         for operation in operations:
@@ -180,7 +196,10 @@ class LmdbStore:
         """See `Store.snapshot`."""
         if self._environment is None:
             raise StoreError("closed", "the store is closed")
-        return _View(self._environment.begin(), self._tables)
+        try:
+            return _View(self._environment.begin(), self._tables)
+        except lmdb.Error as error:  # above all: no reader's slot is free
+            raise _read_failed(error) from None
 
     def close(self) -> None:
         """See `Store.close`. Every snapshot must be released before."""

@@ -40,7 +40,7 @@ class ReadView(Protocol):
     """Reads of a store or of one of its snapshots."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """The value of a key, None if absent."""
+        """The value of a key, None if absent, as every key is that a store cannot hold."""
         ...
 
     def scan(
@@ -171,6 +171,7 @@ class MemoryStore:
         self._tables = {name: _Table({}, []) for name in tables}
         self._live: list[_MemorySnapshot] = []
         self._failing: str | None = None
+        self._is_closed = False
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """See `ReadView.get`."""
@@ -185,6 +186,8 @@ class MemoryStore:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`."""
+        if self._is_closed:
+            raise StoreError("closed", "the store is closed")
         if self._failing is not None:
             raise StoreError(self._failing, "the store has failed a write and must be opened again")
         for operation in operations:  # refuse before the first change: whole or not at all
@@ -202,11 +205,14 @@ class MemoryStore:
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
+        if self._is_closed:
+            raise StoreError("closed", "the store is closed")
         return _MemorySnapshot(self._tables, self._live)
 
     def close(self) -> None:
         """See `Store.close`."""
         self._tables = {}
+        self._is_closed = True
 
     def fail_writes(self, code: str = "disk") -> None:
         """From now on every write raises StoreError(code) and changes nothing, as a full or broken disk does."""

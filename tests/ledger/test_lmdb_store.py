@@ -7,6 +7,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from ledger import lmdb_store
 from ledger.errors import StoreError
 from ledger.lmdb_store import LmdbStore
 from ledger.store import Put
@@ -32,6 +33,16 @@ from ledger.store import Put
 store = LmdbStore(Path(sys.argv[1]), tables=("a",))
 for number in range(50):
     store.write([Put("a", b"%03d" % number, b"x"), Put("a", b"last", b"%03d" % number)])
+os.kill(os.getpid(), 9)
+"""
+
+
+KILLED_READER = """
+import os, sys
+from pathlib import Path
+from ledger.lmdb_store import LmdbStore
+held = LmdbStore(Path(sys.argv[1]), tables=("a",), readonly=True).snapshot()
+assert held.get("a", b"k") == b"1"
 os.kill(os.getpid(), 9)
 """
 
@@ -85,6 +96,27 @@ def test_a_killed_process_leaves_whole_writes(tmp_path: Path) -> None:
     store = open_store(tmp_path / "s")
     assert [key for key, _ in store.scan("a")] == [*(b"%03d" % n for n in range(50)), b"last"]
     assert store.get("a", b"last") == b"049"
+    store.close()
+
+
+def test_killed_readers_leave_room_for_their_successors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that the watchdog kills holds its slot until the next one opens: slots never run out."""
+    monkeypatch.setattr(lmdb_store, "READERS_MAX", 2)
+    store = open_store(tmp_path / "s")
+    store.write([Put("a", b"k", b"1")])
+    for _ in range(2):
+        reader = subprocess.run([sys.executable, "-c", KILLED_READER, str(tmp_path / "s")], check=False)
+        assert reader.returncode == -9
+    assert store.get("a", b"k") == b"1"
+    store.close()
+
+
+def test_a_read_without_a_free_slot_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What LMDB raises never leaves the store as LMDB's."""
+    monkeypatch.setattr(lmdb_store, "READERS_MAX", 1)
+    store = open_store(tmp_path / "s")
+    with store.snapshot(), pytest.raises(StoreError, match="read"):
+        store.get("a", b"k")
     store.close()
 
 

@@ -132,6 +132,22 @@ def test_a_closed_store_refuses(store: Store) -> None:
         store.get("a", b"k")
     with pytest.raises(StoreError):
         store.write([Put("a", b"k", b"1")])
+    with pytest.raises(StoreError, match="closed"):
+        store.write([])
+    with pytest.raises(StoreError, match="closed"):
+        store.snapshot()
+
+
+def test_keys_that_no_store_can_hold_are_absent(store: Store) -> None:
+    """Reads take any bytes: what cannot be stored is not there, alike on both stores."""
+    store.write([Put("a", b"k", b"1")])
+    for key in (b"", bytes(KEY_BYTES_MAX + 1), b"k" * 2_000):
+        assert store.get("a", key) is None
+        with store.snapshot() as view:
+            assert view.get("a", key) is None
+    for reverse in (False, True):
+        assert list(store.scan("a", b"k" * 2_000, reverse=reverse)) == []
+        assert list(store.scan("a", start=b"\xff" * 2_000, reverse=reverse)) == [(b"k", b"1")] * reverse
 
 
 keys = st.binary(min_size=1, max_size=3)
