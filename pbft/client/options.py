@@ -6,6 +6,7 @@ from typing import Final
 from pbft.core.client_session import SessionTiming
 
 SESSIONS_MAX: Final = 4_096  # transactions of one client at once: 64 accounts with a full nonce window each
+REFRESH_TICKS: Final = 200  # between looks at the heads of an idle client: expiries are counted from a fresh height
 QUESTIONS_MAX: Final = 8  # reads and proofs in flight at once: what a replica's door allows one connection
 
 

@@ -165,6 +165,9 @@ class Submissions:
         if outcome is None or self._by_tx_id.pop(running.session.submission.tx_id, None) is None:
             return
         del self._by_correlation[running.correlation]
+        if outcome.reply is not None:
+            for replica in outcome.vouched_by:  # a busy client learns the height from its outcomes
+                self._belief.receive_head(replica, outcome.reply.height, 0)
         for account in running.accounts:
             _settle_nonce(account, running.session.submission.nonce, outcome)
         self._answer(running, [waiter for _until, waiter in running.waiters], outcome)

@@ -23,7 +23,7 @@ from pbft.client.account import Account, NonceKeeper
 from pbft.client.errors import ClientError, QueryFailed
 from pbft.client.links import ReplicaLinks
 from pbft.client.network import ClientNetwork
-from pbft.client.options import QUESTIONS_MAX, ClientOptions
+from pbft.client.options import QUESTIONS_MAX, REFRESH_TICKS, ClientOptions
 from pbft.client.questions import (
     HeadAnswer,
     HeadQuestion,
@@ -282,14 +282,14 @@ class TwistedClient:
         def ask(height: int) -> "Deferred[NonceKeeper]":
             if height == 0:  # genesis has no certificate, and no transaction has used a nonce yet
                 return succeed(NonceKeeper())
-            return self.state_proof(nonce_key(address)).addCallback(read)
+            return self.state_proof(nonce_key(address), min_height=height).addCallback(read)
 
         def read(proof: bytes) -> NonceKeeper:
             window = _parse_window(self._verify_state(proof, nonce_key(address), 0).value)
             used = [nonce for nonce in range(window.base, window.base + NONCE_WINDOW) if window.is_used(nonce)]
             return NonceKeeper(base=window.base, used=used)
 
-        return self.ready().addCallback(ask)
+        return self.head().addCallback(lambda answer: ask(answer.height))
 
     def _verify_state(self, proof: bytes, key: bytes, min_height: int) -> VerifiedState:
         verified = verify_proof(proof, self.network.genesis_bytes)
@@ -305,6 +305,9 @@ class TwistedClient:
         self._ticks += 1
         self.links.tick()
         self._submissions.tick()
+        if self._ticks % REFRESH_TICKS == 0:
+            for replica in self.links.connected:
+                self._ask_head_once(replica)
         for correlation, asked in list(self._asked.items()):
             if self._ticks >= asked.until_tick:
                 del self._asked[correlation]

@@ -16,7 +16,7 @@ from ledger.transaction import Receipt, parse_transaction
 from pbft.client.account import Account
 from pbft.client.errors import NotVouched, QueryFailed
 from pbft.client.network import ReplicaAddress
-from pbft.client.options import ClientOptions
+from pbft.client.options import REFRESH_TICKS, ClientOptions
 from pbft.client.twisted_client import QueryAnswer, TwistedClient
 from pbft.core.client_session import Committed, OutcomeUnknown, Rejected, ReplyContent
 from pbft.wire.client_frames import (
@@ -409,6 +409,20 @@ def test_an_account_without_memory_asks_the_chain_only_after_genesis() -> None:
     bench.ready()
     assert result_of(bench.client.read_nonces(KEY.public_key)).base == 0
     assert [replica.count(Proof) for replica in bench.replicas] == [0] * 4
+
+
+def test_the_believed_height_follows_outcomes_and_time() -> None:
+    """Expiries are counted ahead of it: a client that runs for weeks must not sign what is expired at birth."""
+    bench = Bench().ready()
+    for replica in bench.replicas:
+        replica.height = 5_000
+    waiting = bench.client.submit(bench.account, "ping", "ping")
+    assert isinstance(result_of(waiting), Committed)
+    assert bench.client.belief.height == 5_001
+    for replica in bench.replicas:
+        replica.height = 9_000
+    bench.advance(REFRESH_TICKS * OPTIONS.tick_ms / 1000)
+    assert bench.client.belief.height == 9_000
 
 
 def test_stopping_answers_everybody() -> None:
