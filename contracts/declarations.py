@@ -25,7 +25,8 @@ from contracts.tree import InterfaceDeclaration, Parameter, Record, Scalar, Sign
 
 _CLASS_BASES: Final = frozenset({"Struct", "Event", "Interface", "Contract"})
 _PLAIN: Final = {"int": "int", "bool": "bool", "str": "str", "bytes": "bytes", "Address": "address"}
-_ENTRY_KINDS: Final = frozenset({"external", "view", "init", "scheduled", "invariant", "migrate"})
+_ENTRY_KINDS: Final = frozenset({"external", "view", "init", "scheduled", "invariant", "migrate", "signature"})
+"""Kinds whose parameters and results cross the contract's boundary; a signature is a method of an interface."""
 
 
 def refusal(node: ast.AST, code: str, hint: str) -> ContractRefused:
@@ -249,7 +250,7 @@ def _read_interface(declared: Declarations, node: ast.ClassDef) -> InterfaceDecl
             is_stub = isinstance(body[0].value, ast.Constant) and body[0].value.value is Ellipsis
         if not is_stub and body:
             raise refusal(statement, "INTERFACE", "the body of an interface method is `...`")
-        source = _read_function(declared, statement, "external", ())
+        source = _read_function(declared, statement, "signature", ())
         if statement.name in methods:
             raise refusal(statement, "SHADOW", f"{statement.name!r} is defined twice")
         methods[statement.name] = Signature(statement.name, source.parameters, source.result)
@@ -330,7 +331,11 @@ def _read_function(declared: Declarations, node: ast.FunctionDef, kind: str, rol
         raise refusal(node, "SIGNATURE", "`self` has no default")
     parameters: dict[str, Parameter] = {}
     for position, argument in enumerate(listed):
-        name = _check_parameter(declared, argument, parameters)
+        name = check_name(argument, argument.arg)
+        if kind != "signature":
+            check_local(declared, argument, name)
+        if name in parameters:
+            raise refusal(argument, "SHADOW", f"{name!r} is defined twice")
         if argument.annotation is None:
             raise refusal(argument, "SIGNATURE", f"{name!r} needs a type")
         hint = read_hint(declared, argument.annotation)
@@ -347,14 +352,6 @@ def _read_function(declared: Declarations, node: ast.FunctionDef, kind: str, rol
     if kind == "invariant" and (parameters or result.kind != "bool"):
         raise refusal(node, "SIGNATURE", "an @invariant has no parameters and returns bool")
     return Source(node, kind, roles, tuple(parameters.values()), result)
-
-
-def _check_parameter(declared: Declarations, argument: ast.arg, parameters: dict[str, Parameter]) -> str:
-    name = argument.arg
-    check_local(declared, argument, name)
-    if name in parameters:
-        raise refusal(argument, "SHADOW", f"{name!r} is defined twice")
-    return name
 
 
 def check_local(declared: Declarations, node: ast.AST, name: str) -> None:

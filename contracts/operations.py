@@ -43,6 +43,7 @@ def _ints(a: Any, b: Any) -> None:
 
 
 def add(machine: Machine, a: Any, b: Any) -> Any:
+    """Sum of ints; concatenation of texts, byte strings, lists or tuples."""
     kind = type(a)
     if kind is not type(b):
         raise Fault("TYPE")
@@ -68,6 +69,7 @@ def multiply(machine: Machine, a: Any, b: Any) -> int:
 
 
 def floor_divide(machine: Machine, a: Any, b: Any) -> int:
+    """Towards negative infinity, as in Python."""
     _ints(a, b)
     if b == 0:
         raise Fault("DIVISION")
@@ -75,6 +77,7 @@ def floor_divide(machine: Machine, a: Any, b: Any) -> int:
 
 
 def modulo(machine: Machine, a: Any, b: Any) -> int:
+    """With the sign of the divisor, as in Python."""
     _ints(a, b)
     if b == 0:
         raise Fault("DIVISION")
@@ -107,6 +110,7 @@ def bit_xor(machine: Machine, a: Any, b: Any) -> int:
 
 
 def shift_left(machine: Machine, a: Any, b: Any) -> int:
+    """By 0 to 255 bits; the result is checked."""
     _ints(a, b)
     if not 0 <= b <= 255:
         raise Fault("VALUE")
@@ -114,6 +118,7 @@ def shift_left(machine: Machine, a: Any, b: Any) -> int:
 
 
 def shift_right(machine: Machine, a: Any, b: Any) -> int:
+    """By 0 to 255 bits, towards negative infinity."""
     _ints(a, b)
     if not 0 <= b <= 255:
         raise Fault("VALUE")

@@ -226,3 +226,18 @@ def test_stopped_while_running(source_of: Callable[..., bytes], body: str, verdi
     assert outcome.gas_used <= GAS_LIMIT
     if outcome.gas_used > 50_000:
         assert elapsed_ns < NANOSECONDS_PER_GAS_MAX * outcome.gas_used
+
+
+def test_the_deepest_legal_recursion_is_a_verdict(source_of: Callable[..., bytes]) -> None:
+    """Blocks and expressions nested deep, called to the depth limit, through a sort key too: DEPTH, not INTERNAL."""
+    blocks = "".join("    " * (depth + 1) + "if n > 0:\n" for depth in range(12))
+    inner = "deep(n + 1)"
+    for _ in range(8):
+        inner = f"(0 + len([{inner}]))"
+    deep = f"def deep(n: int) -> int:\n{blocks}{'    ' * 13}return {inner}\n    return 0\n"
+    sorting = "def sorting(n: int) -> int:\n    return len(sorted([n + 1, n + 2], key=sorting))\n"
+    for call in ("deep(1)", "sorting(1)"):
+        chain = Chain()
+        contract = chain.deploy(source_of(f"return {call}", before=deep + "\n\n" + sorting), name="trial")
+        outcome = chain.attempt(contract, "run", sender=SENDER)
+        assert (outcome.status, outcome.code) == ("error", "DEPTH")

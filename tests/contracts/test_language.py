@@ -38,6 +38,7 @@ ACCEPTED = {
         "class S(Struct):", "    a: int", "    b: list[str]", "", "def f(s: S) -> int:", "    return s.a"
     ),
     "interface": in_module("class I(Interface):", "    def f(self, a: int) -> bool: ..."),
+    "interface parameter with any name": in_module("class I(Interface):", "    def f(self, role: str) -> bool: ..."),
     "default": in_module("def f(a: int, b: int = 5) -> int:", "    return a + b"),
     "recursion": in_module("def f(a: int) -> int:", "    return 0 if a == 0 else f(a - 1)"),
     "unicode in texts": in_method('s = "Gr\u00fc\u00dfe \u26a1"', "# \u26a1"),
