@@ -232,7 +232,7 @@ def test_the_deepest_legal_recursion_is_a_verdict(source_of: Callable[..., bytes
     """Blocks and expressions nested deep, called to the depth limit, through a sort key too: DEPTH, not INTERNAL."""
     blocks = "".join("    " * (depth + 1) + "if n > 0:\n" for depth in range(12))
     inner = "deep(n + 1)"
-    for _ in range(8):
+    for _ in range(5):
         inner = f"(0 + len([{inner}]))"
     deep = f"def deep(n: int) -> int:\n{blocks}{'    ' * 13}return {inner}\n    return 0\n"
     sorting = "def sorting(n: int) -> int:\n    return len(sorted([n + 1, n + 2], key=sorting))\n"
