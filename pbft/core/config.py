@@ -14,6 +14,8 @@ STATUS_TICKS: Final = 4  # 200 ms between STATUS messages while something is out
 IDLE_STATUS_TICKS: Final = 20  # 1 s between STATUS messages when nothing is
 ANSWER_TICKS: Final = 2  # a peer's STATUS, and its old messages, are answered at most this often (M50)
 FETCH_TICKS: Final = 4  # a fetch is repeated, to the next replica, after this time
+FETCH_DOUBLINGS_MAX: Final = 5  # that time doubles with each fruitless round up to 6.4 s: for slow links, and no longer
+FETCHES_ANSWERED_MAX: Final = 4  # fetches of one peer that are answered in ANSWER_TICKS: 2,500 blocks a second (M50)
 TIMER_DOUBLINGS_MAX: Final = 5  # timers grow to 32 T and stay there (D57)
 HALVING_HEIGHTS: Final = 64  # certified heights after which a doubled timer is halved once (D57)
 PAUSE_TIMERS_MAX: Final = 4  # own slowness stops the clock of suspicion for at most 4 T in a view (D58)
@@ -27,9 +29,13 @@ PENDING_BYTES_MAX: Final = 33_554_432  # the same, in bytes of their transaction
 RELAYED_REQUESTS_MAX: Final = 64  # requests in one RELAY; the oldest first, the rest a tick later
 RELAY_BYTES_MAX: Final = 524_288  # bytes of transactions in one RELAY
 EARLY_ENVELOPES_MAX: Final = 256  # per sender: messages of views not entered here yet (M13)
+EARLY_BYTES_MAX: Final = (
+    8_388_608  # the same, in bytes: what a new primary may have in flight, 8 batches of 1 MiB (D30)
+)
 FORWARDED_ENVELOPES_MAX: Final = 256  # envelopes in one answer to a STATUS
 FETCHED_DIGESTS_MAX: Final = 64  # bodies asked for at once
-FETCHED_BLOCKS_MAX: Final = 128  # blocks held while their path to a certificate is incomplete: two windows
+BODIES_BYTES_MAX: Final = 2_097_152  # bodies in one answer: two full batches; the asker goes on from there
+FETCHED_BLOCKS_MAX: Final = 128  # blocks held and not executed, believed or not yet: two windows
 FETCHED_BLOCKS_BYTES_MAX: Final = 67_108_864  # the same, in bytes of their transactions
 
 

@@ -18,7 +18,6 @@ from pbft.core.checkpoints import (
 from pbft.core.config import (
     CLOCK_AHEAD_MAX_MS,
     CLOCK_BEHIND_MAX_MS,
-    EARLY_ENVELOPES_MAX,
     UNCERTIFIED_SLOTS_MAX,
 )
 from pbft.core.errors import InvalidMessage
@@ -106,10 +105,10 @@ def promise(state: ReplicaState, slot: Slot) -> None:
 
 def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, message: PrePrepare) -> None:
     """Section 4.2, M8: accepted from the primary of the active view, inside the watermarks, one digest per height."""
+    if sender != state.configuration.primary(message.view):
+        raise InvalidMessage("not_the_primary", f"replica {sender}, view {message.view}")
     if not is_current(state, sender, envelope, message.view, message.height, needs_active=True):
         return
-    if sender != state.primary:
-        raise InvalidMessage("not_the_primary", f"replica {sender}, view {message.view}")
     if message.digest != message.batch.digest:
         raise InvalidMessage("digest_mismatch", f"height {message.height}")
     slot = state.slot(message.height)
@@ -158,11 +157,7 @@ def is_current(
         answer_with_certificate(state, sender)
         return False
     if view > state.view or (view == state.view and needs_active and not state.active):
-        early = peer_notes(state, sender).early
-        if not early or early[-1] is not envelope:  # one envelope holds many votes
-            early.append(envelope)
-        if len(early) > EARLY_ENVELOPES_MAX:
-            early.popleft()
+        peer_notes(state, sender).keep_early(envelope)
         return False
     if view < state.view:
         return False  # left: M29
@@ -215,6 +210,8 @@ def process_slot(state: ReplicaState, slot: Slot) -> None:
     """Goes as far with a slot as is now possible: PREPARE, then the prepared certificate, then COMMIT."""
     if not state.active or slot.digest is None or state.halted is not None:
         return
+    if slot.committed not in (None, slot.digest):
+        return  # an equivocating primary sent the others another digest, and that one is decided
     if not slot.is_pre_prepared and may_promise(state, slot):
         promise(state, slot)
         if not state.is_primary:
@@ -244,8 +241,7 @@ def may_promise(state: ReplicaState, slot: Slot) -> bool:
     assert slot.digest is not None
     if slot.height > state.high_watermark:
         return False  # a choice of NEW-VIEW above the own H waits for catch-up: P and Q stay within a window (D27)
-    if not slot.is_complete(slot.digest):
-        state.missing_bodies.add(slot.digest)
+    if not process_find_body(state, slot, slot.digest):
         return False
     if slot.is_reproposed or state.is_primary:
         return True
@@ -279,13 +275,20 @@ def process_committed(state: ReplicaState, slot: Slot) -> None:
     slot.committed = digest
     if slot.height <= state.reproposed_top and state.view_deadline is not None:
         state.view_deadline = state.clock + state.view_timer_ticks  # D57: re-armed by each committed slot of X
-    if not slot.is_complete(digest):
-        known = find_body(state, digest)
-        if known is not None:
-            slot.put_batch(known)
-        else:
-            state.missing_bodies.add(digest)
+    process_find_body(state, slot, digest)
     process_execution(state)
+
+
+def process_find_body(state: ReplicaState, slot: Slot, digest: bytes) -> bool:
+    """Whether the slot has its body now: it had it, it is held elsewhere, or else it is fetched from now on (M16)."""
+    if slot.is_complete(digest):
+        return True
+    known = find_body(state, digest)
+    if known is None:
+        state.missing_bodies.add(digest)
+        return False
+    slot.put_batch(known)
+    return True
 
 
 def find_body(state: ReplicaState, digest: bytes) -> Batch | None:
@@ -317,7 +320,7 @@ def process_execution(state: ReplicaState) -> None:
         return
     height = state.executed_height + 1
     slot = state.slots.get(height)
-    if slot is not None and slot.committed is not None and slot.is_complete(slot.committed):
+    if slot is not None and slot.committed is not None and process_find_body(state, slot, slot.committed):
         batch, adopted = (None if slot.committed == NULL_DIGEST else slot.batch), False
     elif height in state.adopted:
         batch, adopted = state.adopted[height].body.batch, True
@@ -343,11 +346,12 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
     state.executing = None
     state.executed_height = height
     state.header_hashes[height] = executed.header_hash
+    if state.next_due_ms is not None and executed.time_ms >= state.next_due_ms:
+        state.due_since = None  # the block ran what was due, or goes on in the next (D63, D65)
     state.next_due_ms = executed.next_due_ms
     state.progress_tick = state.ticks
     state.fetched.pop(height, None)
     waypoint = state.waypoints.pop(height, None)
-    state.due_since = None  # a block ran what was due, or goes on in the next (D63, D65)
     process_finished(state, executed.finished, executed.used)
     process_executed_header(state, height)
     if waypoint is not None:

@@ -183,6 +183,5 @@ class Replica:
         """A view was entered or left: what was kept for later is looked at again, and kept again if still too early."""
         state = self._state
         for peer in sorted(state.peers):
-            early, state.peers[peer].early = state.peers[peer].early, type(state.peers[peer].early)()
-            for envelope in early:
+            for envelope in state.peers[peer].take_early():
                 self._receive_envelope(envelope)

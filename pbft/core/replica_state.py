@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Action
-from pbft.core.config import CoreConfiguration
+from pbft.core.config import EARLY_BYTES_MAX, EARLY_ENVELOPES_MAX, CoreConfiguration
 from pbft.core.message_log import Slot
 from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry
 
@@ -39,7 +39,7 @@ class FetchedBlock:
 
     body: BlockBody
     header_hash: bytes
-    source: int
+    size_bytes: int  # of its transactions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,10 +48,29 @@ class PeerNotes:
 
     status_answered_tick: int = -1_000
     certificate_sent_tick: int = -1_000
+    fetches_tick: int = -1_000  # when its fetches began to be counted
+    fetches_answered: int = 0  # since then
     executed_height: int = 0  # its own claim; only chooses whom to ask
     relayed_requests: int = 0  # pending here because it relayed them first
     relayed_bytes: int = 0
     early: deque[Envelope] = field(default_factory=deque)  # of views not entered here yet (M13)
+    early_bytes: int = 0
+
+    def keep_early(self, envelope: Envelope) -> None:
+        """Keeps a message for a view to come; the oldest leave when there are too many, or too large ones."""
+        if self.early and self.early[-1] is envelope:
+            return  # one envelope holds many votes
+        self.early.append(envelope)
+        self.early_bytes += len(envelope.raw)
+        while len(self.early) > EARLY_ENVELOPES_MAX or self.early_bytes > EARLY_BYTES_MAX:
+            self.early_bytes -= len(self.early.popleft().raw)
+
+    def take_early(self) -> tuple[Envelope, ...]:
+        """All that was kept, in order of arrival; nothing is kept any more."""
+        kept = tuple(self.early)
+        self.early.clear()
+        self.early_bytes = 0
+        return kept
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,15 +117,16 @@ class ReplicaState:
     # Catch-up (D28).
     target: QuorumCertificate | None = None  # the highest certificate above e
     fetched: dict[int, FetchedBlock] = field(default_factory=dict)
-    fetched_bytes: int = 0
     adopted: dict[int, FetchedBlock] = field(default_factory=dict)  # believed, waiting for execution
     fetch_source: int | None = None  # whom blocks were asked of
+    fetch_failures: int = 0  # rounds in a row that brought nothing to believe: the next is waited for longer
     fetch_tick: int = -1_000
     waypoints: dict[int, QuorumCertificate] = field(default_factory=dict)  # certificates between e and the target
     missing_bodies: set[bytes] = field(default_factory=set)
     loose_bodies: dict[bytes, Batch] = field(default_factory=dict)  # fetched, not promised yet
     bodies_tick: int = -1_000
-    fetch_round: int = 0  # rotates the source
+    fetch_round: int = 0  # rotates the source of blocks
+    bodies_round: int = 0  # rotates the source of bodies, by itself: two rotations in step never meet some sources
     progress_tick: int = 0  # when e last moved
 
     # Time, in ticks (D56-D59).

@@ -11,9 +11,19 @@ from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Send, SendBlocks
 from pbft.core.checkpoints import peer_notes, process_certificate
-from pbft.core.config import FETCH_TICKS, FETCHED_BLOCKS_BYTES_MAX, FETCHED_BLOCKS_MAX, FETCHED_DIGESTS_MAX
+from pbft.core.config import (
+    ANSWER_TICKS,
+    BODIES_BYTES_MAX,
+    FETCH_DOUBLINGS_MAX,
+    FETCH_TICKS,
+    FETCHED_BLOCKS_BYTES_MAX,
+    FETCHED_BLOCKS_MAX,
+    FETCHED_DIGESTS_MAX,
+    FETCHES_ANSWERED_MAX,
+)
 from pbft.core.errors import InvalidMessage
 from pbft.core.messages import (
+    Batch,
     Batches,
     BlockBody,
     Blocks,
@@ -31,13 +41,21 @@ def process_fetches(state: ReplicaState) -> None:
     """On a tick: what is still missing is asked for again, of the next replica (M46: sources rotate)."""
     state.missing_bodies = {digest for digest in state.missing_bodies if is_body_wanted(state, digest)}
     if state.missing_bodies and state.ticks - state.bodies_tick >= FETCH_TICKS:
-        state.bodies_tick = state.ticks
-        digests = tuple(sorted(state.missing_bodies)[:FETCHED_DIGESTS_MAX])
-        state.actions.append(Send(replica=_next_source(state), message=FetchBatches(digests=digests)))
-    if is_behind(state) and state.ticks - max(state.progress_tick, state.fetch_tick) >= FETCH_TICKS:
-        if state.fetched:
-            forget_fetched(state)  # the last source ended without a path to anything certified
+        state.bodies_round += 1  # whoever pre-prepared a batch holds it, however little it has executed
+        _fetch_bodies(state, state.others[state.bodies_round % len(state.others)])
+    patience_ticks = FETCH_TICKS << min(state.fetch_failures, FETCH_DOUBLINGS_MAX)
+    if is_behind(state) and state.ticks - max(state.progress_tick, state.fetch_tick) >= patience_ticks:
+        if state.fetch_source is not None:
+            state.fetch_failures += 1  # the last source is silent, slow, or ended without a path to anything certified
+            forget_fetched(state)
         _fetch_blocks(state)
+
+
+def _fetch_bodies(state: ReplicaState, source: int) -> None:
+    """Asks one source for what is missing."""
+    state.bodies_tick = state.ticks
+    digests = tuple(sorted(state.missing_bodies)[:FETCHED_DIGESTS_MAX])
+    state.actions.append(Send(replica=source, message=FetchBatches(digests=digests)))
 
 
 def is_body_wanted(state: ReplicaState, digest: bytes) -> bool:
@@ -61,20 +79,45 @@ def _next_source(state: ReplicaState) -> int:
 
 
 def process_fetch_batches(state: ReplicaState, sender: int, message: FetchBatches) -> None:
-    """Any holder answers (M16)."""
-    found = [find_body(state, digest) for digest in message.digests]
-    batches = tuple(batch for batch in found if batch is not None)
+    """Any holder answers (M16), with as much as one answer carries; the asker asks again for the rest."""
+    if not _may_answer_fetch(state, sender):
+        return
+    batches: list[Batch] = []
+    size = 0
+    for batch in (find_body(state, digest) for digest in dict.fromkeys(message.digests)):
+        if batch is None:
+            continue
+        size += compute_batch_bytes(batch)
+        if batches and size > BODIES_BYTES_MAX:
+            break
+        batches.append(batch)
     if batches:
-        state.actions.append(Send(replica=sender, message=Batches(batches=batches)))
+        state.actions.append(Send(replica=sender, message=Batches(batches=tuple(batches))))
+
+
+def _may_answer_fetch(state: ReplicaState, peer: int) -> bool:
+    """A question of a few bytes costs an answer of megabytes: at most so many for a peer in ANSWER_TICKS (M50, M55)."""
+    notes = peer_notes(state, peer)
+    if state.ticks - notes.fetches_tick >= ANSWER_TICKS:
+        notes.fetches_tick, notes.fetches_answered = state.ticks, 0
+    notes.fetches_answered += 1
+    return notes.fetches_answered <= FETCHES_ANSWERED_MAX
+
+
+def compute_batch_bytes(batch: Batch) -> int:
+    """What a batch weighs against the limits of transfer: the bytes of its transactions."""
+    return sum(len(request.raw) for request in batch.requests)
 
 
 def process_batches(state: ReplicaState, sender: int, message: Batches) -> None:
     """Bodies that were asked for; others are ignored, so nobody fills this replica's memory."""
-    for batch in message.batches:
-        if batch.digest in state.missing_bodies:
-            state.loose_bodies[batch.digest] = batch
-            process_body(state, batch)
+    wanted = [batch for batch in message.batches if batch.digest in state.missing_bodies]
+    for batch in wanted:
+        state.loose_bodies[batch.digest] = batch
+        process_body(state, batch)
     process_view_changes_held(state)
+    if wanted and state.missing_bodies:
+        _fetch_bodies(state, sender)
 
 
 def compute_trusted(state: ReplicaState) -> dict[int, bytes]:
@@ -119,13 +162,12 @@ def _fetch_blocks(state: ReplicaState) -> None:
 def forget_fetched(state: ReplicaState) -> None:
     """Drops blocks that are not believed, and their source."""
     state.fetched.clear()
-    state.fetched_bytes = 0
     state.fetch_source = None
 
 
 def process_fetch_blocks(state: ReplicaState, sender: int, message: FetchBlocks) -> None:
     """Whoever executed a block serves it; the driver reads the ledger."""
-    if 0 < message.first_height <= state.executed_height:
+    if 0 < message.first_height <= state.executed_height and _may_answer_fetch(state, sender):
         state.actions.append(SendBlocks(replica=sender, first_height=message.first_height))
 
 
@@ -138,7 +180,8 @@ def process_blocks(state: ReplicaState, sender: int, message: Blocks) -> None:
         process_certificate(state, message.certificate)
     try:
         for body in message.blocks:
-            _append_block(state, sender, body)
+            if not _append_block(state, body):
+                break
         _process_adoption(state)
     except InvalidMessage:
         forget_fetched(state)
@@ -156,25 +199,31 @@ def _keep_waypoint(state: ReplicaState, certificate: QuorumCertificate) -> None:
         state.waypoints[certificate.height] = certificate
 
 
-def _append_block(state: ReplicaState, sender: int, body: BlockBody) -> None:
-    """Takes a block that continues the path; InvalidMessage for one that cannot be a block, or is too much."""
+def _append_block(state: ReplicaState, body: BlockBody) -> bool:
+    """Takes a block that continues the path. False: there is no room until believed ones are executed.
+
+    InvalidMessage for one that cannot be a block, or is too much to hold unbelieved.
+    """
     try:
         header = parse_header(body.header)
     except InvalidBlock as error:
         raise InvalidMessage("block_header", str(error)) from None
     top, top_hash = compute_frontier(state)
     if header.height <= top:
-        return  # executed or fetched in the meantime
+        return True  # executed or fetched in the meantime
     if header.height != top + 1 or header.parent_hash != top_hash or header.network != state.configuration.network:
         raise InvalidMessage("block_path", f"height {header.height} does not continue {top}")
     digest = NULL_DIGEST if body.batch is None else body.batch.digest
     if digest != header.batch_digest:
         raise InvalidMessage("block_batch", f"height {header.height}: another batch than its header's")
-    size = sum(len(request.raw) for request in body.batch.requests) if body.batch is not None else 0
-    if state.fetched_bytes + size > FETCHED_BLOCKS_BYTES_MAX or len(state.fetched) >= FETCHED_BLOCKS_MAX:
-        raise InvalidMessage("blocks_too_many", f"{len(state.fetched)} blocks without a certificate")
-    state.fetched[header.height] = FetchedBlock(body=body, header_hash=header.hash, source=sender)
-    state.fetched_bytes += size
+    size = 0 if body.batch is None else compute_batch_bytes(body.batch)
+    held = [*state.fetched.values(), *state.adopted.values()]
+    if len(held) >= FETCHED_BLOCKS_MAX or size + sum(block.size_bytes for block in held) > FETCHED_BLOCKS_BYTES_MAX:
+        if state.adopted:
+            return False
+        raise InvalidMessage("blocks_too_many", f"{len(held)} blocks without a certificate")
+    state.fetched[header.height] = FetchedBlock(body=body, header_hash=header.hash, size_bytes=size)
+    return True
 
 
 def _process_adoption(state: ReplicaState) -> None:
@@ -189,7 +238,7 @@ def _process_adoption(state: ReplicaState) -> None:
     for height in sorted(state.fetched):
         if height <= max(reached):
             state.adopted[height] = state.fetched.pop(height)
-    state.fetched_bytes = 0 if not state.fetched else state.fetched_bytes
+    state.fetch_failures = 0
 
 
 def process_certificate_notice(state: ReplicaState, sender: int, message: CertificateNotice) -> None:

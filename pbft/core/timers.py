@@ -53,10 +53,10 @@ def process_view_timer(state: ReplicaState) -> None:
 
 
 def _is_new_view_done(state: ReplicaState) -> bool:
-    """Whether every slot of X above h is committed here."""
+    """Whether every slot of X is committed here, or was executed before the view: votes of then are not sent again."""
     return all(
         state.slots[height].is_committed
-        for height in range(state.certified_height + 1, state.reproposed_top + 1)
+        for height in range(state.executed_height + 1, state.reproposed_top + 1)
         if height in state.slots
     )
 

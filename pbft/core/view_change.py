@@ -94,8 +94,9 @@ def process_view_change(state: ReplicaState, sender: int, envelope: Envelope, me
     state.view_changes[sender] = envelope
     if sender == state.replica_id:
         state.own_view_change = envelope
-    _process_join(state, sender, message)
-    process_view_changes_held(state)
+    if state.halted is None:  # the certificate inside may have stopped this replica
+        _process_join(state, sender, message)
+        process_view_changes_held(state)
 
 
 def _process_join(state: ReplicaState, sender: int, message: ViewChange) -> None:

@@ -112,6 +112,7 @@ class Bench:
     halted: str | None = None
     wall_ms: int = WALL_MS
     next_due_ms: int | None = None
+    time_ms: int | None = None  # agreed time of the blocks from now on; None: the wall's
     replica: Replica = field(init=False)
     _actions: list[Action] = field(default_factory=list)
 
@@ -201,7 +202,7 @@ class Bench:
         executed = Executed(
             height=action.height,
             header_hash=header_hash or make_header_hash(action.height),
-            time_ms=WALL_MS,
+            time_ms=self.wall_ms if self.time_ms is None else self.time_ms,
             gas_used=0,
             next_due_ms=self.next_due_ms,
             finished=tuple(request.tx_id for request in requests),
