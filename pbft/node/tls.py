@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
@@ -36,6 +37,8 @@ ALWAYS: Final = (datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59
 # OpenSSL's verdicts that a pin or an authority's signature replaces: fine, self-signed, unknown issuer (alone or in
 # front of a chain). Every other verdict stands: expired, not yet valid, wrong purpose, malformed.
 REPLACED_VERDICTS: Final = frozenset({0, 18, 20, 21})
+# What reading a certificate may raise that OpenSSL took but `cryptography` does not: malformed, unknown key, version.
+UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
 # OpenSSL's reasons for a failed handshake -> ours, which are counted; the first that occurs in the error decides.
 FAILURE_REASONS: Final = (
     ("peer did not return a certificate", "no_certificate"),
@@ -141,17 +144,23 @@ class TlsConnections:
     def peer_certificate(self, transport: Any) -> PeerCertificate | None:
         """Who the other end of a completed handshake is, judged once more; None where it is nobody trusted."""
         shown: X509 | None = transport.getPeerCertificate()
-        if shown is None:
-            return None
-        certificate = shown.to_cryptography()
-        public_key = _ed25519_key(certificate)
-        if public_key is None or not self._is_trusted(certificate):
+        certificate = None if shown is None else self._trusted(shown)
+        public_key = None if certificate is None else _ed25519_key(certificate)
+        if certificate is None or public_key is None:
             return None
         return PeerCertificate(public_key=public_key, name=_common_name(certificate))
 
     def _verify(self, _connection: SSL.Connection, shown: X509, verdict: int, depth: int, _accepted: int) -> bool:
         """OpenSSL asks for every certificate and objection: only a trusted leaf with replaceable verdicts passes."""
-        return depth == 0 and verdict in REPLACED_VERDICTS and self._is_trusted(shown.to_cryptography())
+        return depth == 0 and verdict in REPLACED_VERDICTS and self._trusted(shown) is not None
+
+    def _trusted(self, shown: X509) -> x509.Certificate | None:
+        """The certificate that somebody showed, where it is a trusted one. Total: strangers choose these bytes."""
+        try:
+            certificate = shown.to_cryptography()
+            return certificate if self._is_trusted(certificate) else None
+        except UNREADABLE:
+            return None
 
 
 def pinned_connections(identity: TlsIdentity, keys: Collection[bytes]) -> TlsConnections:
@@ -190,7 +199,7 @@ def _ed25519_key(certificate: x509.Certificate) -> bytes | None:
     """The certificate's raw key; None for any other algorithm, or a key that cannot be read."""
     try:
         key = certificate.public_key()
-    except ValueError:
+    except UNREADABLE:
         return None
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
 

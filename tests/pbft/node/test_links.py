@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, load_certificate
+from OpenSSL.crypto import Error as OpenSSLError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
@@ -26,7 +29,13 @@ from ledger.keys import SigningKey
 from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import FRAME_COST_BYTES, QueueBounds, SendQueue
-from pbft.node.tls import TlsIdentity, issue_client_certificate, make_tls_identity, pinned_connections
+from pbft.node.tls import (
+    TlsIdentity,
+    client_port_connections,
+    issue_client_certificate,
+    make_tls_identity,
+    pinned_connections,
+)
 from pbft.node.transport import (
     BACKOFF_MAX_SECONDS,
     PeerDialler,
@@ -307,6 +316,48 @@ def test_a_foreign_networks_certificate_is_refused_and_counted(any_port) -> Iter
     for identity in (stranger, unknown_authority):
         yield speak_tls(port, _PlainTls(identity))
     yield eventually(lambda: refused == Counter(foreign_certificate=2))
+
+
+class _Forged(_PlainTls):
+    """Shows a certificate whose bytes were changed behind its key's back: OpenSSL sends it as it is."""
+
+    def __init__(self, identity: TlsIdentity, old: bytes, new: bytes) -> None:
+        super().__init__(identity)
+        der = x509.load_pem_x509_certificate(identity.certificate_pem).public_bytes(Encoding.DER)
+        assert der.count(old) >= 1
+        self.context.use_certificate(load_certificate(FILETYPE_ASN1, der.replace(old, new, 1)))
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL")  # the newer way would not show such a certificate
+@pytest_twisted.inlineCallbacks
+def test_a_certificate_that_cannot_be_read_is_refused_and_counted(any_port) -> Iterator[object]:
+    """OpenSSL hands over more than the X.509 library reads, such as a version that does not exist; no error leaves."""
+    port, refused = any_port
+    version = b"\xa0\x03\x02\x01"
+    for number in (b"\x03", b"\x00"):
+        forged = _Forged(make_tls_identity(b"x" * 32, "coop-1"), version + b"\x02", version + number)
+        yield speak_tls(port, forged)
+    yield eventually(lambda: refused == Counter(foreign_certificate=2))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_judging_a_certificate_is_total() -> None:
+    """Every byte of a good certificate changed: what OpenSSL still reads is trusted or not; no error leaves."""
+    identity = issue_client_certificate(AUTHORITY, "gateway-7")
+    der = x509.load_pem_x509_certificate(identity.certificate_pem).public_bytes(Encoding.DER)
+    connections = client_port_connections(REPLICAS[1], [AUTHORITY.public_key])
+    trusted = pinned_connections(REPLICAS[1], [identity.public_key])
+    for position in range(len(der)):
+        for mask in (1, 2, 128, 255):
+            changed = der[:position] + bytes((der[position] ^ mask,)) + der[position + 1 :]
+            try:
+                shown = load_certificate(FILETYPE_ASN1, changed)
+            except OpenSSLError:
+                continue
+            transport = SimpleNamespace(getPeerCertificate=lambda shown=shown: shown)
+            assert connections.peer_certificate(transport) is None, position
+            peer = trusted.peer_certificate(transport)
+            assert peer is None or peer.public_key == identity.public_key
 
 
 @pytest_twisted.inlineCallbacks
