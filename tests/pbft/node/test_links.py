@@ -344,7 +344,9 @@ def test_a_certificate_that_cannot_be_read_is_refused_and_counted(any_port) -> I
 def test_judging_a_certificate_is_total() -> None:
     """Every byte of a good certificate changed: what OpenSSL still reads is trusted or not; no error leaves."""
     identity = issue_client_certificate(AUTHORITY, "gateway-7")
-    der = x509.load_pem_x509_certificate(identity.certificate_pem).public_bytes(Encoding.DER)
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
+    der, end = certificate.public_bytes(Encoding.DER), 4 + len(certificate.tbs_certificate_bytes)
+    assert der[4:end] == certificate.tbs_certificate_bytes
     connections = client_port_connections(REPLICAS[1], [AUTHORITY.public_key])
     trusted = pinned_connections(REPLICAS[1], [identity.public_key])
     for position in range(len(der)):
@@ -355,9 +357,9 @@ def test_judging_a_certificate_is_total() -> None:
             except OpenSSLError:
                 continue
             transport = SimpleNamespace(getPeerCertificate=lambda shown=shown: shown)
-            assert connections.peer_certificate(transport) is None, position
-            peer = trusted.peer_certificate(transport)
-            assert peer is None or peer.public_key == identity.public_key
+            issued, pinned = connections.peer_certificate(transport), trusted.peer_certificate(transport)
+            assert issued is None or changed[4:end] == der[4:end], "the authority did not sign this"
+            assert all(peer is None or peer.public_key == identity.public_key for peer in (issued, pinned))
 
 
 @pytest_twisted.inlineCallbacks
