@@ -242,7 +242,11 @@ class Link(FrameProtocol):
 
 
 class LinkFactory(Factory):
-    """Makes a Link for each connection of a port; beyond `connections_max` each is refused before a byte is read."""
+    """Makes a Link for each connection of a port, `connections_max` at a time.
+
+    A full port makes room by hanging up on the oldest that has not opened: whoever only connects and says nothing must
+    not keep out those who can open a link. Where all are open, the new one is refused before a byte is read.
+    """
 
     noisy = False
 
@@ -250,14 +254,20 @@ class LinkFactory(Factory):
         self._reactor = reactor
         self._terms = terms
         self._connections_max = connections_max
-        self._links: set[Link] = set()
+        self._links: list[Link] = []  # the oldest first
 
     def buildProtocol(self, addr: Any) -> Link:  # noqa: N802 (Twisted's)
         """The protocol of a new connection."""
-        self._links = {link for link in self._links if not link.is_ended}
-        is_full = len(self._links) >= self._connections_max
-        link = Link(self._reactor, self._terms, is_dialled=False, refusal="too_many_connections" if is_full else None)
-        self._links.add(link)
+        self._links = [link for link in self._links if not link.is_ended]
+        refusal = None
+        if len(self._links) >= self._connections_max:
+            waiting = next((link for link in self._links if not link.is_open), None)
+            if waiting is not None:
+                waiting.refuse("crowded_out")
+            else:
+                refusal = "too_many_connections"
+        link = Link(self._reactor, self._terms, is_dialled=False, refusal=refusal)
+        self._links.append(link)
         return link
 
 

@@ -34,6 +34,7 @@ from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, REPLICA_FR
 __all__ = ["FrameProtocol", "Link", "LinkRefusedError", "PeerTransport", "connect_client", "listen_clients"]
 
 CONNECTIONS_MAX: Final = 1_000  # of clients: one gateway each, far below the usual limit of open files
+CONNECTIONS_PER_CLIENT_MAX: Final = 64  # with one certificate: a busy operator's tools; nobody alone fills the port
 PEER_CONNECTIONS_PER_REPLICA: Final = 4  # the link, its successor, and strangers who have not yet been refused
 BACKOFF_FIRST_SECONDS: Final = 0.1  # a replica that restarts is back within a second or two
 BACKOFF_FACTOR: Final = 2.0
@@ -279,12 +280,25 @@ def listen_clients(
 
     `on_link` sets `on_frame` and `on_closed`. A replica that dials the wrong port is refused `wrong_port`.
     """
+    opened: list[Link] = []
+
+    def judge(certificate: PeerCertificate, hello: Hello) -> str | None:
+        if hello.replica is not None:
+            return "wrong_port"
+        opened[:] = [link for link in opened if not link.is_ended]
+        own = [link for link in opened if link.peer.public_key == certificate.public_key]
+        return "too_many_connections" if len(own) >= CONNECTIONS_PER_CLIENT_MAX else None
+
+    def accept(link: Link) -> None:
+        opened.append(link)
+        on_link(link)
+
     terms = LinkTerms(
         connections=client_port_connections(identity, authorities),
         hello=Hello(network=network, replica=replica_id),
-        judge=lambda _, hello: None if hello.replica is None else "wrong_port",
+        judge=judge,
         frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
-        on_open=on_link,
+        on_open=accept,
         refused=refused,
     )
     return listen(reactor, host, port, terms, connections_max=connections_max)

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from ledger.configuration import ProtocolParameters
 from ledger.keys import SigningKey
+from pbft.node import transport
 from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import FRAME_COST_BYTES, QueueBounds, SendQueue
@@ -459,6 +460,38 @@ def test_a_full_port_refuses_one_more(client_port) -> Iterator[object]:
     yield eventually(lambda: client_port.links[0].is_ended)
     links.append((yield connect(client_port.port)))
     assert links[-1].is_open
+
+
+@pytest_twisted.inlineCallbacks
+def test_strangers_who_say_nothing_keep_nobody_out(client_port) -> Iterator[object]:
+    """A full port hangs up on the oldest connection that has not opened; open links stay."""
+    first = yield connect(client_port.port)
+    endpoint = HostnameEndpoint(reactor, "127.0.0.1", client_port.port)
+    silent = []
+    for _ in range(2):
+        silent.append((yield connectProtocol(endpoint, _Speaker(b""))))
+    second = yield connect(client_port.port)
+    yield silent[0].closed
+    assert client_port.refused == Counter(crowded_out=1)
+    assert first.is_open and second.is_open and not (first.is_ended or second.is_ended)
+    silent[1].transport.abortConnection()
+    yield silent[1].closed
+
+
+@pytest_twisted.inlineCallbacks
+def test_one_client_alone_does_not_fill_the_port(client_port, monkeypatch) -> Iterator[object]:
+    """The links with one certificate are bounded, those of others are not touched by that."""
+    monkeypatch.setattr(transport, "CONNECTIONS_PER_CLIENT_MAX", 1)
+    greedy = issue_client_certificate(AUTHORITY, "gateway-7")
+    link = yield connect(client_port.port, identity=greedy)
+    yield connect(client_port.port, identity=greedy).addErrback(lambda failure: failure.trap(LinkRefusedError))
+    yield eventually(lambda: client_port.refused == Counter(too_many_connections=1))
+    other = yield connect(client_port.port)
+    assert other.is_open
+    link.close("done")
+    yield eventually(lambda: client_port.links[0].is_ended)
+    again = yield connect(client_port.port, identity=greedy)
+    assert again.is_open
 
 
 @pytest_twisted.inlineCallbacks
