@@ -32,6 +32,7 @@ TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KEY_FIELDS: Final = ("consensus_key", "transport_key", "operator_key")
 PORT_FIELDS: Final = ("p2p_port", "client_port", "ops_port")
+KEY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of any map here; so a path of keys reads back in one way
 INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 INTEGER_DIGITS_MAX: Final = 18  # every number of the format fits, and no text becomes a number of a million digits
 
@@ -150,11 +151,11 @@ def _replica_document(replica: ReplicaDefinition) -> dict[str, Any]:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
 
 
-# ---- the format: what msgspec checks ----
+# ---- the format: what msgspec checks; \Z and not $, which lets a newline follow ----
 
-Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9.-]{0,62}[a-z0-9]$")]
-Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}$|^::1?$")]
+Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9.-]{0,62}[a-z0-9]\Z")]
+Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}\Z|^::1?\Z")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -182,9 +183,9 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 # What a message says instead of a pattern or a type name.
 PLAIN_WORDS: Final = {
-    "^[0-9a-f]{64}$": "64 lower-case hexadecimal digits (32 bytes)",
-    r"^[a-z][a-z0-9.-]{0,62}[a-z0-9]$": "2 to 64 of a-z, 0-9, '.' and '-', a letter first",
-    r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}$|^::1?$": "a host name or an IP address",
+    r"^[0-9a-f]{64}\Z": "64 lower-case hexadecimal digits (32 bytes)",
+    r"^[a-z][a-z0-9.-]{0,62}[a-z0-9]\Z": "2 to 64 of a-z, 0-9, '.' and '-', a letter first",
+    r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}\Z|^::1?\Z": "a host name or an IP address",
     "`int | null`": "a whole number",
     "`str | null`": "text",
     "`int`": "a whole number",
@@ -280,6 +281,8 @@ def _value(node: Any, path: str, file: str, lines: dict[str, int], depth: int) -
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(file=file, line=key_line, key=path, expected="text as a key", got="a list or a map")
         key = key_node.value
+        if KEY_NAME.fullmatch(key) is None:
+            raise ConfigError(file=file, line=key_line, key=path, expected="a key of a-z, 0-9, _", got=_shown(key))
         key_path = f"{path}.{key}" if path else key
         if key in result:
             first = f"it again, after line {lines[key_path]}"

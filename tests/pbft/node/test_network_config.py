@@ -113,6 +113,31 @@ DEFECTS = {
         "name: Test Net",
         ":2: name: expected 2 to 64 of a-z, 0-9, '.' and '-', a letter first, got \"Test Net\"",
     ),
+    "newline after a name": (
+        "name: test-net",
+        'name: "test-net\\n"',
+        ":2: name: expected 2 to 64 of a-z, 0-9, '.' and '-', a letter first, got \"test-net\\n\"",
+    ),
+    "newline after a host": (
+        "host: r3.example",
+        'host: "r3.example\\n"',
+        ':12: replicas[3].host: expected a host name or an IP address, got "r3.example\\n"',
+    ),
+    "newline after a key": (
+        "host: r3.example",
+        f'host: r3.example\n    transport_key: "{"0" * 64}\\n"',
+        f':13: replicas[3].transport_key: expected {HEX}, got "{"0" * 59}...',
+    ),
+    "key that looks like a message": (
+        "version: 1",
+        'version: 1\n"x - at `$]`": 1',
+        ':2: expected a key of a-z, 0-9, _, got "x - at `$]`"',
+    ),
+    "key with a newline": (
+        "    host: r3.example",
+        '    host: r3.example\n    "a\\n": 1',
+        ':13: replicas[3]: expected a key of a-z, 0-9, _, got "a\\n"',
+    ),
     "bad host": (
         "host: r3.example",
         "host: 'r3 example'",
