@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 help:
 	@echo "make demo   four replicas settle a day of household readings"
-	@echo "make test   every test; make lint   ruff and mypy; make clean   remove what make made"
+	@echo "make test   every test"
+	@echo "make lint   ruff and mypy (strict)"
+	@echo "make bench  what a transfer costs a replica, step by step"
+	@echo "make clean  remove what make made"
 
 $(READY): requirements.lock setup.py
 	@command -v git >/dev/null || { echo "make: git is missing; on Debian: apt-get install git" >&2; exit 1; }
@@ -31,6 +34,9 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.room_costs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .gridquorum
