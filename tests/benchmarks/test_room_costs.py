@@ -1,7 +1,6 @@
 """The benchmark that `make bench` runs stays runnable: a small run prints every step and a sum."""
 
 import pytest
-
 from benchmarks.room_costs import main
 
 
