@@ -33,6 +33,7 @@ from pbft.core.messages import (
     Status,
     ViewChange,
 )
+from pbft.core.own_key import process_own
 from pbft.core.persisted import LedgerHead, Restored
 from pbft.core.replica_state import ReplicaState
 from pbft.core.restart import compute_state, process_resume
@@ -177,7 +178,9 @@ class Replica:
             return
         if message.epoch != self._state.configuration.epoch:
             raise InvalidMessage("wrong_epoch", f"expected {self._state.configuration.epoch}, got {message.epoch}")
-        SIGNED[type(message)](self._state, envelope.sender, envelope, message)
+        process_own(self._state, envelope, message)
+        if self._state.halted is None:
+            SIGNED[type(message)](self._state, envelope.sender, envelope, message)
 
     def _receive_early(self) -> None:
         """A view was entered or left: what was kept for later is looked at again, and kept again if still too early."""

@@ -16,6 +16,7 @@ from simulation.bench import (
     make_envelope,
     make_header_hash,
     make_request,
+    make_vote,
 )
 
 from ledger.block import Header
@@ -38,6 +39,7 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    Forward,
     NewView,
     Prepare,
     PrePrepare,
@@ -410,3 +412,49 @@ def test_slots_executed_before_a_restart_do_not_keep_the_view_timer_running() ->
     bench.start()
     bench.tick(3 * T_TICKS)
     assert (bench.replica.view, bench.replica.is_active) == (1, True)
+
+
+# --- the own key in other hands ---
+
+
+def test_votes_of_the_own_key_that_the_journal_does_not_know_halt() -> None:
+    """M28, D38: each kind of message that this replica never sent, shown to it under its own signature, stops it."""
+    foreign = make_batch(make_request(9))
+    for message in (
+        Prepare(epoch=0, view=0, height=1, digest=foreign.digest),
+        Commit(epoch=0, view=0, height=1, digest=foreign.digest),
+        Prepare(epoch=0, view=3, height=1, digest=foreign.digest),
+        make_vote(1, bytes(32)),
+        ViewChange(
+            epoch=0,
+            view=2,
+            certified_height=0,
+            header_hash=GENESIS_HASH,
+            certificate=None,
+            prepared=(),
+            pre_prepared=(),
+        ),
+    ):
+        bench = make_bench(1)
+        bench.commit(1, make_request(0))
+        bench.receive(3, Forward(envelopes=(make_envelope(1, message),)))
+        assert bench.halted is not None and "another process signs" in bench.halted, message
+
+
+def test_the_own_word_repeated_by_others_halts_nobody() -> None:
+    """D38: what this replica really sent comes back late, after votes of later views, after a restart and after h has
+    moved: nothing happens. Only signed bytes count, and these are its own."""
+    bench = make_bench(2)
+    batch = bench.commit(1, make_request(0))
+    enter_with_choice(bench, batch)
+    for sender in (0, 1, 3):
+        bench.say(sender, Prepare(epoch=0, view=1, height=1, digest=batch.digest))
+    bench.tick()
+    for _ in range(3):
+        own = [m for _, m in bench.sent if isinstance(m, Envelope) and m.sender == 2]
+        assert len(own) >= 5
+        bench.receive(3, Forward(envelopes=tuple(own)))
+        assert bench.halted is None
+        bench.start()
+        bench.certify(1)
+    assert bench.replica.certified_height == 1
