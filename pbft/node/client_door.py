@@ -23,7 +23,7 @@ from pbft.node.client_reads import ClientReads, Standing, Views
 from pbft.node.client_visit import RETRY_BUSY_MS, RETRY_NEVER_MS, RETRY_SOON_MS, Answer, Refusal, Visit
 from pbft.node.metrics import Metrics
 from pbft.wire.client_frames import ClientFrame, Proof, Refused, Reply, Submit, View
-from pbft.wire.limits import WireError
+from pbft.wire.limits import DETAIL_CHARACTERS_MAX, WireError
 
 WAITING_MAX: Final = 10_000  # transactions somebody waits for; as many as the core keeps pending
 WAITING_PER_VISIT_MAX: Final = 1_024  # of one connection: sixteen accounts with full windows
@@ -145,6 +145,9 @@ class ClientDoor:
         transaction, head = signed.transaction, self._chain.head
         if transaction.commitments:
             raise Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
+        gas_max = self._chain.genesis.protocol.transaction_gas_max
+        if transaction.gas_limit > gas_max:
+            raise Refusal("gas_limit_too_high", f"gas limit {transaction.gas_limit}, at most {gas_max}", RETRY_NEVER_MS)
         if transaction.expiry_height <= head.height:
             detail = f"expiry height {transaction.expiry_height}, next height {head.height + 1}"
             raise Refusal("expired", detail, RETRY_NEVER_MS)
@@ -266,7 +269,7 @@ class ClientDoor:
                 correlation=correlation,
                 tx_id=tx_id,
                 code=refusal.code,
-                detail=refusal.detail,
+                detail=refusal.detail[:DETAIL_CHARACTERS_MAX],
                 retry_after_ms=refusal.retry_after_ms,
             )
         )

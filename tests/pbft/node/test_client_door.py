@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from simulation.cluster import GENESIS_TIME_MS, make_genesis, replica_key
+from simulation.cluster import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from simulation.runtime import RegisterRuntime
 
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
 from ledger.execution import Call, CallOutcome
+from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from ledger.store import MemoryStore
@@ -33,12 +34,14 @@ from pbft.wire.client_frames import (
     Submit,
     View,
     ViewAnswer,
+    decode_replica_frame,
+    encode_replica_frame,
 )
 from pbft.wire.codec import Verifier
 
 CLIENT = SigningKey.from_seed(bytes([1]) * 32)
 OTHER = SigningKey.from_seed(bytes([2]) * 32)
-GENESIS = make_genesis(4)
+GENESIS = make_genesis(4, replace(PROTOCOL, transaction_gas_max=1_000_000))
 
 
 @dataclass
@@ -155,6 +158,7 @@ def test_a_valid_transaction_reaches_the_core_and_its_receipt_the_client(house: 
 REFUSALS: dict[str, tuple[str, Callable[[], SignedTransaction]]] = {
     "another network": ("wrong_network", lambda: transaction(network=bytes(32))),
     "commitments without a payload": ("payload_not_accepted", lambda: transaction(commitments=(bytes(32),))),
+    "more gas than the network's limit": ("gas_limit_too_high", lambda: transaction(gas_limit=1_000_001)),
     "expired by height": ("expired", lambda: transaction(expiry_height=0)),
     "expired by time": ("expired", lambda: transaction(expiry_time=GENESIS_TIME_MS // 1000 - 1)),
     "expiry too far ahead": ("expiry_too_far", lambda: transaction(expiry_height=10_001)),
@@ -174,6 +178,17 @@ def test_what_would_be_ordered_in_vain_is_refused_with_its_code(house: House, ca
     assert refused.detail
     assert house.submitted == []
     assert house.metrics.client_refused_total == {code: 1}
+
+
+@pytest.mark.parametrize("field", ["contract", "method"])
+def test_every_refusal_fits_a_frame_that_clients_take(house: House, field: str) -> None:
+    """A transaction with a name as long as it gets is refused in a sentence, not by sending the name back."""
+    visit, answers = house.visit()
+    body = replace(transaction().transaction, **{field: "N" * 100_000}).to_bytes()
+    raw = CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body
+    assert not house.door.receive(visit, Submit(correlation=7, transaction=raw))
+    refused = only(answers, Refused)
+    assert (refused.code, decode_replica_frame(encode_replica_frame(refused))) == ("malformed", refused)
 
 
 def test_the_last_moment_before_an_expiry_is_still_let_in(house: House) -> None:
