@@ -19,7 +19,7 @@ from ledger.keys import SigningKey
 from meters.certification import InstalledMeter, MeterRecord, validate_request
 from meters.demo_figures import count_settled
 from meters.demo_report import KilledPrimary
-from meters.gateway import Verdicts
+from meters.gateway import GatewayFleet, Verdicts
 from meters.onboarding import (
     BATCH_MAX,
     CommunityPlan,
@@ -29,7 +29,7 @@ from meters.onboarding import (
     plan_onboarding,
 )
 from meters.series import Series
-from meters.simulate import GatewayFleet, SeriesReplay
+from meters.simulate import ReplayedGateway, SeriesReplay
 from pbft.client.account import Account
 from pbft.client.blocking import Client, running_reactor
 from pbft.core.client_session import Committed, OutcomeUnknown
@@ -164,13 +164,20 @@ class _Watch:
             on_failure=self._failed,
         )
         self._fleet = fleet
-        self._replay = SeriesReplay(reactor, stage.series, fleet.gateways, on_progress=self._progressed)
+        replayed = [
+            ReplayedGateway(gateway=gateway, columns=assigned.columns)
+            for gateway, assigned in zip(fleet.gateways, stage.assignments, strict=True)
+        ]
+        self._replay = SeriesReplay(reactor, stage.series, replayed, on_progress=self._progressed)
         return fleet
 
     def begin(self, half: int) -> None:
-        """Start the replay; hold it a little after the half, so that there is traffic when the primary dies."""
+        """Start the replay; hold it a little after the half, so that there is traffic when the primary dies.
+
+        At least one interval is left for afterwards: without requests nobody would miss a primary.
+        """
         assert self._replay is not None
-        self._replay.hold_at(half + AHEAD_OF_KILL)
+        self._replay.hold_at(max(half, min(half + AHEAD_OF_KILL, len(self._stage.series.starts) - 1)))
         self._replay.start()
 
     def release(self) -> None:

@@ -13,16 +13,25 @@ Where energies come from (a series, a meter's port) is the caller's matter, what
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
+from ledger.keys import SigningKey
+from ledger.lmdb_store import LmdbStore
 from ledger.shapes import expect_array, expect_str
 from ledger.transaction import Receipt, SignedTransaction, parse_transaction
-from meters.outbox import DeliveredEntry, Outbox, OutboxEntry
+from meters.onboarding import GatewayMeters
+from meters.outbox import OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxEntry
+from meters.reading import RecordChain
+from meters.series import Series
 from pbft.client.account import Account, NonceKeeper
+from pbft.client.network import ClientNetwork
+from pbft.client.twisted_client import TwistedClient
 from pbft.core.client_session import Committed, Outcome, OutcomeUnknown, Rejected
+from pbft.node.tls import issue_client_certificate
 
 CONTRACT: Final = "readings"
 METHOD: Final = "submit"
@@ -30,7 +39,7 @@ IN_FLIGHT_MAX: Final = 8  # intervals on their way at once; the nonce window wou
 GAS_BASE: Final = 100_000  # of a request whatever it carries: twice the measured 5,000 and an interval's opening
 GAS_PER_READING: Final = 16_000  # four times what the standard contracts measured for a reading in order
 GAS_MAX: Final = 5_000_000  # of one transaction
-READINGS_MAX: Final = 100  # of one call of readings.submit
+OUTBOX_BYTES: Final = 4 * 1024**3  # address space of an outbox, sparse on disk: years of readings
 
 
 class GatewayClient(Protocol):
@@ -201,3 +210,77 @@ def parse_verdicts(receipt: Receipt, readings: int) -> tuple[str, ...]:
     """The codes that `readings.submit` returned, one per reading. Raises EncodingError for anything else."""
     codes = expect_array(receipt.value, "verdicts", readings)
     return tuple(expect_str(code, "verdict", 64) for code in codes)
+
+
+class GatewayFleet:
+    """Gateways of one process, each with its own key, TLS identity, links and durable outbox, in the reactor's thread.
+
+    `verdicts` keeps what was decided, in order.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: ClientNetwork,
+        authority: SigningKey,
+        directory: Path,
+        assignments: Sequence[GatewayMeters],
+        series: Series,
+        *,
+        on_verdicts: Callable[[Verdicts], None],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        """`authority` issues the gateways' TLS certificates; `directory` gets one outbox each."""
+        self.verdicts: list[Verdicts] = []
+        self._on_verdicts = on_verdicts
+        self._clients: list[TwistedClient] = []
+        self._stores: list[LmdbStore] = []
+        self.gateways: list[Gateway] = []  # in the order of the assignments
+        for number, assigned in enumerate(assignments):
+            name = f"gw-{number + 1}"
+            client = TwistedClient(reactor, network, issue_client_certificate(authority, name))
+            store = LmdbStore(directory / name, tables=OUTBOX_TABLES, map_bytes=OUTBOX_BYTES)
+            outbox = Outbox(store)
+            for column in assigned.columns:
+                outbox.register_meter(
+                    RecordChain(
+                        chain=network.network_id,
+                        meter=column.meter,
+                        kind=column.kind,
+                        length_s=series.interval_s,
+                        register_wh=0,
+                    )
+                )
+            gateway = Gateway(
+                name=name,
+                account=Account(assigned.key, network=network.network_id),
+                outbox=outbox,
+                client=client,
+                on_verdicts=self._verdicts_arrived,
+                on_failure=on_failure,
+            )
+            self._clients.append(client)
+            self._stores.append(store)
+            self.gateways.append(gateway)
+
+    def start(self) -> "Deferred[list[None]]":
+        """Dial the replicas; fires when every gateway has reached the network."""
+        for client in self._clients:
+            client.start()
+        return gatherResults([gateway.start() for gateway in self.gateways], consumeErrors=True)
+
+    def stop(self) -> None:
+        """Close links and outboxes; what waits in them is still there at the next start."""
+        for client in self._clients:
+            client.stop()
+        for store in self._stores:
+            store.close()
+
+    @property
+    def codes(self) -> Counter[str]:
+        """Verdicts of all readings so far, by code."""
+        return sum((gateway.codes for gateway in self.gateways), Counter())
+
+    def _verdicts_arrived(self, verdicts: Verdicts) -> None:
+        self.verdicts.append(verdicts)
+        self._on_verdicts(verdicts)
