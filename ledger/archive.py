@@ -1,17 +1,19 @@
 """The archive: what a ledger store holds, where, and how it is read. It never changes anything.
 
 Every block is kept whole: header, batch with its time, receipts in order; two indexes lead to receipts. `ledger.chain`
-extends it by execution and writes through the operations below, so the layout is known to this module alone.
+extends it by execution and writes through the operations below, so the layout is known to this module alone. What does
+not read back as it was written is damage of the disk, never somebody's input: InvariantViolation (damaged), and the
+replica stops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
 from ledger.block import TIME_MAX_MS, Block, Header, parse_header
 from ledger.encoding import decode, encode
-from ledger.errors import InvalidBlock, InvariantViolation
+from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, Store
@@ -40,6 +42,9 @@ LEDGER_TABLES: Final = (
 NETWORK_KEY: Final = b"network"
 HEAD_KEY: Final = b"head"
 
+Record = TypeVar("Record")
+StoredBatch = tuple[int | None, tuple[bytes, ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReceipt:
@@ -62,16 +67,17 @@ class Archive:
         data = self._store.get(HEADERS_TABLE, height_key(height)) if height >= 0 else None
         if data is None:
             raise InvalidBlock("unknown", "no block is stored at this height", got=height)
-        return parse_header(data)
+        return read_record(HEADERS_TABLE, parse_header, data)
 
     def block(self, height: int) -> Block:
         """The block of an executed height. Raises InvalidBlock (unknown)."""
         header = self.header(height)
-        batch = expect_array(decode(self._store.get(BATCHES_TABLE, height_key(height)) or b""), "batch", 2)
+        data = self._store.get(BATCHES_TABLE, height_key(height)) or b""
+        batch_time_ms, transactions = read_record(BATCHES_TABLE, _parse_batch, data)
         return Block(
             header=header,
-            batch_time_ms=None if batch[0] is None else expect_int(batch[0], "time", 0, TIME_MAX_MS),
-            transactions=tuple(expect_bytes(raw, "transaction") for raw in expect_array(batch[1], "transactions")),
+            batch_time_ms=batch_time_ms,
+            transactions=transactions,
             receipts=tuple(data for _, data in self._store.scan(RECEIPTS_TABLE, height_key(height))),
         )
 
@@ -95,7 +101,7 @@ class Archive:
     def nonce_window(self, client: bytes) -> NonceWindow:
         """Which nonces of a client are used, as the state after the head says."""
         data = self._store.get(VALUES_TABLE, nonce_key(client))
-        return NonceWindow() if data is None else parse_nonce_window(data)
+        return NonceWindow() if data is None else read_record(VALUES_TABLE, parse_nonce_window, data)
 
     def state_reader(self) -> StateSnapshot:
         """A consistent view of the state after the head. Close it (it is a context manager)."""
@@ -104,13 +110,27 @@ class Archive:
     def certificate(self, height: int) -> QuorumCertificate | None:
         """The stored certificate of exactly this height."""
         data = self._store.get(CERTIFICATES_TABLE, height_key(height))
-        return None if data is None else parse_certificate(data)
+        return None if data is None else read_record(CERTIFICATES_TABLE, parse_certificate, data)
 
     def first_certificate(self, height: int) -> QuorumCertificate | None:
         """The stored certificate of the lowest height at or above this one."""
         for _, data in self._store.scan(CERTIFICATES_TABLE, start=height_key(height)):
-            return parse_certificate(data)
+            return read_record(CERTIFICATES_TABLE, parse_certificate, data)
         return None
+
+
+def read_record(table: str, parse: Callable[[bytes], Record], data: bytes) -> Record:
+    """A record as it was written. Raises InvariantViolation (damaged)."""
+    try:
+        return parse(data)
+    except LedgerError as error:
+        raise InvariantViolation("damaged", f"a record of the table {table}: {error}") from None
+
+
+def _parse_batch(data: bytes) -> StoredBatch:
+    fields = expect_array(decode(data), "batch", 2)
+    batch_time_ms = None if fields[0] is None else expect_int(fields[0], "time", 0, TIME_MAX_MS)
+    return batch_time_ms, tuple(expect_bytes(raw, "raw") for raw in expect_array(fields[1], "transactions"))
 
 
 # --- what a block adds ---

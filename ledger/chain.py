@@ -25,6 +25,7 @@ from ledger.archive import (
     block_operations,
     height_key,
     index_operations,
+    read_record,
 )
 from ledger.block import Block, Header, compute_batch_digest
 from ledger.encoding import encode
@@ -116,7 +117,7 @@ class Chain(Archive):
         self._head = head
         self.next_due_ms = _earliest_due_ms(self._store, ())
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
-            self._newest_certificate = parse_certificate(data)
+            self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
             break
 
     # --- the head ---

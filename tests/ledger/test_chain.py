@@ -1,6 +1,6 @@
 """The chain: two halves of a block, one durable write, answers for ever, and recovery at every crash point."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -296,6 +296,28 @@ def test_a_failed_write_leaves_the_chain_as_it_was() -> None:
     with pytest.raises(StoreError):
         sample.execute(chain, sample.transaction(0))
     assert (chain.head, chain.state.root) == (head, root)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 40, b"\x90"])
+@pytest.mark.parametrize("table", ["headers", "batches", "certificates", VALUES_TABLE])
+def test_a_damaged_record_stops_the_replica(table: str, damage: bytes) -> None:
+    """What does not read back as it was written is no input to be refused: nothing can be built on this disk."""
+    store = MemoryStore(LEDGER_TABLES)
+    chain = sample.new_chain(store)
+    sample.execute(chain, sample.transaction(0))
+    chain.store_certificate(sample.certify(chain.head))
+    client = sample.CLIENT.public_key
+    key = nonce_key(client) if table == VALUES_TABLE else (1).to_bytes(8, "big")
+    assert store.get(table, key)
+    store.write([Put(table, key, damage)])
+    reads: dict[str, Callable[[], object]] = {
+        "headers": lambda: chain.header(1),
+        "batches": lambda: chain.block(1),
+        "certificates": lambda: (chain.certificate(1), chain.first_certificate(0)),
+        VALUES_TABLE: lambda: chain.nonce_window(client),
+    }
+    with pytest.raises(InvariantViolation, match="damaged"):
+        reads[table]()
 
 
 def test_a_damaged_state_stops_the_start() -> None:
