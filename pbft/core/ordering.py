@@ -122,6 +122,7 @@ def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, me
     validate_batch(state, message.batch, message.height)
     slot.digest = message.digest
     slot.proposal = envelope
+    slot.accepted = state.clock
     slot.put_batch(message.batch)
     state.proposed_top = max(state.proposed_top, message.height)
     for request in message.batch.requests:
@@ -350,6 +351,7 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
         state.due_since = None  # the block ran what was due, or goes on in the next (D63, D65)
     state.next_due_ms = executed.next_due_ms
     state.progress_tick = state.ticks
+    state.executed_clock = state.clock
     state.fetched.pop(height, None)
     waypoint = state.waypoints.pop(height, None)
     process_finished(state, executed.finished, executed.used)

@@ -137,6 +137,7 @@ class ReplicaState:
     paused_ticks: int = 0  # spent in this view
     view_deadline: int | None = None  # on `clock`
     head_since: int = 0  # on `clock`: since when the oldest request is the oldest
+    executed_clock: int = 0  # on `clock`: when e last moved
     due_since: int | None = None  # on `clock`: since when an overdue call is timed (D63)
     halving_height: int = 0  # certified height from which the next halving counts
 

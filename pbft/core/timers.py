@@ -68,13 +68,30 @@ def process_request_timer(state: ReplicaState) -> None:
     than T of work must not depose a primary that works it off in order (M21, M23). A censored request becomes the
     oldest once all that arrived before it are executed, and is timed then, so censorship stays bounded.
     """
-    if not state.pending or state.is_primary:
+    if state.is_primary or (state.target is not None and state.target.height > state.executed_height):
         return
-    if state.target is not None and state.target.height > state.executed_height:
-        return
-    oldest = next(iter(state.pending.values()))
-    if state.clock - max(state.head_since, oldest.since) >= state.timer_ticks:
+    waiting = _compute_proposals_waiting(state)
+    if state.pending:
+        oldest = next(iter(state.pending.values()))
+        waiting.append(max(state.head_since, oldest.since))
+    if waiting and state.clock - min(waiting) >= state.timer_ticks:
         start_view_change(state, state.view + 1)
+
+
+def _compute_proposals_waiting(state: ReplicaState) -> list[int]:
+    """Since when each proposal accepted here waits for its COMMITs, counted from the last executed block (M21).
+
+    The requests inside are known and not executed, whoever handed them in: where the backups stand in different views,
+    or the primary died after some had prepared, only a view change brings them together, client or not (M51).
+    """
+    return [
+        max(slot.accepted, state.executed_clock)
+        for height, slot in state.slots.items()
+        if height > state.executed_height
+        and slot.digest is not None
+        and not slot.is_reproposed
+        and not slot.is_committed
+    ]
 
 
 def process_due_timer(state: ReplicaState) -> None:

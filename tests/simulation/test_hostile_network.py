@@ -217,6 +217,30 @@ def test_two_transactions_of_one_nonce_depose_nobody() -> None:
     assert {node.replica.pending_count for node in cluster.running} == {0}
 
 
+def test_all_restart_without_the_primary_whose_proposal_one_never_saw() -> None:
+    """M51, M21: two backups prepared, the third heard nothing; all lose power, the primary stays down, no client asks
+    again: the accepted proposal itself is timed, and the next view decides and executes it."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    cluster.run(200)
+    cluster.network.cut = {(0, 3), (1, 3), (2, 3)}
+    load.submit(1, "add", [b"total", 1], through=[0])
+    for waiting in load.outstanding.values():
+        waiting.acknowledged = b""  # the client is gone
+    assert cluster.run(1_000, until=lambda: cluster.node(0).replica.state.proposed_top == 1)
+    cluster.network.cut |= {(0, 1), (0, 2)}  # its proposal is on the way, its COMMIT never leaves
+    assert cluster.run(1_000, until=lambda: all(cluster.node(r).replica.state.prepared for r in (1, 2)))
+    cluster.run(50)
+    assert {cluster.node(replica).chain.height for replica in (1, 2, 3)} == {0}
+    for replica in range(4):
+        cluster.kill(replica)
+    cluster.network.heal()
+    for replica in (1, 2, 3):
+        cluster.start(replica)
+    assert cluster.run(10_000, until=lambda: all(node.chain.height == 1 for node in cluster.running))
+    assert {total(cluster, replica) for replica in (1, 2, 3)} == {1}
+
+
 def test_a_worker_that_hangs_holds_up_its_replica_alone() -> None:
     """D54, D58: one worker answers nothing for 20 s: the others keep their view, and afterwards all are level."""
     stuck: list[Callable[[], None]] = []

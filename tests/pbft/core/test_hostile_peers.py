@@ -458,3 +458,24 @@ def test_the_own_word_repeated_by_others_halts_nobody() -> None:
         bench.start()
         bench.certify(1)
     assert bench.replica.certified_height == 1
+
+
+def test_a_proposal_that_is_never_decided_is_timed_like_its_requests() -> None:
+    """M21, M51: nobody asked here, but a proposal accepted and not committed in T is a waiting request."""
+    bench = make_bench(2)
+    bench.say(0, propose(bench, 1, make_request(0)))
+    assert bench.replica.pending_count == 0
+    bench.tick(T_TICKS - 1)
+    assert bench.replica.is_active
+    bench.tick()
+    assert [message.view for message in bench.said(ViewChange)] == [1]
+
+
+def test_a_proposal_that_is_decided_is_no_reason_to_suspect() -> None:
+    """D58: what is committed and not executed waits for this replica's own worker, not for the primary."""
+    bench = make_bench(2)
+    bench.executes = False
+    bench.commit(1, make_request(0))
+    bench.commit(2, make_request(1))
+    bench.tick(20 * T_TICKS)
+    assert bench.replica.is_active
