@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from ledger.admission import nonce_key
 from ledger.errors import InvalidProof
-from ledger.key_files import read_key_file
 from ledger.keys import SigningKey
 from ledger.proofs import VerifiedState, verify_proof
 from ledger.quorum_certificate import parse_certificate
@@ -32,17 +31,16 @@ from meters.onboarding import CommunityPlan, GatewayMeters, Participants, assign
 from meters.reference import Prices, equal_shares
 from meters.series import Series
 from pbft.client.blocking import Client
-from pbft.client.network import read_network
 from pbft.node import local_cluster, local_network
+from pbft.node.client_identity import PASSPHRASE_FILE, read_authority
 from pbft.node.identity import read_operator_key, read_passphrase
 from pbft.node.local_network import LocalNetwork
-from pbft.node.tls import read_tls_identity
 
 COMMUNITY: Final = "sunny-lane"
 ZONE: Final = "distribution-1"
 PRICES: Final = Prices(supply=240_000, feed_in=80_000, community=150_000, grid_fee=60_000, community_grid_fee=30_000)
 """Micro-EUR per kWh: usual household prices; what members pay each other lies between feed-in and supply."""
-COMPLETION_WAIT_S: Final = 900  # for readings that come late; in the demo all come, so nothing waits for it
+COMPLETION_WAIT_S: Final = 86_400  # late readings have a day; all come here, and a kept network stays as it was
 DIFFERENCES_SHOWN: Final = 20
 VERIFY_SECONDS_MAX: Final = 60.0  # of the separate process that verifies the proof
 
@@ -129,9 +127,8 @@ def _directory(keep: Path | None) -> Iterator[Path]:
 
 def open_stage(stack: ExitStack, network: LocalNetwork, series: Series, keys: str, progress: Progress) -> Stage:
     """The client, everybody's keys, and the plan. The client is closed with `stack`."""
-    passphrase = read_passphrase(network.client_path / "passphrase")
-    identity = read_tls_identity((network.client_path / "tls.pem").read_bytes())
-    client = stack.enter_context(Client(read_network(network.directory), identity))
+    passphrase = read_passphrase(network.client_path / PASSPHRASE_FILE)
+    client = stack.enter_context(Client.open(network.directory))
     assignments = assign_meters(series)
     participants = _make_participants(network, series, assignments)
     plan = CommunityPlan(
@@ -145,7 +142,7 @@ def open_stage(stack: ExitStack, network: LocalNetwork, series: Series, keys: st
     return Stage(
         network=network,
         client=client,
-        authority=read_key_file(network.client_path / "authority.pem", passphrase),
+        authority=read_authority(network.client_path, passphrase=passphrase),
         series=series,
         plan=plan,
         participants=participants,

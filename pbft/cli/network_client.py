@@ -15,7 +15,6 @@ import click
 from pbft.cli.surface import CommandError, ExitCode, errors_as
 
 if TYPE_CHECKING:
-    from pbft.client.account import Account
     from pbft.client.blocking import Client
 
 PATIENCE_MS: Final = 30_000  # of a command: view changes included, a person still waits
@@ -23,28 +22,12 @@ PATIENCE_MS: Final = 30_000  # of a command: view changes included, a person sti
 
 @contextmanager
 def open_client(data_dir: Path) -> "Iterator[Client]":
-    """A client of the local network in `data_dir`, closed at the end. Errors become exit codes."""
+    """A client of the local network in `data_dir`, with its account; closed at the end. Errors become exit codes."""
     from pbft.client.blocking import Client
-    from pbft.client.network import read_network
     from pbft.client.options import ClientOptions
-    from pbft.node.tls import read_tls_identity
 
-    with client_errors():
-        network = read_network(data_dir)
-        identity = read_tls_identity((data_dir / "client" / "tls.pem").read_bytes())
-        with Client(network, identity, options=ClientOptions(patience_ms=PATIENCE_MS)) as client:
-            yield client
-
-
-def open_account(data_dir: Path, client: "Client") -> "Account":
-    """The directory's account, with the nonces that the chain says are used."""
-    from ledger.key_files import read_key_file
-    from pbft.client.account import Account
-    from pbft.node.identity import read_passphrase
-
-    passphrase = read_passphrase(data_dir / "client" / "passphrase")
-    key = read_key_file(data_dir / "client" / "account.pem", passphrase)
-    return Account(key, network=client.network.network_id, nonces=client.read_nonces(key.public_key))
+    with client_errors(), Client.open(data_dir, options=ClientOptions(patience_ms=PATIENCE_MS)) as client:
+        yield client
 
 
 def client_errors() -> errors_as:

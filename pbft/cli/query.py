@@ -35,12 +35,12 @@ def query(
     as_json: bool,
 ) -> None:
     """Call the view METHOD of CONTRACT with ARGUMENTS (JSON values; {"hex": "..."} for bytes)."""
-    from pbft.cli.network_client import open_account, open_client, parse_arguments, to_json_value
+    from pbft.cli.network_client import open_client, parse_arguments, to_json_value
 
     values = parse_arguments(arguments)
     directory = find_data_dir(data_dir)
     with open_client(directory) as client:
-        account = open_account(directory, client) if read == "latest" else None
+        account = client.account if read == "latest" else None
         answer = client.query(contract, method, *values, read=read, min_height=min_height, account=account)
     value = to_json_value(answer.value)
     if as_json:

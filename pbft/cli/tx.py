@@ -44,13 +44,13 @@ def send(
 def _send(
     data_dir: Path | None, contract: str, method: str, texts: tuple[str, ...], gas_limit: int, as_json: bool
 ) -> None:
-    from pbft.cli.network_client import open_account, open_client, parse_arguments
+    from pbft.cli.network_client import open_client, parse_arguments
     from pbft.core.client_session import NONCE_USED, Rejected
 
     values = parse_arguments(texts)
     directory = find_data_dir(data_dir)
     with open_client(directory) as client:
-        account = open_account(directory, client)
+        account = client.account
         result = client.submit(account, contract, method, *values, gas_limit=gas_limit)
         for _ in range(NONCE_TRIES):
             if not (isinstance(result, Rejected) and result.code == NONCE_USED):

@@ -1,7 +1,7 @@
 """The client library: one session core without I/O (`pbft.core.client_session`), two faces over it.
 
     TwistedClient(reactor, network, identity)      Deferreds, for services that run a reactor already
-    Client(network, identity)                      blocking, for scripts; runs the reactor in a thread of its own
+    Client.open(directory)                         blocking, for scripts; runs the reactor in a thread of its own
 
 Both have the same methods, the first with Deferreds:
 
@@ -19,6 +19,27 @@ replica's answer under a quorum certificate, checked against the genesis file al
 Importing this package installs no reactor: the faces take one, or import it when a `Client` starts its thread.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from pbft.core.client_session import Committed, Outcome, OutcomeUnknown, Rejected
 
-__all__ = ["Committed", "Outcome", "OutcomeUnknown", "Rejected"]
+if TYPE_CHECKING:
+    from pbft.client.account import Account
+    from pbft.client.blocking import Client
+    from pbft.client.twisted_client import TwistedClient
+
+__all__ = ["Account", "Client", "Committed", "Outcome", "OutcomeUnknown", "Rejected", "TwistedClient"]
+
+_FACES: Final = {
+    "Account": "pbft.client.account",
+    "Client": "pbft.client.blocking",
+    "TwistedClient": "pbft.client.twisted_client",
+}
+"""Imported when they are asked for: commands that only read a proof need no Twisted."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACES:
+        return getattr(importlib.import_module(_FACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """The blocking client, for scripts: the same methods as `TwistedClient`, with the reactor in a thread of its own.
 
-    with Client(read_network(data_dir), identity) as client:
-        outcome = client.submit(account, "ping", "ping")
+    with Client.open(Path(".gridquorum/dev-4")) as client:       # genesis.json, network.json and client/ are there
+        outcome = client.submit(client.account, "ping", "ping")
 
 The process's one reactor is imported when the first `Client` is opened, never by importing this module, and its thread
 goes on until the process ends, because a reactor cannot be started twice. A program that runs the reactor itself uses
@@ -10,19 +10,22 @@ goes on until the process ends, because a reactor cannot be started twice. A pro
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 
+from ledger.keys import SigningKey
 from ledger.transaction import SignedTransaction
 from pbft.client.account import Account, NonceKeeper
-from pbft.client.network import ClientNetwork
+from pbft.client.network import CLIENT_FOLDER, ClientNetwork, read_network
 from pbft.client.options import ClientOptions
 from pbft.client.questions import HeadAnswer
 from pbft.client.submissions import SubmitResult
 from pbft.client.twisted_client import QueryAnswer, ReadLevel, TwistedClient
+from pbft.node.client_identity import read_client
 from pbft.node.tls import TlsIdentity
 
 Result = TypeVar("Result")
@@ -50,10 +53,39 @@ def running_reactor() -> Any:
 class Client:
     """A client whose methods wait. Open it with `with`, from any thread but the reactor's."""
 
-    def __init__(self, network: ClientNetwork, identity: TlsIdentity, *, options: ClientOptions | None = None) -> None:
+    def __init__(
+        self,
+        network: ClientNetwork,
+        identity: TlsIdentity,
+        *,
+        key: SigningKey | None = None,
+        options: ClientOptions | None = None,
+    ) -> None:
         self.network = network
+        self._key = key
+        self._account: Account | None = None
         self._reactor = running_reactor()
         self._client = TwistedClient(self._reactor, network, identity, options=options)
+
+    @classmethod
+    def open(cls, directory: Path, *, options: ClientOptions | None = None) -> "Client":
+        """A client of the network in `directory`, with the identity and account in its folder `client/`.
+
+        Raises InvalidNetworkDirectory, IdentityError.
+        """
+        network = read_network(directory)
+        identity = read_client(directory / CLIENT_FOLDER)
+        return cls(network, identity.tls, key=identity.account, options=options)
+
+    @property
+    def account(self) -> Account:
+        """The account that the client was opened with; its used nonces are read from the chain, once, by proof."""
+        if self._account is None:
+            if self._key is None:
+                raise ValueError("this client was made without an account's key")
+            nonces = self.read_nonces(self._key.public_key)
+            self._account = Account(self._key, network=self.network.network_id, nonces=nonces)
+        return self._account
 
     def __enter__(self) -> "Client":
         blockingCallFromThread(self._reactor, self._client.start)

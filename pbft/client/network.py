@@ -15,6 +15,7 @@ from pbft.node.network_config import ConfigError, NetworkDefinition, load_networ
 
 GENESIS_FILE: Final = "genesis.json"
 NETWORK_FILE: Final = "network.json"
+CLIENT_FOLDER: Final = "client"  # layout: pbft.node.client_identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
