@@ -11,7 +11,7 @@ BYTES_SHOWN_MAX: Final = 64
 """Of a byte string in an error's text: hashes, keys and signatures whole."""
 
 _REPR: Final = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 120  # what was sent is shown as far as it helps: errors reach logs and clients
+_REPR.maxstring = _REPR.maxother = 240  # a path whole; what was sent as far as it helps: errors reach logs and clients
 _REPR.maxlong = 80  # 256 bits whole
 _REPR.maxlist = _REPR.maxtuple = 16
 _REPR.maxlevel = 3

@@ -6,7 +6,7 @@
 
 `tls.pem` is the certificate with its key (mode 0600), `account.pem` the encrypted signing key, `passphrase` the file
 that opens it. Being let in gives no right on the ledger: rights belong to accounts, by the contracts. Certificates end
-after a year, accounts never, so the two are kept apart.
+after ten years, accounts never, so the two are kept apart.
 """
 
 import os
@@ -17,13 +17,14 @@ from typing import Final
 from ledger.errors import KeyFileError
 from ledger.key_files import read_key_file, write_key_file
 from ledger.keys import SigningKey
-from pbft.node.identity import IdentityError, read_passphrase
+from pbft.node.identity import IdentityError, read_passphrase, read_secret
 from pbft.node.tls import TlsIdentity, issue_client_certificate, read_tls_identity, write_tls_identity
 
 AUTHORITY_FILE: Final = "authority.pem"
 ACCOUNT_FILE: Final = "account.pem"
 TLS_FILE: Final = "tls.pem"
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - the name of a file
+TLS_FILE_BYTES_MAX: Final = 16_384  # a key and a certificate take about 1 KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,7 @@ def read_client(directory: Path) -> ClientIdentity:
     passphrase = read_passphrase(directory / PASSPHRASE_FILE)
     account = _read_key(directory / ACCOUNT_FILE, passphrase)
     try:
-        tls = read_tls_identity((directory / TLS_FILE).read_bytes())
-    except OSError as error:
-        raise IdentityError(f"{error.filename}: {error.strerror}") from error
+        tls = read_tls_identity(read_secret(directory / TLS_FILE, TLS_FILE_BYTES_MAX))
     except ValueError as error:
         raise IdentityError(f"{directory / TLS_FILE}: {error}") from error
     return ClientIdentity(tls=tls, account=account)

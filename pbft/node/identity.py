@@ -120,11 +120,16 @@ def read_card(path: Path) -> PublicCard:
 
 def read_passphrase(path: Path) -> bytes:
     """The first line of a file that only its owner can read; IdentityError."""
-    data = _read_bytes(path, PASSPHRASE_BYTES_MAX, secret=True)
+    data = read_secret(path, PASSPHRASE_BYTES_MAX)
     passphrase = data.split(b"\n", 1)[0].rstrip(b"\r")
     if not passphrase:
         raise IdentityError(f"{path}: the first line is empty, expected a passphrase")
     return passphrase
+
+
+def read_secret(path: Path, bytes_max: int) -> bytes:
+    """The bytes of a small file that only its owner can read; IdentityError."""
+    return _read_bytes(path, bytes_max, secret=True)
 
 
 def check_identity(identity: ReplicaIdentity, definition: NetworkDefinition, replica_id: int) -> None:

@@ -101,8 +101,11 @@ def write_tls_identity(identity: TlsIdentity) -> bytes:
 
 def read_tls_identity(pem: bytes) -> TlsIdentity:
     """The opposite of `write_tls_identity`; ValueError where the parts are missing or do not belong together."""
-    key = serialization.load_pem_private_key(pem, password=None)
-    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except (*UNREADABLE, TypeError) as error:  # a TypeError: the key is encrypted
+        raise ValueError(f"no key with its certificate: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"expected an Ed25519 private key, got {type(key).__name__}")
     public_key = key.public_key().public_bytes_raw()

@@ -29,6 +29,9 @@ def test_every_file_of_a_client_is_its_own(tmp_path: Path, name: str) -> None:
     create_client(tmp_path / "client", authority, name="billing", passphrase=PASSPHRASE)
     path = tmp_path / "client" / name
     assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    with pytest.raises(IdentityError, match=rf"{name}.*0?o?640"):
+        read_client(tmp_path / "client")
     path.unlink()
     with pytest.raises(IdentityError, match=name):
         read_client(tmp_path / "client")
@@ -52,9 +55,20 @@ def test_a_damaged_certificate_file_is_named(tmp_path: Path, damage: bytes) -> N
     create_authority(tmp_path / "authority", passphrase=PASSPHRASE)
     authority = read_authority(tmp_path / "authority", passphrase=PASSPHRASE)
     create_client(tmp_path / "client", authority, name="billing", passphrase=PASSPHRASE)
-    (tmp_path / "client" / "tls.pem").write_bytes(damage)
+    path = tmp_path / "client" / "tls.pem"
+    path.write_bytes(damage)
     with pytest.raises(IdentityError, match=r"tls\.pem"):
         read_client(tmp_path / "client")
+
+
+def test_an_encrypted_key_without_its_certificate_is_named(tmp_path: Path) -> None:
+    """A key file in the place of the other one: its library's TypeError stays inside."""
+    create_authority(tmp_path, passphrase=PASSPHRASE)
+    authority = read_authority(tmp_path, passphrase=PASSPHRASE)
+    create_client(tmp_path, authority, name="billing", passphrase=PASSPHRASE)
+    (tmp_path / "tls.pem").write_bytes((tmp_path / "account.pem").read_bytes())
+    with pytest.raises(IdentityError, match=r"tls\.pem"):
+        read_client(tmp_path)
 
 
 def test_the_wrong_passphrase_opens_nothing(tmp_path: Path) -> None:
