@@ -9,6 +9,7 @@ with its reason. Admission is the door's.
 from collections.abc import Callable
 from typing import Any, Final
 
+from ledger.errors import InvariantViolation, StoreError
 from pbft.node.client_door import ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.log import Logger
@@ -66,7 +67,9 @@ class _Connection:
 class ClientPort:
     """Takes over every link that `transport.listen_clients` opens."""
 
-    def __init__(self, *, door: ClientDoor, metrics: Metrics, log: Logger) -> None:
+    def __init__(self, *, door: ClientDoor, metrics: Metrics, log: Logger, on_fault: Callable[[str], None]) -> None:
+        """`on_fault` stops the replica: a question has found out that its ledger cannot be trusted or read."""
+        self._on_fault = on_fault
         self._door = door
         self._metrics = metrics
         self._log = log
@@ -74,10 +77,16 @@ class ClientPort:
     def link_opened(self, link: Link) -> None:
         """A client's link is up: from now on its frames reach the door."""
         connection = _Connection(link, self._door, self._end)
-        link.on_frame = connection.receive
+        link.on_frame = lambda data: self._receive(connection, data)
         link.on_closed = lambda reason: self._closed(connection)
         link.transport.registerProducer(connection, True)  # type: ignore[union-attr]
         self._metrics.client_connections += 1
+
+    def _receive(self, connection: _Connection, data: bytes) -> None:
+        try:
+            connection.receive(data)
+        except (InvariantViolation, StoreError) as error:
+            self._on_fault(f"a client's question: {error}")
 
     def _end(self, connection: _Connection, reason: str) -> None:
         """End a connection for the client's own fault."""

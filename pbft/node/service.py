@@ -220,7 +220,7 @@ class ReplicaService:
         self._parts = _Parts(node=node, worker=worker, transport=transport, door=door)
         node.execution.subscribe(self)
         node.execution.subscribe(door)
-        port = ClientPort(door=door, metrics=self.metrics, log=self._log)
+        port = ClientPort(door=door, metrics=self.metrics, log=self._log, on_fault=self.fail)
         clients = listen_clients(
             self._reactor,
             config.entry.host,

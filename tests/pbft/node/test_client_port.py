@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from twisted.internet.testing import StringTransport
 
+from ledger.errors import InvariantViolation, StoreError
 from pbft.node.client_port import FAULTS_MAX, ClientPort
 from pbft.node.client_visit import Answer, Visit
 from pbft.node.log import make_logger
@@ -65,7 +66,8 @@ def opened() -> tuple[FakeLink, FakeDoor, Metrics]:
     """A port that has just taken over a client's link."""
     link, door, metrics = FakeLink(), FakeDoor(), Metrics()
     log = make_logger(replica=0, stream=StringIO())
-    ClientPort(door=door, metrics=metrics, log=log).link_opened(link)  # type: ignore[arg-type]
+    port = ClientPort(door=door, metrics=metrics, log=log, on_fault=pytest.fail)  # type: ignore[arg-type]
+    port.link_opened(link)  # type: ignore[arg-type]
     return link, door, metrics
 
 
@@ -117,3 +119,20 @@ def test_a_client_that_hangs_up_leaves_no_visit(opened: tuple[FakeLink, FakeDoor
     link.on_closed("hung up")
     assert (door.visits[0].is_closed, metrics.client_connections) == (True, 0)
     assert metrics.client_refused_total == {}
+
+
+@pytest.mark.parametrize("error", [InvariantViolation("damaged"), StoreError("read")])
+def test_a_ledger_that_a_question_finds_damaged_stops_the_replica(error: Exception) -> None:
+    """It is not the client's fault, and not the end of one connection alone."""
+
+    class DamagedDoor(FakeDoor):
+        def receive(self, visit: Visit, frame: ClientFrame) -> bool:
+            raise error
+
+    faults: list[str] = []
+    link, log = FakeLink(), make_logger(replica=0, stream=StringIO())
+    port = ClientPort(door=DamagedDoor(), metrics=Metrics(), log=log, on_fault=faults.append)  # type: ignore[arg-type]
+    port.link_opened(link)  # type: ignore[arg-type]
+    link.on_frame(encode_client_frame(HeadRequest(correlation=7)))
+    assert faults == [f"a client's question: {error}"]
+    assert link.closed == []
