@@ -22,7 +22,7 @@ class PendingRequest:
     request: Request
     source: int  # the replica that relayed it first; the own id where a client handed it in here
     since: int  # counted tick from which it waits in this view (D56)
-    relayed: int = 0  # counted tick at which it last went to all
+    relayed: int | None = None  # counted tick at which it last went to all in this view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,6 +128,7 @@ def process_requeue(state: ReplicaState) -> None:
     state.head_since = state.clock
     for pending in state.pending.values():
         pending.since = state.clock
+        pending.relayed = None
     state.to_primary = [] if state.is_primary else list(state.queue.values())[:RELAYED_REQUESTS_MAX]
 
 
@@ -143,17 +144,23 @@ def process_forwarding(state: ReplicaState) -> None:
 def process_relay_to_all(state: ReplicaState) -> None:
     """D56: a request that waited T/2 goes to all, who start their timers; the oldest first, the rest a tick later.
 
-    Again each T/2: whoever had no room for it then must not be suspected for not having it now (M56).
+    What clients handed in here goes again each T/2: whoever had no room for it must not be suspected for that (M56).
     """
-    due = []
+    due: list[Request] = []
+    size = 0
     for pending in state.pending.values():
-        if 2 * (state.clock - max(pending.since, pending.relayed)) >= state.timer_ticks:
-            pending.relayed = state.clock
-            due.append(pending.request)
-            if len(due) == RELAYED_REQUESTS_MAX:
-                break
-    for relay in _relays(due):
-        state.actions.append(Publish(message=relay))
+        if pending.relayed is not None and pending.source != state.replica_id:
+            continue
+        since = pending.since if pending.relayed is None else pending.relayed
+        if 2 * (state.clock - since) < state.timer_ticks:
+            continue
+        size += len(pending.request.raw)
+        if due and (len(due) == RELAYED_REQUESTS_MAX or size > RELAY_BYTES_MAX):
+            break
+        pending.relayed = state.clock
+        due.append(pending.request)
+    if due:
+        state.actions.append(Publish(message=Relay(requests=tuple(due))))
 
 
 def _relays(requests: list[Request]) -> list[Relay]:

@@ -479,3 +479,27 @@ def test_a_proposal_that_is_decided_is_no_reason_to_suspect() -> None:
     bench.commit(2, make_request(1))
     bench.tick(20 * T_TICKS)
     assert bench.replica.is_active
+
+
+def test_relays_to_all_are_bounded_in_bytes_and_repeat_only_what_was_handed_in_here() -> None:
+    """D56, M55: large requests leave a few a tick, oldest first; what another replica relayed is passed on once."""
+    bench = make_bench(1)
+    requests = [
+        Request(
+            client=bytes([1]) * 32, nonce=n, tx_id=bytes([n]) * 32, expiry_height=99, gas_limit=1, raw=bytes(131_072)
+        )
+        for n in range(8)
+    ]
+    bench.receive(3, Relay(requests=tuple(requests)))
+    bench.tick(T_TICKS // 2)
+    first = [len(m.requests) for to, m in bench.linked(Relay) if to is None and isinstance(m, Relay)]
+    assert first == [4]
+    bench.tick()
+    bench.hand_in(make_request(0))
+    bench.sent.clear()
+    bench.replica.state.doublings = 3  # nobody is suspected meanwhile
+    half_ticks = 8 * T_TICKS // 2
+    bench.tick(half_ticks - 1)
+    assert not bench.linked(Relay)
+    bench.tick()
+    assert bench.linked(Relay) == [(None, Relay(requests=(make_request(0),)))]
