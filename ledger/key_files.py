@@ -52,10 +52,23 @@ def write_key_file(path: Path, key: SigningKey, passphrase: bytes) -> None:
         raise KeyFileError("exists", "a key file is never overwritten", path=str(path)) from None
     except OSError as error:
         raise KeyFileError("io", error.strerror or "cannot write", path=str(path)) from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{_FIRST_LINE}{key.public_key.hex()}\n{pem}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{_FIRST_LINE}{key.public_key.hex()}\n{pem}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(path.parent)  # a new file's name is not durable with its content
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key would only be in the way of the next attempt
+        raise KeyFileError("io", error.strerror or "cannot write", path=str(path)) from None
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_key_file(path: Path, passphrase: bytes) -> SigningKey:
@@ -82,7 +95,7 @@ def read_key_file(path: Path, passphrase: bytes) -> SigningKey:
 
 def _read_private(path: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would be waited for
     except FileNotFoundError:
         raise KeyFileError("missing", "there is no key file", path=str(path)) from None
     except OSError as error:

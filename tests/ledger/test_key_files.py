@@ -1,7 +1,10 @@
 """Key files: encrypted, for one reader, never overwritten, and readable by OpenSSL. These tests use a disk."""
 
 import base64
+import errno
+import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -142,3 +145,30 @@ def test_a_key_file_is_never_overwritten(written: Path, tmp_path: Path) -> None:
         assert caught.value.code == code
     assert written.read_bytes() == before
     assert key_files.SCRYPT_N == 16_384
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
+    """A key is a file; whatever else has its name must not hold up the start."""
+    os.mkfifo(tmp_path / "key.pem", 0o600)
+    with pytest.raises(KeyFileError, match="permissions"):
+        read_key_file(tmp_path / "key.pem", PASSPHRASE)
+
+
+def test_content_and_name_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that others will trust must survive the next second: its file and the directory's entry."""
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(stat.S_ISDIR(os.fstat(number).st_mode)))
+    write_key_file(tmp_path / "key.pem", KEY, PASSPHRASE)
+    assert synced == [False, True]
+
+
+def test_a_full_disk_leaves_no_half_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal is a KeyFileError, and the next attempt finds the name free."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken, pytest.raises(KeyFileError, match="io: No space"):
+        broken.setattr(os, "fsync", full)
+        write_key_file(tmp_path / "key.pem", KEY, PASSPHRASE)
+    assert list(tmp_path.iterdir()) == []
