@@ -152,8 +152,8 @@ class Cluster:
             ledger_store=machine.ledger,
             worker=InlineWorker(self.runtime or Runtime(), machine.ledger),
             outbound=_Outbound(self, machine),
-            evidence=_Evidence(machine),
-            counters=_Counters(machine),
+            evidence=EvidenceList(machine),
+            counters=CounterTable(machine),
             wall_ms=lambda: self.now_ms + machine.clock_offset_ms,
             wake=lambda: self._wake(machine),
             on_halt=lambda reason: setattr(machine, "halted", reason),
@@ -257,7 +257,9 @@ class _Outbound:
                 self._cluster.network.send(self._machine.replica, machine.replica, frame)
 
 
-class _Evidence:
+class EvidenceList:
+    """`driver.EvidenceSink`: kept with the machine."""
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
@@ -265,7 +267,9 @@ class _Evidence:
         self._machine.evidence.append(evidence)
 
 
-class _Counters:
+class CounterTable:
+    """`driver.Counters`: counted with the machine."""
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 

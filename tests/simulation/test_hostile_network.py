@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from simulation.cluster import Cluster, Machine
-from simulation.liars import corrupt, sealed
+from simulation.liars import Twin, corrupt, sealed
 from simulation.network import LinkFaults
 from simulation.test_cluster import expect_done, total
 from simulation.workload import Workload
@@ -28,6 +28,7 @@ from pbft.core.messages import (
     ViewChange,
 )
 from pbft.core.requests import compute_batch
+from pbft.wire.codec import parse_request
 
 
 def honest_replicas(cluster: Cluster, traitor: int) -> list[int]:
@@ -197,6 +198,29 @@ def test_one_liar_among_the_sources_of_catch_up(tell: Callable[[PeerMessage], Pe
     expect_honest_done(cluster, load, 1, 20_000)
     assert cluster.run(10_000, until=lambda: cluster.node(3).chain.height >= 40), cluster.describe()
     assert total(cluster, 3) == 40
+
+
+@pytest.mark.parametrize("hears", [(3,), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize("twice", [0, 1])
+def test_twins(twice: int, hears: Sequence[int]) -> None:
+    """Two processes with the key of the first or second primary, each with clients of its own: the three others agree
+    and execute everything once, whatever the twins sign against each other."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    twin = Twin(cluster, twice, hears, clock_offset_ms=7)
+    cluster.run(200)
+    honest = honest_replicas(cluster, twice)
+    for _ in range(12):
+        cluster.at(100, lambda: load.submit(1, "add", [b"total", 1], through=[twice, honest[0], honest[1]]))
+        cluster.at(200, lambda: load.submit(2, "add", [b"total", 1], through=honest))
+        signed = load.submit(3, "add", [b"total", 1], through=honest[1:])
+        assert twin.node is not None
+        twin.node.driver.on_request(parse_request(signed.raw, twin.node.rules))
+        cluster.run(500)
+    expect_honest_done(cluster, load, twice)
+    assert [total(cluster, replica) for replica in honest] == [36] * 3
+    accused = {e.replica for replica in honest for e in cluster.machines[replica].evidence}
+    assert accused <= {twice}
 
 
 def test_two_transactions_of_one_nonce_depose_nobody() -> None:
