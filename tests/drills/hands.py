@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from ledger.transaction import SignedTransaction, parse_receipt
 from pbft.client.links import ReplicaLinks
 from pbft.client.network import ClientNetwork
-from pbft.core.client_session import parse_reply
+from pbft.core.client_session import NOT_FINAL, parse_reply
 from pbft.node.tls import TlsIdentity
 from pbft.wire.client_frames import ReplicaFrame, Reply, Submit
 
@@ -131,12 +131,13 @@ class Hands:
                 self._send(replica, handed)
 
     def _answered(self, replica: int, frame: ReplicaFrame) -> None:
-        """A refusal at the door and a receipt that leaves the nonce free are not final: the next tick asks again."""
+        """A refusal at the door and a receipt after which it may still execute end nothing: a later tick asks again."""
         handed = self._open.get(frame.correlation)
         if handed is None or not isinstance(frame, Reply):
             return
         reply = parse_reply(frame.reply)
-        if parse_receipt(reply.receipt).status == "refused":
+        receipt = parse_receipt(reply.receipt)
+        if receipt.status == "refused" and receipt.code in NOT_FINAL:
             return
         tx_id = handed.signed.tx_id
         if self.seen.setdefault(tx_id, frame.reply) != frame.reply or reply.tx_id != tx_id:
