@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
-from twisted.web.http import Request
+from twisted.web.http import NOT_ALLOWED, Request
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -35,6 +35,14 @@ class _Page(_Root):
         super().__init__()  # type: ignore[no-untyped-call] # twisted.web has no types
         self._content_type = content_type
         self._compute = compute
+
+    def render(self, request: Request) -> Any:
+        """The page for GET and HEAD; this port is for looking, so anything else is told so."""
+        if request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(NOT_ALLOWED)
+            request.setHeader(b"allow", b"GET, HEAD")  # type: ignore[no-untyped-call]
+            return b"this port answers GET and HEAD\n"
+        return super().render(request)  # type: ignore[no-untyped-call]
 
     def render_GET(self, request: Request) -> bytes:  # noqa: N802 - twisted.web's name
         """The page."""

@@ -73,6 +73,7 @@ SAME_AS_PYTHON = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.is not. with a literal:SyntaxWarning")  # what Python says of our odd examples
 @pytest.mark.parametrize(
     ("hint", "expression"), [(hint, item) for hint, items in SAME_AS_PYTHON.items() for item in items]
 )
