@@ -51,7 +51,10 @@ __all__ += ["read_network", "restart", "running_replicas", "start", "start_repli
 
 READY_SECONDS_MAX: Final = 60.0  # two loaded cores start four replicas in a few seconds; ten times that
 GRACE_SECONDS: Final = 10.0  # a replica ends within 10 s of SIGTERM (`service`); after that it is killed
-STATUS_SECONDS_MAX: Final = 2.0  # every ops port is asked at the same time, for at most this long: below 3 s in all
+STATUS_SECONDS_MAX: Final = 1.0
+"""Every ops port is asked at the same time, for at most this long. It leaves two of the 3 s of `gridquorum status` for
+an interpreter that starts on a loaded machine; a replica that is well answers in milliseconds."""
+SILENT: Final = "silent"  # the state of a replica whose port is open and says nothing
 STATUS_BYTES_MAX: Final = 65_536  # of one replica's answer, which is about 1 kB
 POLL_SECONDS: Final = 0.05  # between two looks at a replica that starts
 TAIL_CHARACTERS: Final = 600  # of a failed replica's output, for the message
@@ -265,6 +268,8 @@ def _replica_status(replica: LocalReplica, answer: dict[str, Any] | None) -> dic
     """One entry of `replicas`; what is not known is None."""
     record = running_record(replica.record_path)
     known = answer or {}
+    if record is None and known.get("state") == SILENT:
+        known = {}  # whoever is silent on that port, it is not our replica
     silent_state = "starting" if record is not None else "down"
     return {
         "replica": replica.replica_id,
@@ -289,12 +294,19 @@ def _ask_all(network: LocalNetwork) -> dict[int, dict[str, Any] | None]:
 
 
 def _ask(replica: LocalReplica) -> dict[str, Any] | None:
-    """The replica's own status from its ops port; None if it does not answer sensibly in time."""
+    """The replica's own status from its ops port; None if nothing sensible answers.
+
+    A port that is open and says nothing in time - the process is frozen, or its machine is overloaded - is an answer
+    too: state `silent`, and nothing else is known.
+    """
     connection = http.client.HTTPConnection(DEFAULT_HOST, replica.ops_port, timeout=STATUS_SECONDS_MAX)
     try:
         connection.request("GET", "/status")
         response = connection.getresponse()
         answer = json.loads(response.read(STATUS_BYTES_MAX))
+    except TimeoutError:
+        cause = f"its process runs, and its ops port did not answer within {STATUS_SECONDS_MAX:.0f} s"
+        return {"replica": replica.replica_id, "state": SILENT, "height": None, "cause": cause}
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:

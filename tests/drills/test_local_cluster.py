@@ -190,7 +190,7 @@ def test_status_answers_in_three_seconds_with_a_frozen_replica(network: LocalNet
         began = time.monotonic()
         answer = status(network)
         assert time.monotonic() - began < 3.0
-        assert [entry["state"] for entry in answer["replicas"]].count("starting") == 1
+        assert [entry["state"] for entry in answer["replicas"]].count("silent") == 1
         assert answer["answering"] == 3
     finally:
         os.kill(record.pid, signal.SIGCONT)

@@ -3,7 +3,9 @@
 The rest is tests/drills/test_local_cluster.py, with four real processes.
 """
 
+import contextlib
 import os
+import socket
 from typing import Any
 
 import pytest
@@ -95,6 +97,27 @@ def test_status_is_what_those_who_answer_say(local_network: LocalNetwork, monkey
     assert (seen["view"], seen["primary"], seen["height"], seen["answering"], seen["quorum"]) == (1, 1, 9, 2, 3)
     assert [entry["state"] for entry in seen["replicas"]] == ["down", "primary", "backup", "starting"]
     assert [entry["height"] for entry in seen["replicas"]] == [None, 9, 5, None]
+
+
+def test_a_replica_that_is_frozen_is_called_silent_and_not_starting(
+    local_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its port is open and answers nothing: named within the time that all of `gridquorum status` has, with a cause.
+    Where the recorded process does not run, whoever sits on the port is not the replica: down."""
+    monkeypatch.setattr(subject, "STATUS_SECONDS_MAX", 0.05)
+    ours(local_network)
+    local_network.replica(3).record_path.unlink()
+    with contextlib.ExitStack() as stack:
+        for number in (2, 3):
+            listener = stack.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", local_network.replica(number).ops_port))
+            listener.listen()
+        seen = status(local_network)
+    assert [entry["state"] for entry in seen["replicas"]] == ["starting", "starting", "silent", "down"]
+    assert "did not answer" in seen["replicas"][2]["cause"]
+    assert seen["replicas"][3]["cause"] is None
+    assert (seen["answering"], seen["height"]) == (0, None)
 
 
 def test_a_worker_is_killed_only_as_a_child_of_its_replica(
