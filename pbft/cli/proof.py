@@ -65,9 +65,10 @@ def export(subject: str, out: Path, data_dir: Path | None, as_json: bool) -> Non
 def verify(file: Path, genesis: Path, as_json: bool) -> None:
     """Check a proof off line against a genesis file; exit code 13 where anything does not hold."""
     from ledger.errors import InvalidProof
-    from ledger.proofs import verify_proof
+    from ledger.genesis import GENESIS_BYTES_MAX
+    from ledger.proofs import PROOF_BYTES_MAX, verify_proof
 
-    data, genesis_bytes = _read(file), _read(genesis)
+    data, genesis_bytes = _read(file, PROOF_BYTES_MAX), _read(genesis, GENESIS_BYTES_MAX)
     try:
         answer = describe(verify_proof(data, genesis_bytes))
     except InvalidProof as error:
@@ -121,10 +122,11 @@ def _in_words(answer: dict[str, Any]) -> str:
     return f"{subject} at height {answer['height']}, certified at {answer['certified_height']}"
 
 
-def _read(path: Path) -> bytes:
-    """A file's bytes; a file that cannot be read cannot be verified."""
+def _read(path: Path, bytes_max: int) -> bytes:
+    """A file's bytes, one more than allowed at most: a stranger's file never fills the memory before it is refused."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(bytes_max + 1)
     except FileNotFoundError as error:
         raise CommandError(f"{path}: no such file", ExitCode.NOT_FOUND) from error
     except OSError as error:

@@ -102,6 +102,18 @@ def test_a_missing_file_ends_with_3(missing: str, tmp_path: Path) -> None:
     assert result.exit_code == 3 and missing in result.stderr
 
 
+@pytest.mark.parametrize("which", ["proof", "genesis"])
+def test_a_file_without_end_is_refused_and_not_read_whole(tmp_path: Path, which: str) -> None:
+    """A stranger's file is read up to the limit of its kind and one byte: what does not end cannot fill the memory."""
+    paths = {"proof": tmp_path / "proof.json", "genesis": tmp_path / "genesis.json"}
+    for path in paths.values():
+        path.write_text("{}")
+    paths[which].unlink()
+    paths[which].symlink_to("/dev/zero")
+    result = CliRunner().invoke(proof, ["verify", str(paths["proof"]), "--genesis", str(paths["genesis"])])
+    assert result.exit_code == 13
+
+
 def test_proof_verify_needs_neither_reactor_nor_store(tmp_path: Path) -> None:
     """A verifier's machine has the ledger's pure modules only; garbage ends with 13."""
     (tmp_path / "p").write_bytes(b"{}")
