@@ -210,7 +210,7 @@ def _conclude(stage: Stage, traffic: Traffic, options: DemoOptions, began: float
         proofs_verified=1,
         proof_path=str(proof_path),
         seconds=time.monotonic() - began,
-        next_steps=_next_steps(options, proof_path, genesis_path),
+        next_steps=next_steps(options, proof_path, genesis_path),
     )
 
 
@@ -278,8 +278,10 @@ def verify_in_process(proof_path: Path, genesis_path: Path) -> None:
         raise DemoFailed(f"the proof did not verify (exit {done.returncode}): {done.stderr.strip()}")
 
 
-def _next_steps(options: DemoOptions, proof_path: Path, genesis_path: Path) -> tuple[str, ...]:
+def next_steps(options: DemoOptions, proof_path: Path, genesis_path: Path) -> tuple[str, ...]:
+    """Commands to go on with, each on a line of its own."""
     verify = f"gridquorum proof verify {proof_path} \\\n      --genesis {genesis_path}"
     if options.keep is None:
-        return (verify, "gridquorum demo --keep DIR   keeps the network, for gridquorum up --data-dir DIR")
+        keep = "gridquorum demo --keep DIR       keeps the network"
+        return (verify, keep, "gridquorum up --data-dir DIR     goes on with it")
     return (verify, f"gridquorum up --data-dir {options.keep}", f"gridquorum status --data-dir {options.keep}")

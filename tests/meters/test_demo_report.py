@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meters.demo import DemoOptions, next_steps
 from meters.demo_report import (
     COLUMNS,
     DemoResult,
@@ -113,6 +115,16 @@ def test_the_text_fits_80_columns() -> None:
     )
     lines = render_text(result).splitlines()
     assert max(map(len, lines)) <= COLUMNS, [line for line in lines if len(line) > COLUMNS]
+
+
+@pytest.mark.parametrize("keep", [None, Path("kept")], ids=["removed", "kept"])
+def test_where_to_look_next_fits_80_columns(keep: Path | None) -> None:
+    """The real next steps and not a test's, with the paths of the demo's default folder."""
+    folder = Path(".gridquorum/demo")
+    steps = next_steps(DemoOptions(keep=keep), folder / "proof.json", folder / "genesis.json")
+    text = render_text(make_result(next_steps=steps))
+    assert max(map(len, text.splitlines())) <= COLUMNS
+    assert "gridquorum up --data-dir" in text
 
 
 def test_a_large_community_is_shown_in_mwh() -> None:
