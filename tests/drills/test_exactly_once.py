@@ -58,7 +58,7 @@ from pbft.wire.limits import HELLO_BYTES_MAX
 pytestmark = pytest.mark.drill
 
 HOMES: Final = 4  # each with a load and a PV meter, and a gateway of its own
-INTERVALS: Final = 26  # of all tests of this file
+INTERVALS: Final = 40  # of all tests of this file
 INTERVALS_PER_KILL: Final = 4  # twice what a gateway has in flight
 LEVEL_SECONDS_MAX: Final = 20.0  # from the start of the process to the same state root; two or three on an idle machine
 END_SECONDS_MAX: Final = 10.0  # until the kernel has done what SIGKILL asked for
@@ -161,6 +161,9 @@ class Community:
     def wait_acknowledged(self, number: int) -> None:
         wait_until(lambda: len(self.hands.acknowledged) >= number or None, f"{number} transactions are acknowledged")
 
+    def wait_linked(self, replica_id: int) -> None:
+        wait_until(lambda: replica_id in self.hands.connected or None, f"r{replica_id} listens to clients again")
+
     def wait_answered_by_all(self) -> None:
         """Every replica has answered for every transaction, those that were killed too; no answer differs."""
         wait_until(lambda: self.hands.is_idle or None, "every replica has answered every transaction")
@@ -196,6 +199,7 @@ class Killing:
     def __init__(self, community: Community, victims: Sequence[int]) -> None:
         status = local_cluster.status(community.network)
         self.community = community
+        self.victims = set(victims)
         self.processes: list[ProcessRecord] = []
         for victim in victims:
             replica = read_record(community.network.replica(victim).record_path)
@@ -214,9 +218,10 @@ class Killing:
         self.has_struck.set()
 
     def wait_ended(self) -> None:
-        """Every process is gone, and it happened under load."""
+        """Every process is gone, its last answers have been read, and it happened under load."""
         wait_until(lambda: self.has_struck.is_set() or None, "the moment of the kill has come")
         assert all(wait_ended(process, timeout_seconds=END_SECONDS_MAX) for process in self.processes)
+        wait_until(lambda: self.victims.isdisjoint(self.community.hands.connected) or None, "the links have ended")
         assert self.unanswered > 0, "nothing was on its way when the replicas were killed"
 
 
@@ -317,8 +322,12 @@ def victims_in_turn(network: LocalNetwork, moments: random.Random) -> Iterator[i
 
 @in_a_thread
 def test_each_reading_counts_once_whoever_is_killed_and_whenever(community: Community) -> None:
-    """Each replica with its worker is killed in the middle of the traffic; restarted, it has the others' state root."""
+    """Each replica with its worker is killed in the middle of the traffic; restarted, it has the others' state root.
+
+    Traffic goes on from the moment on when the restarted replica listens again, while it catches up.
+    """
     moments = random.Random(SEED)
+    first_view = local_cluster.status(community.network)["view"]
     for victim in victims_in_turn(community.network, moments):
         strike = draw_strike(community, moments)
         killing = community.kill_at(strike, [victim])
@@ -328,9 +337,31 @@ def test_each_reading_counts_once_whoever_is_killed_and_whenever(community: Comm
         began = time.monotonic()
         local_cluster.restart(community.network, victim)
         community.wait_acknowledged(total)
+        community.wait_linked(victim)
+        community.send(1)
         community.wait_answered_by_all()  # the killed one too, and with the same bytes
         community.wait_level()
         assert time.monotonic() - began < LEVEL_SECONDS_MAX
+        assert local_cluster.status(community.network)["view"] > first_view, "the first to be killed was the primary"
+    check_exactly_once(community)
+
+
+@in_a_thread
+def test_a_replica_killed_again_while_it_catches_up_still_catches_up(community: Community) -> None:
+    """Killed, left behind by several blocks, restarted, and killed once more as soon as it listens again."""
+    moments = random.Random(SEED + 2)
+    victim = moments.randrange(4)
+    killing = community.kill_at(draw_strike(community, moments), [victim])
+    community.wait_acknowledged(community.send(INTERVALS_PER_KILL))
+    killing.wait_ended()
+    local_cluster.restart(community.network, victim)
+    community.wait_linked(victim)
+    local_cluster.kill(community.network, victim)
+    began = time.monotonic()
+    local_cluster.restart(community.network, victim)
+    community.wait_answered_by_all()
+    community.wait_level()
+    assert time.monotonic() - began < LEVEL_SECONDS_MAX
     check_exactly_once(community)
 
 
@@ -362,7 +393,6 @@ def test_nothing_acknowledged_is_lost_when_all_four_are_killed_under_load(commun
         total = community.send(INTERVALS_PER_KILL)
         killing.wait_ended()
         assert local_cluster.running_replicas(community.network) == ()
-        wait_until(lambda: not community.hands.connected or None, "the last answers have been read")
         acknowledged, seen = dict(community.hands.acknowledged), dict(community.hands.seen)
         assert before < len(acknowledged) < total
         assert local_cluster.start(community.network) == (0, 1, 2, 3)
