@@ -5,7 +5,7 @@ is `pbft.node.local_network`'s; what the client library promises is `pbft.client
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,13 +33,12 @@ def open_client(data_dir: Path) -> "Iterator[Client]":
 def client_errors() -> errors_as:
     """What the client library and its files raise, as exit codes."""
     from ledger.errors import KeyFileError, LedgerError
-    from pbft.client.errors import ClientError, InvalidNetworkDirectory, QueryFailed
+    from pbft.client.errors import ClientError, InvalidNetworkDirectory
     from pbft.node.identity import IdentityError
 
     return errors_as(
         {
             InvalidNetworkDirectory: lambda _: ExitCode.NOT_FOUND,
-            QueryFailed: lambda _: ExitCode.FAILED,
             ClientError: lambda _: ExitCode.UNREACHABLE,
             KeyFileError: lambda _: ExitCode.FAILED,
             IdentityError: lambda _: ExitCode.FAILED,
@@ -67,6 +66,24 @@ def to_json_value(value: Any) -> Any:
     if type(value) is int and abs(value) >= 2**53:
         return str(value)
     return value
+
+
+def show_value(value: Any) -> str:
+    """A JSON value for people: JSON too, so that it can be given back as an argument."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def show_voices(replica_ids: Iterable[int]) -> str:
+    """Who vouches, as people name replicas."""
+    return ", ".join(f"r{replica_id}" for replica_id in replica_ids)
+
+
+def explain_code(code: str) -> str:
+    """A stable code in plain words first, then the code; a contract's own code is the contract's word."""
+    from contracts.errors import FAULT_CODES
+
+    words = {"OUT_OF_GAS": "the gas limit is used up", "EXPIRED": "its time was over before it ran", **FAULT_CODES}
+    return f"{words[code]} ({code})" if code in words else code
 
 
 def parse_hex(text: str, what: str) -> bytes:

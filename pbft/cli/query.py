@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pbft.cli.surface import data_dir_option, find_data_dir, json_option, print_json
+from pbft.cli.surface import CommandError, data_dir_option, find_data_dir, json_option, print_json
 
 if TYPE_CHECKING:
     from pbft.client.twisted_client import ReadLevel
@@ -35,13 +35,24 @@ def query(
     as_json: bool,
 ) -> None:
     """Call the view METHOD of CONTRACT with ARGUMENTS (JSON values; {"hex": "..."} for bytes)."""
-    from pbft.cli.network_client import open_client, parse_arguments, to_json_value
+    from pbft.cli.network_client import (
+        explain_code,
+        open_client,
+        parse_arguments,
+        show_value,
+        show_voices,
+        to_json_value,
+    )
+    from pbft.client.errors import QueryFailed
 
     values = parse_arguments(arguments)
     directory = find_data_dir(data_dir)
     with open_client(directory) as client:
         account = client.account if read == "latest" else None
-        answer = client.query(contract, method, *values, read=read, min_height=min_height, account=account)
+        try:
+            answer = client.query(contract, method, *values, read=read, min_height=min_height, account=account)
+        except QueryFailed as error:
+            raise CommandError(f"{contract}.{method}: {explain_code(error.reason)}") from error
     value = to_json_value(answer.value)
     if as_json:
         print_json(
@@ -54,6 +65,5 @@ def query(
             }
         )
     else:
-        voices = ", ".join(f"r{replica}" for replica in answer.vouched_by)
-        click.echo(f"{value}")
-        click.echo(f"{answer.read} at height {answer.height}, by {voices}", err=True)
+        click.echo(show_value(value))
+        click.echo(f"{answer.read} at height {answer.height}, by {show_voices(answer.vouched_by)}", err=True)

@@ -60,11 +60,38 @@ def _send(
     if as_json:
         print_json(answer)
     else:
-        shown = "".join(f"  {name} {value}" for name, value in answer.items() if name not in ("tx", "status"))
-        click.echo(f"{answer['status']}  {answer['tx']}{shown}")
+        click.echo(in_words(answer))
     if code:
-        say(f"gridquorum: {answer['status']}: {answer.get('code') or 'no answer from enough replicas yet'}")
+        say(f"gridquorum: {_why(answer)}")
         raise click.exceptions.Exit(int(code))
+
+
+def in_words(answer: dict[str, Any]) -> str:
+    """The fields of the JSON for people, on lines of at most 80 columns; what is not known is left out."""
+    from pbft.cli.network_client import show_value, show_voices
+
+    lines = [f"{answer['status']}  {answer['tx']}"]
+    if answer["height"] is not None:
+        index = f", receipt {answer['index']}" if "index" in answer else ""
+        lines.append(f"  at height {answer['height']}{index}")
+    if "gas_used" in answer:
+        lines.append(f"  gas used {answer['gas_used']}")
+    if answer.get("result") is not None:
+        lines.append(f"  result {show_value(answer['result'])}")
+    if answer.get("vouched_by"):
+        lines.append(f"  vouched for by {show_voices(answer['vouched_by'])}")
+    lines += [f"  {replica}: {refusal}" for replica, refusal in answer.get("refusals", {}).items()]
+    return "\n".join(lines)
+
+
+def _why(answer: dict[str, Any]) -> str:
+    """Why it is not done, and what is certain about a transaction whose outcome is not known."""
+    from pbft.cli.network_client import explain_code
+
+    if answer["status"] == "unknown":
+        until = f"it may still run until height {answer['expiry_height']}, never twice"
+        return f"unknown: no answer from enough replicas yet; {until}"
+    return f"{answer['status']}: {explain_code(answer['code'])}"
 
 
 def describe(result: "SubmitResult") -> tuple[dict[str, Any], int]:

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from ledger.encoding import encode
 from ledger.hashing import Tag, tagged_hash
 from ledger.transaction import Receipt
-from pbft.cli.network_client import parse_arguments, to_json_value
+from pbft.cli.network_client import explain_code, parse_arguments, to_json_value
 from pbft.cli.proof import proof
 from pbft.cli.query import query
 from pbft.cli.surface import CommandError
-from pbft.cli.tx import describe, tx
+from pbft.cli.tx import describe, in_words, tx
 from pbft.core.client_session import Committed, OutcomeUnknown, Rejected, ReplyContent
 
 RECEIPT = Receipt(
@@ -78,6 +78,39 @@ def test_outcomes_become_json_and_exit_codes() -> None:
         OutcomeUnknown(tx_id=b"t" * 32, nonce=0, expiry_height=9, expiry_time=8, answers=1, refusals=((2, "busy"),))
     )
     assert (unknown["status"], unknown["refusals"], code) == ("unknown", {"r2": "busy"}, 12)
+
+
+def test_outcomes_are_said_in_words_on_short_lines() -> None:
+    """People read names of replicas and JSON, never Python's None or lists; what is not known is not mentioned."""
+    committed, _ = describe(Committed(reply=REPLY, receipt=RECEIPT, vouched_by=(0, 2)))
+    rejected, _ = describe(Rejected(tx_id=b"t" * 32, code="EXPIRED", reply=None, receipt=None, vouched_by=()))
+    unknown, _ = describe(
+        OutcomeUnknown(tx_id=b"t" * 32, nonce=0, expiry_height=9, expiry_time=8, answers=1, refusals=((2, "busy"),))
+    )
+    assert in_words(committed).splitlines() == [
+        f"ok  {'74' * 32}",
+        "  at height 3, receipt 1",
+        "  gas used 204",
+        '  result [{"hex": "01"}, "1152921504606846976"]',
+        "  vouched for by r0, r2",
+    ]
+    assert in_words(rejected) == f"expired  {'74' * 32}"
+    assert in_words(unknown).splitlines() == [f"unknown  {'74' * 32}", "  r2: busy"]
+    for answer in (committed, rejected, unknown):
+        assert max(map(len, in_words(answer).splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("METHOD", "no such method that this caller may call (METHOD)"),
+        ("OUT_OF_GAS", "the gas limit is used up (OUT_OF_GAS)"),
+        ("PRICE_UNKNOWN", "PRICE_UNKNOWN"),
+    ],
+)
+def test_a_code_is_explained_and_named(code: str, words: str) -> None:
+    """The engine's codes in plain words; a contract's own code stands for itself."""
+    assert explain_code(code) == words
 
 
 @pytest.mark.parametrize(
