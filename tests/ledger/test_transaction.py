@@ -17,6 +17,7 @@ from ledger.hashing import Tag, signing_bytes, tagged_hash
 from ledger.keys import SigningKey
 from ledger.transaction import (
     TRANSACTION_BYTES_MAX,
+    TRANSACTION_VALUES_MAX,
     Event,
     PayloadPart,
     Receipt,
@@ -45,6 +46,13 @@ def with_field(index: int, value: object) -> bytes:
     fields[index] = value
     body = encode(fields)
     return sample.CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body
+
+
+def with_field_unread(index: int, value: object) -> bytes:
+    """The sample with one field changed, made from its transaction's fields without the decoder."""
+    fields = [1, *(getattr(SIGNED.transaction, name) for name in SIGNED.transaction.__dataclass_fields__)]
+    fields[index] = value
+    return bytes(64) + encode(fields)
 
 
 @pytest.mark.parametrize("vector", VECTORS["transactions"])
@@ -137,6 +145,35 @@ def test_the_length_limit() -> None:
     assert TRANSACTION_BYTES_MAX - 8 <= len(largest) <= TRANSACTION_BYTES_MAX
     parse_transaction(largest)
     assert code_of(with_field(10, [bytes(room + 9)])) == "too_long"
+
+
+OWN_VALUES = 14  # of a body with one commitment and an empty array of arguments: itself, its fields, the commitment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ([[]] * (TRANSACTION_VALUES_MAX - OWN_VALUES), TRANSACTION_VALUES_MAX),
+        ([[]] * (TRANSACTION_VALUES_MAX - OWN_VALUES + 1), TRANSACTION_VALUES_MAX + 1),
+        ([dict.fromkeys(range(8_185), "")], OWN_VALUES + 1 + 2 * 8_185),
+        ([dict.fromkeys(range(8_184), "")], OWN_VALUES + 1 + 2 * 8_184),
+        ([[[None] * 15] * 8_000], OWN_VALUES + 1 + 16 * 8_000),
+        ([b"x" * 20_000, "y" * 40_000, 2**200, -(2**70), 2**127], OWN_VALUES + 5),
+    ],
+)
+def test_values_are_bounded_at_every_depth(arguments: list[object], count: int) -> None:
+    """Parsing costs time per value, not per byte: arrays, maps with their keys, and plain values all count."""
+    raw = with_field(10, arguments)
+    if count <= TRANSACTION_VALUES_MAX:
+        assert list(parse_transaction(raw).transaction.arguments) == arguments
+    else:
+        assert code_of(raw) == "limit"
+
+
+def test_too_many_values_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal costs a walk up to the limit, and no object of the decoder's."""
+    monkeypatch.setattr("ledger.transaction.decode_array", pytest.fail)
+    assert code_of(with_field_unread(10, [[]] * 130_000)) == "limit"
 
 
 @given(st.binary(max_size=300))
