@@ -37,7 +37,7 @@ from pbft.node.local_network import (
 )
 from pbft.node.local_processes import (
     ProcessRecord,
-    end_process,
+    end_processes,
     parent_of,
     running_record,
     signal_process,
@@ -200,10 +200,7 @@ def stop(network: LocalNetwork, *, replica_ids: tuple[int, ...] | None = None) -
     wanted = range(len(network.replicas)) if replica_ids is None else replica_ids
     records = {number: running_record(network.replica(number).record_path) for number in wanted}
     running = {number: record for number, record in records.items() if record is not None}
-    for record in running.values():
-        signal_process(record, signal.SIGTERM)
-    for record in running.values():
-        end_process(record, grace_seconds=GRACE_SECONDS)
+    end_processes(tuple(running.values()), grace_seconds=GRACE_SECONDS)
     for number in wanted:
         network.replica(number).record_path.unlink(missing_ok=True)
     return tuple(running)

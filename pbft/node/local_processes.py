@@ -136,10 +136,17 @@ def wait_ended(record: ProcessRecord, *, timeout_seconds: float) -> bool:
 
 def end_process(record: ProcessRecord, *, grace_seconds: float) -> None:
     """End the process with SIGTERM, and with SIGKILL when it has not gone within `grace_seconds`."""
-    signal_process(record, signal.SIGTERM)
-    if not wait_ended(record, timeout_seconds=grace_seconds):
-        signal_process(record, signal.SIGKILL)
-        wait_ended(record, timeout_seconds=grace_seconds)
+    end_processes([record], grace_seconds=grace_seconds)
+
+
+def end_processes(records: Sequence[ProcessRecord], *, grace_seconds: float) -> None:
+    """End processes side by side: each is asked once, since a second SIGTERM tells a program to hurry."""
+    for record in records:
+        signal_process(record, signal.SIGTERM)
+    for record in records:
+        if not wait_ended(record, timeout_seconds=grace_seconds):
+            signal_process(record, signal.SIGKILL)
+            wait_ended(record, timeout_seconds=grace_seconds)
 
 
 def _reap(pid: int) -> None:

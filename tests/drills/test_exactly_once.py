@@ -227,7 +227,7 @@ class Killing:
 
 @pytest.fixture(scope="module")
 def community(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
-    """One network for the whole file; each test leaves it with four running replicas."""
+    """One network for the whole file; each test leaves it with four running replicas, which end without a complaint."""
     directory: Path = tmp_path_factory.mktemp("exactly-once")
     stack = ExitStack()
 
@@ -248,6 +248,8 @@ def community(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
         yield pytest_twisted.blockon(deferToThread(build))
     finally:
         pytest_twisted.blockon(deferToThread(stack.close))
+    for log in directory.glob("r*/log.jsonl"):
+        assert '"level": "error"' not in log.read_text(encoding="utf-8")
 
 
 # ---- every (meter, interval) exactly once ----

@@ -11,6 +11,7 @@ import pytest
 from pbft.node.local_processes import (
     ProcessRecord,
     end_process,
+    end_processes,
     is_running,
     parent_of,
     processor_seconds_of,
@@ -26,6 +27,10 @@ from pbft.node.local_processes import (
 SECONDS_MAX = 20.0  # a loaded machine; these processes take milliseconds
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+ASKED = (
+    "import signal; signal.signal(signal.SIGTERM, lambda *_: print('asked', signal.setitimer(signal.ITIMER_REAL, 0.3),"
+    " flush=True)); print('up', flush=True)\nwhile True: signal.pause()"
+)  # ends by the alarm, 0.3 s after it was last asked to
 READS = "import sys; print('up', flush=True); sys.stdin.read()"
 
 
@@ -67,6 +72,18 @@ def test_a_started_process_is_recorded_and_ends_in_order(place: Place) -> None:
     assert running_record(place.record_path) is None
     assert read_record(place.record_path) == record
     assert start_time_of(record.pid) is None
+
+
+def test_processes_that_end_together_are_each_asked_once(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A replica that is asked twice takes the second SIGTERM for an error of its own, and logs it."""
+    other = Place(tmp_path_factory.mktemp("other"))
+    records = [place.start(ASKED), other.start(ASKED)]
+    end_processes(records, grace_seconds=SECONDS_MAX)
+    assert not any(is_running(record) for record in records)
+    for each in (place, other):
+        assert each.output_path.read_text().count("asked") == 1
 
 
 def test_a_process_that_ignores_sigterm_is_killed(place: Place) -> None:
