@@ -229,6 +229,8 @@ class ClientDoor:
             return
         leaves_nonce_free = self._chain.find_used(receipt.sender, receipt.nonce) is None
         for waiting in list(everybody):
+            if waiting.is_over:
+                continue  # an answer before this one ended its visit
             if leaves_nonce_free and waiting.tx_id != receipt.tx_id:
                 continue  # another transaction of that nonce was refused: this one may still execute
             self._forget(waiting)

@@ -111,6 +111,9 @@ class ClientReads:
         head = self._chain.head
         while self._asked:
             visit, frame = self._asked.popleft()
+            if visit.is_closed:
+                self._end(visit)
+                continue
             call = Call(
                 tx_id=NO_HASH,
                 sender=NO_HASH,

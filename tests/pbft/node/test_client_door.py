@@ -286,6 +286,23 @@ def test_a_closed_connection_waits_for_nothing(house: House) -> None:
     assert house.chain.receipt(signed.tx_id) is not None
 
 
+def test_a_visit_may_end_at_any_answer(house: House) -> None:
+    """A client that reads nothing is ended by an answer that is too much for it, amid those of a block."""
+
+    def hang_up(_: ReplicaFrame) -> None:
+        house.door.close(visit)
+
+    visit = house.door.open(hang_up)
+    other, answers = house.visit()
+    rivals = [transaction(0), transaction(0, arguments=(b"a", 2)), transaction(1)]
+    for signed in rivals:
+        submit(house, visit, signed)
+    submit(house, other, rivals[0])
+    house.execute(*rivals[:1], rivals[2])
+    assert isinstance(only(answers, Reply), Reply)
+    assert (visit.waiting, house.metrics.client_waiting) == (set(), 0)
+
+
 def test_the_places_of_a_connection_and_of_all_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flooding client fills its own share, a crowd the table; a full core is busy too. All are told to come back."""
     monkeypatch.setattr(client_door, "WAITING_PER_VISIT_MAX", 2)
@@ -346,6 +363,18 @@ def test_views_are_bounded_per_connection_and_in_all(house: House, monkeypatch: 
     assert len(answers_one) == 3
     house.door.receive(visit_one, view)
     assert isinstance(answers_one[-1], ViewAnswer)
+
+
+def test_a_view_of_a_connection_that_closed_does_not_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking and hanging up, again and again, costs the worker nothing."""
+    monkeypatch.setattr(house.worker, "run_view", pytest.fail)
+    house.is_executing = True
+    visit, _ = house.visit()
+    view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=0)
+    house.door.receive(visit, view)
+    house.door.close(visit)
+    house.execute()
+    assert visit.reads == 0
 
 
 def test_a_view_of_a_connection_that_closed_is_not_answered(house: House) -> None:

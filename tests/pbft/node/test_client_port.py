@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.testing import StringTransport
 
 from ledger.errors import InvariantViolation, StoreError
+from pbft.node import client_port
 from pbft.node.client_port import FAULTS_MAX, ClientPort
 from pbft.node.client_visit import Answer, Visit
 from pbft.node.log import make_logger
@@ -17,6 +18,7 @@ from pbft.wire.client_frames import (
     Submit,
     decode_replica_frame,
     encode_client_frame,
+    encode_replica_frame,
 )
 
 REFUSED = Refused(correlation=1, tx_id=b"", code="signature", detail="", retry_after_ms=0)
@@ -39,6 +41,9 @@ class FakeLink:
     def close(self, reason: str) -> None:
         self.closed.append(reason)
         self.on_closed(reason)
+
+    def abort(self, reason: str) -> None:
+        self.close(f"aborted: {reason}")
 
 
 class FakeDoor:
@@ -111,6 +116,57 @@ def test_a_client_that_does_not_read_is_not_read_from(opened: tuple[FakeLink, Fa
     assert link.transport.producerState == "paused"
     producer.resumeProducing()
     assert link.transport.producerState == "producing"
+
+
+def unread_frames(byte_count: int) -> int:
+    """How many of the fake door's answers make that many bytes."""
+    return byte_count // len(encode_replica_frame(REFUSED))
+
+
+def test_a_client_that_reads_nothing_is_ended(
+    opened: tuple[FakeLink, FakeDoor, Metrics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers to what it asked before pile up in memory: to a limit, and what it has read does not count."""
+    monkeypatch.setattr(client_port, "UNREAD_BYTES_MAX", 1_000)
+    link, door, metrics = opened
+    answer, most = door.visits[0].answer, unread_frames(1_000)
+    for _ in range(2 * most):
+        answer(REFUSED)
+    for _ in range(2):
+        link.transport.producer.pauseProducing()
+        for _ in range(most):
+            answer(REFUSED)
+        link.transport.producer.resumeProducing()
+    assert link.closed == []
+    link.transport.producer.pauseProducing()
+    for _ in range(most + 1):
+        answer(REFUSED)
+    assert link.closed == ["aborted: slow_reader"]
+    assert (door.visits[0].is_closed, metrics.client_refused_total) == (True, {"slow_reader": 1})
+    sent = len(link.sent)
+    answer(REFUSED)
+    assert len(link.sent) == sent
+
+
+def test_the_slowest_reader_makes_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many slow readers together have a limit too; whoever has left the most unread goes, and its bytes with it."""
+    monkeypatch.setattr(client_port, "UNREAD_ALL_BYTES_MAX", 1_000)
+    door, metrics, links = FakeDoor(), Metrics(), [FakeLink(), FakeLink(), FakeLink()]
+    log = make_logger(replica=0, stream=StringIO())
+    port = ClientPort(door=door, metrics=metrics, log=log, on_fault=pytest.fail)  # type: ignore[arg-type]
+    for link in links:
+        port.link_opened(link)  # type: ignore[arg-type]
+        link.transport.producer.pauseProducing()
+    most = unread_frames(1_000)
+    for _ in range(most - 1):
+        door.visits[1].answer(REFUSED)
+    door.visits[0].answer(REFUSED)
+    assert [link.closed for link in links] == [[], [], []]
+    door.visits[2].answer(REFUSED)
+    assert [link.closed for link in links] == [[], ["aborted: slow_reader"], []]
+    for _ in range(most - 2):
+        door.visits[2].answer(REFUSED)
+    assert links[2].closed == []
 
 
 def test_a_client_that_hangs_up_leaves_no_visit(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
