@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ARTIFACTS: Final = NETWORKS_FOLDER / "demo"  # proof and genesis of a demo whose network is not kept
 
 
-@click.command()
+@click.command(short_help="Settle a day of real readings, and prove it.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -187,7 +187,7 @@ def fault_kill(replica: int, data_dir: Path | None, as_json: bool) -> None:
             print_json({"replica": replica, "pid": killed.pid, "worker_pid": killed.worker_pid})
 
 
-@fault.command("restart")
+@fault.command("restart", short_help="Start a replica again, and wait for it.")
 @click.argument("replica", type=ReplicaId())
 @data_dir_option
 @json_option

@@ -38,7 +38,7 @@ def keys() -> None:
     """Make the keys of a replica, of a client, or of who lets clients in."""
 
 
-@keys.command("new")
+@keys.command("new", short_help="Make the keys of a replica.")
 @directory_option
 @click.option("--name", required=True, help="Who runs the replica, as others will see it.")
 @passphrase_option
@@ -62,7 +62,7 @@ def new(directory: Path, name: str, passphrase_file: Path, as_json: bool) -> Non
         click.echo(card.to_json().rstrip())
 
 
-@keys.command("authority")
+@keys.command("authority", short_help="Make the key that lets clients in.")
 @directory_option
 @passphrase_option
 @json_option
@@ -80,7 +80,7 @@ def authority(directory: Path, passphrase_file: Path, as_json: bool) -> None:
         click.echo(public_key.hex())
 
 
-@keys.command("client")
+@keys.command("client", short_help="Make a client's certificate and account.")
 @directory_option
 @click.option("--name", required=True, help="The client, as the replicas' logs show it.")
 @click.option(

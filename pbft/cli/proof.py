@@ -26,7 +26,7 @@ def proof() -> None:
     """Proofs of receipts and of values of the world state."""
 
 
-@proof.command()
+@proof.command(short_help="Write the proof of a receipt or a state key.")
 @click.argument("subject")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 @data_dir_option
@@ -53,7 +53,7 @@ def export(subject: str, out: Path, data_dir: Path | None, as_json: bool) -> Non
         click.echo(f"{out}: {len(data)} bytes, {_in_words(answer)}")
 
 
-@proof.command()
+@proof.command(short_help="Check a proof against a genesis file.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--genesis",

@@ -19,7 +19,7 @@ def tx() -> None:
     """Submit transactions."""
 
 
-@tx.command()
+@tx.command(short_help="Submit a transaction that does nothing.")
 @data_dir_option
 @json_option
 def ping(data_dir: Path | None, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def ping(data_dir: Path | None, as_json: bool) -> None:
     _send(data_dir, "ping", "ping", (), GAS_LIMIT, as_json)
 
 
-@tx.command()
+@tx.command(short_help="Call a method of a contract.")
 @click.argument("contract")
 @click.argument("method")
 @click.argument("arguments", nargs=-1)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import click
@@ -36,6 +37,27 @@ def test_every_command_is_there_with_the_line_that_the_table_promises() -> None:
         assert (result.exit_code, name in result.output) == (0, True), name
     assert runner.invoke(app, ["frobnicate"]).exit_code == 2
     assert runner.invoke(app, ["--version"]).output.startswith("gridquorum ")
+
+
+def groups_of(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all command groups, the program's own `()` first."""
+    if isinstance(command, click.Group):
+        yield path
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            member = command.get_command(context, name)
+            assert member is not None
+            yield from groups_of(member, (*path, name))
+
+
+def test_no_line_of_a_command_list_is_cut_short() -> None:
+    """Every group's list gives whole phrases: click ends what is too long with three dots."""
+    paths = list(groups_of(app))
+    assert {(), ("fault",), ("keys",), ("tx",), ("proof",)} <= set(paths)
+    for path in paths:
+        _, _, listed = CliRunner().invoke(app, [*path, "--help"]).output.partition("Commands:")
+        assert listed.strip(), path
+        assert [line for line in listed.splitlines() if line.endswith("...")] == [], path
 
 
 def entry_point(value: str) -> EntryPoint:
