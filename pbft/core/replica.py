@@ -37,6 +37,7 @@ from pbft.core.own_key import process_own
 from pbft.core.persisted import LedgerHead, Restored
 from pbft.core.replica_state import ReplicaState
 from pbft.core.restart import compute_state, process_resume
+from pbft.core.unasked import compute_wanted
 
 SIGNED: Final[dict[type, Callable[[ReplicaState, int, Envelope, Any], None]]] = {
     PrePrepare: ordering.process_pre_prepare,
@@ -116,6 +117,13 @@ class Replica:
     def has_room(self, request_bytes: int) -> bool:
         """Whether a request of this size is taken now; where not, the door answers busy (M56)."""
         return requests.has_room(self._state, request_bytes)
+
+    def compute_wanted(self, sender: int, message: PeerMessage) -> PeerMessage | None:
+        """The part of a message whose signatures are worth checking, None for no part; nothing is verified yet.
+
+        One frame holds thousands of clients' signatures: whoever sends unasked must not have them checked (M5, M55).
+        """
+        return None if self._state.halted is not None else compute_wanted(self._state, sender, message)
 
     def receive(self, sender: int, message: PeerMessage | LocalMessage) -> list[Action]:
         """A verified message from the link of `sender`; from oneself for local ones and own sealed envelopes."""

@@ -1,12 +1,14 @@
 """The driver's order and its refusals, seen on production nodes with watched disks and links (D3, D34, M5)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
 from simulation.cluster import GENESIS_TIME_MS, Cluster
 from simulation.workload import Workload
 
 from ledger.store import MemoryStore, Operation
-from pbft.core.messages import CertificateNotice, Envelope, Relay
+from pbft.core.messages import Batches, BlockBody, Blocks, CertificateNotice, Envelope, Forward, PrePrepare, Relay
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.wire.codec import decode_peer, encode_peer, parse_request
 
@@ -113,6 +115,41 @@ def test_a_relay_of_executed_requests_starts_no_timer() -> None:
     relay = encode_peer(Relay(requests=(parse_request(signed.raw, cluster.checkers.rules),)))
     cluster.node(2).driver.on_frame(3, relay)
     assert cluster.node(2).replica.pending_count == 0
+
+
+@pytest.mark.parametrize("kind", ["batches", "blocks", "forward", "relay"])
+def test_what_was_not_asked_for_costs_no_signature(kind: str) -> None:
+    """M5, M55: bodies, blocks, old proposals and known requests sent unasked are dropped before one is verified."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    signed = load.submit(1, "add", [b"total", 1], through=[0])
+    captured: list[Envelope] = []
+    deliver = cluster.network.deliver
+
+    def capture(receiver: int, sender: int, frame: bytes) -> None:
+        message = decode_peer(frame, cluster.checkers.rules)
+        if isinstance(message, Envelope) and isinstance(message.messages[0], PrePrepare):
+            captured.append(message)
+        deliver(receiver, sender, frame)
+
+    cluster.network.deliver = capture
+    node, counters = cluster.node(2), cluster.machines[2].counters
+    assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level() and node.replica.certified_height == 1)
+    proposal = captured[0].messages[0]
+    assert isinstance(proposal, PrePrepare)
+    request = parse_request(signed.raw, cluster.checkers.rules)
+    body = BlockBody(header=node.chain.header(1).to_bytes(), batch=proposal.batch)
+    unasked = {
+        "batches": Batches(batches=(proposal.batch,)),
+        "blocks": Blocks(first_height=1, blocks=(body,), certificate=None),
+        "forward": Forward(envelopes=(captured[0],)),
+        "relay": Relay(requests=(request,)),
+    }[kind]
+    before = counters.copy()
+    sealer = node.driver._sealer
+    node.driver._sealer = replace(sealer, verifier=None)  # type: ignore[type-var, assignment]
+    node.driver.on_frame(3, encode_peer(unasked))
+    assert counters - before == {f"message_dropped:unwanted_{kind}": 1}
 
 
 def test_a_stopped_driver_does_nothing() -> None:

@@ -1,0 +1,63 @@
+"""What a replica sends unasked: judged before a signature in it is checked, so that it costs no more than its bytes.
+
+Its rules: pure, and on unverified content, so it may only leave out what the core would do nothing with; a correct
+replica's answer that comes too late loses only what arrived in the meantime. Single envelopes always pass: they prove
+their sender first, and old ones are answered (D28).
+"""
+
+from pbft.core.errors import InvalidMessage
+from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Request
+from pbft.core.replica_state import ReplicaState
+from pbft.core.requests import has_relay_room, has_room, validate_request
+from pbft.core.state_transfer import compute_frontier, compute_trusted
+
+
+def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> PeerMessage | None:
+    """The message, or the part of it that can be of use here; None for no part."""
+    match message:
+        case Batches():
+            wanted = {batch.digest: batch for batch in message.batches if batch.digest in state.missing_bodies}
+            return Batches(batches=tuple(wanted.values())) if wanted else None
+        case Blocks():
+            return message if _are_blocks_wanted(state, sender, message) else None
+        case Forward():
+            envelopes = tuple(envelope for envelope in message.envelopes if _is_envelope_wanted(state, envelope))
+            return Forward(envelopes=envelopes) if envelopes else None
+        case Relay():
+            requests = tuple(request for request in message.requests if _is_request_wanted(state, sender, request))
+            return Relay(requests=requests) if requests else None
+    return message
+
+
+def _are_blocks_wanted(state: ReplicaState, sender: int, message: Blocks) -> bool:
+    """From the source that was asked, while something that is beyond doubt lies above what is held (D28)."""
+    if sender != state.fetch_source:
+        return False
+    top, _ = compute_frontier(state)
+    return not message.blocks or any(height > top for height in compute_trusted(state))
+
+
+def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:
+    """A proposal inside is of this view or a later one, by its primary, for a height where it can still count."""
+    top = max(state.high_watermark, state.reproposed_top)
+    return all(
+        not isinstance(message, PrePrepare)
+        or (
+            message.view >= state.view
+            and envelope.sender == state.configuration.primary(message.view)
+            and state.certified_height < message.height <= top
+        )
+        for message in envelope.messages
+    )
+
+
+def _is_request_wanted(state: ReplicaState, sender: int, request: Request) -> bool:
+    """Not known yet, of a form that can be ordered here, and within the share of who relays it (M55)."""
+    size = len(request.raw)
+    if request.tx_id in state.pending or not (has_room(state, size) and has_relay_room(state, sender, size)):
+        return False
+    try:
+        validate_request(state, request)
+    except InvalidMessage:
+        return False
+    return True
