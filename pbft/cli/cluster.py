@@ -21,6 +21,7 @@ from pbft.cli.surface import (
     print_json,
     say,
     terminations_as_interrupts,
+    uninterrupted,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _CODES: Final = {
     "has_keys": ExitCode.USAGE,
     "not_running": ExitCode.NOT_FOUND,
     "not_ready": ExitCode.NOT_READY,
+    "no_quorum": ExitCode.NOT_READY,
     "foreign_directory": ExitCode.REFUSED,
     "damaged": ExitCode.REFUSED,
 }
@@ -119,7 +121,8 @@ def _bring_up(local: "LocalNetwork", *, detach: bool, as_json: bool) -> None:
             _wait_for_end(local)
     finally:
         if not leaves_running:
-            ended = stop(local)
+            with uninterrupted():
+                ended = stop(local)
             say(f"ended {_names(ended)}" if ended else "nothing left to end")
 
 
@@ -192,12 +195,16 @@ def fault_kill(replica: int, data_dir: Path | None, as_json: bool) -> None:
 @data_dir_option
 @json_option
 def fault_restart(replica: int, data_dir: Path | None, as_json: bool) -> None:
-    """Start a replica again, ending it in order first if it runs, and wait until it takes part."""
+    """Start a replica again, ending it in order first if it runs, and wait until it takes part.
+
+    Exit code 14 where it runs and too few others do for a quorum.
+    """
     from pbft.node.local_cluster import read_network, restart, wait_ready
 
     with _cluster_errors():
         local = read_network(find_data_dir(data_dir))
         record = restart(local, replica, tied=False)
+        say(f"r{replica} is started (pid {record.pid}); waiting until it takes part")
         entry = wait_ready(local, replica_ids=(replica,))["replicas"][replica]
         say(f"r{replica} is back (pid {record.pid}): {entry['state']} at height {entry['height']}")
         if as_json:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, TypeVar
 
 import click
 
 NETWORKS_FOLDER: Final = Path(".gridquorum")  # where `up` keeps networks, under the folder it is called in
 DEFAULT_NETWORK: Final = "dev-4"
+ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)  # what asks a command to end in order
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,12 +67,37 @@ class errors_as(AbstractContextManager[None]):  # noqa: N801 - reads as a statem
 
 @contextmanager
 def terminations_as_interrupts() -> Iterator[None]:
-    """While it lasts SIGTERM ends the command as Ctrl-C does: in order, through every `finally`."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """While it lasts the first SIGTERM or Ctrl-C ends the command in order, through every `finally`; later ones do not.
+
+    A second one would cut short what the first has begun, and leave processes that nobody ends.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, _ignore)
+        raise KeyboardInterrupt
+
+    with _handled_by(interrupt):
+        yield
+
+
+def uninterrupted() -> AbstractContextManager[None]:
+    """While it lasts neither SIGTERM nor Ctrl-C is heard: for an ending, which is bounded in time by itself."""
+    return _handled_by(_ignore)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ENDING_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Not SIG_IGN: a process started meanwhile would inherit that, and could not be ended in order."""
 
 
 class ReplicaId(click.ParamType[int]):

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,7 +142,8 @@ def wait_ready(
 
     Taking part: in an active view, linked with enough others for a quorum, and as far as f + 1 replicas say the network
     was when the waiting began: a replica that comes back is ready when it has caught up. Raises LocalNetworkError
-    `not_ready` when one has ended or the time is over, with the end of what it wrote.
+    `not_ready` when one has ended or the time is over, with the end of what it wrote; `no_quorum` as soon as those
+    waited for have answered and too few processes run for any of them to take part.
     """
     wanted = range(len(network.replicas)) if replica_ids is None else replica_ids
     deadline = time.monotonic() + timeout_seconds
@@ -157,10 +158,29 @@ def wait_ready(
         for number in missing:
             if running_record(network.replica(number).record_path) is None:
                 raise LocalNetworkError("not_ready", f"r{number} has ended: {_last_words(network.replica(number))}")
+        if all(_has_opened(answers[number]) for number in missing):
+            _validate_quorum_runs(network, missing)
         if time.monotonic() > deadline:
             words = _last_words(network.replica(missing[0]))
             raise LocalNetworkError("not_ready", f"r{missing[0]} is not ready after {timeout_seconds:.0f} s: {words}")
         time.sleep(POLL_SECONDS)
+
+
+def _has_opened(answer: dict[str, Any] | None) -> bool:
+    """Whether a replica has answered with its height: it has read its chain, and waits for the others only."""
+    return answer is not None and answer["height"] is not None
+
+
+def _validate_quorum_runs(network: LocalNetwork, waiting: Sequence[int]) -> None:
+    """Raise `no_quorum` where fewer processes run than a quorum: waiting cannot help."""
+    running, needed = len(running_replicas(network)), quorum_size(len(network.replicas))
+    if running < needed:
+        names = ", ".join(f"r{number}" for number in waiting)
+        are = "runs" if len(waiting) == 1 else "run"
+        text = f"{names} {are} but cannot take part: {running} of {len(network.replicas)} replicas run"
+        raise LocalNetworkError(
+            "no_quorum", f"{text}, {needed} make a quorum; start another: `gridquorum fault restart`"
+        )
 
 
 def _vouched(answers: Mapping[int, dict[str, Any] | None]) -> tuple[int, int]:

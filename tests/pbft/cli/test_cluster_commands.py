@@ -1,7 +1,9 @@
 """`up`, `down`, `status`, `fault`: every refusal has its sentence and exit code, and leaves nothing running."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -9,8 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pbft.cli import app
+from pbft.cli.surface import ENDING_SIGNALS
+from pbft.node import local_cluster
 from pbft.node.local_cluster import exclusive, running_replicas
-from pbft.node.local_network import read_network
+from pbft.node.local_network import LocalNetwork, LocalNetworkError, read_network
+from pbft.node.local_processes import ProcessRecord, start_time_of, write_record
 
 
 @pytest.fixture
@@ -60,6 +65,61 @@ def test_reset_beside_a_foreground_up_is_refused(directory: Path) -> None:
         result = run("up", "--reset", "--data-dir", directory)
     assert result.exit_code == 1
     assert read_network(directory).genesis_path.exists()
+
+
+def raise_signals(*numbers: int) -> None:
+    for number in numbers:
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, None], ids=["ctrl-c", "sigterm", "failure"])
+def test_impatience_does_not_cut_the_ending_short(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, first: int | None
+) -> None:
+    """However a foreground `up` ends, further signals while it ends its replicas change nothing; then they count again.
+
+    The network is faked: it is interrupted, or fails, while it is waited for, and ending it takes two signals' time.
+    """
+    ended: list[str] = []
+
+    def wait(_network: LocalNetwork) -> None:
+        if first is None:
+            raise LocalNetworkError("not_ready", "r0 has ended")
+        raise_signals(first)
+
+    def stop(network: LocalNetwork) -> tuple[int, ...]:
+        raise_signals(signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
+        ended.append(network.name)
+        return (0, 1, 2, 3)
+
+    monkeypatch.setattr(local_cluster, "start", lambda network, tied: ())
+    monkeypatch.setattr(local_cluster, "wait_ready", wait)
+    monkeypatch.setattr(local_cluster, "stop", stop)
+    before = [signal.getsignal(number) for number in ENDING_SIGNALS]
+    result = run("up", "--data-dir", directory)
+    assert len(ended) == 1
+    assert "ended r0, r1, r2, r3" in result.stderr
+    assert result.exit_code == (14 if first is None else 1)  # 1: click's runner for an interrupt; the program says 130
+    assert [signal.getsignal(number) for number in ENDING_SIGNALS] == before
+
+
+def test_a_replica_restarted_without_a_quorum_is_said_to_run(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 14 at once: the process is there and waits; the message says how many run and how many are needed."""
+    network = read_network(directory)
+
+    def restart(network: LocalNetwork, replica_id: int, *, tied: bool) -> ProcessRecord:
+        record = ProcessRecord(pid=os.getpid(), started=start_time_of(os.getpid()) or "")
+        write_record(network.replica(replica_id).record_path, record)
+        return record
+
+    opened = {"state": "backup", "height": 0, "certified_height": 0, "view": 0, "connected": []}
+    monkeypatch.setattr(local_cluster, "restart", restart)
+    monkeypatch.setattr(local_cluster, "_ask_all", lambda network: {0: None, 1: None, 2: opened, 3: None})
+    result = run("fault", "restart", "r2", "--data-dir", directory)
+    network.replica(2).record_path.unlink()
+    assert result.exit_code == 14
+    assert f"r2 is started (pid {os.getpid()})" in result.stderr
+    assert "r2 runs but cannot take part: 1 of 4 replicas run, 3 make a quorum" in result.stderr
 
 
 def test_down_twice_is_a_clear_message(directory: Path) -> None:

@@ -88,6 +88,27 @@ def test_a_replica_that_has_ended_is_reported_with_its_last_words(
     assert (caught.value.code, "cannot listen on port 7" in str(caught.value)) == ("not_ready", True)
 
 
+def test_without_a_quorum_of_processes_nobody_waits(
+    local_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four run: the one that came back has read its chain and waits for links that cannot come; said at once.
+
+    While it still reads its chain it is waited for, so that what is said about it is true.
+    """
+    ours(local_network)
+    for number in (0, 1):
+        local_network.replica(number).record_path.unlink()
+    say(monkeypatch, None, None, answer(2, connected=[3]), answer(3, connected=[2]))
+    with pytest.raises(LocalNetworkError) as caught:
+        wait_ready(local_network, replica_ids=(3,), timeout_seconds=60)
+    assert caught.value.code == "no_quorum"
+    assert "r3 runs" in str(caught.value) and "2 of 4 replicas run, 3 make a quorum" in str(caught.value)
+    say(monkeypatch, None, None, answer(2, connected=[3]), None)
+    with pytest.raises(LocalNetworkError) as caught:
+        wait_ready(local_network, replica_ids=(3,), timeout_seconds=0)
+    assert caught.value.code == "not_ready"
+
+
 def test_status_is_what_those_who_answer_say(local_network: LocalNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """The furthest view and height; for the silent ones what is known without them."""
     ours(local_network)
