@@ -88,9 +88,12 @@ class ClientDoor:
 
     # -- connections --
 
-    def open(self, answer: Answer) -> Visit:
-        """A client has connected; every answer to it goes through `answer`, now or later, until `close`."""
-        return Visit(answer=answer)
+    def open(self, answer: Answer, client: bytes) -> Visit:
+        """A client has connected; every answer to it goes through `answer`, now or later, until `close`.
+
+        `client` is the public key of its certificate, shared by all its connections.
+        """
+        return Visit(answer=answer, client=client)
 
     def close(self, visit: Visit) -> None:
         """The connection is gone: nobody waits any more. What was handed in is still ordered."""

@@ -33,7 +33,7 @@ class _Connection:
         self._port = port
         self._is_paused = False
         self._faults = 0
-        self.visit: Visit = door.open(self._answer)
+        self.visit: Visit = door.open(self._answer, link.peer.public_key)
 
     def receive(self, data: bytes) -> None:
         """A frame from the client."""

@@ -1,11 +1,12 @@
 """What a client may look at: views of contracts, proofs, and where this replica stands. No Twisted, no clock.
 
 Its rules: a view runs between two blocks, so that its state is exactly that of the height it shows (D48); a proof that
-waits for a certificate is completed when that is there; both are bounded per connection and in all, so that no flood of
-them delays a block. Contracts run in the worker, proofs come from the ledger.
+waits for a certificate is completed when that is there; both are bounded per client certificate and in all, so that no
+flood of them delays a block, and no client takes all places by opening connections. Contracts run in the
+worker, proofs come from the ledger.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from pbft.node.client_visit import RETRY_SOON_MS, Refusal, Visit
 from pbft.wire.client_frames import Head, HeadRequest, Proof, ProofAnswer, View, ViewAnswer
 
 READS_MAX: Final = 64  # views and proofs not answered yet, of all clients
-READS_PER_VISIT_MAX: Final = 16  # of one connection
+READS_PER_CLIENT_MAX: Final = 16  # with one certificate, on however many connections: four busy clients fill the table
 PROOF_TICKS_MAX: Final = 100  # 5 s: a certificate follows its block within a round trip, or the network is in trouble
 VIEW_GAS_MAX: Final = 5_000_000  # as a transaction: what can be written can be read
 NO_HASH: Final = bytes(32)  # sender and transaction of a view: nobody, none
@@ -74,6 +75,7 @@ class ClientReads:
         self._asked: deque[tuple[Visit, View]] = deque()  # views, until the block on its way is done
         self._proofs: list[_WaitingProof] = []
         self._open = 0
+        self._open_by_client: Counter[bytes] = Counter()  # the same, by the key of the client's certificate
 
     def between_blocks(self) -> None:
         """A block is durable and the next has not begun: the moment for views."""
@@ -87,13 +89,16 @@ class ClientReads:
         self._process_proofs()
 
     def _begin(self, visit: Visit) -> None:
-        if visit.reads >= READS_PER_VISIT_MAX or self._open >= READS_MAX:
-            raise Refusal("busy", f"{self._open} reads wait here, {visit.reads} of this connection", RETRY_SOON_MS)
-        visit.reads += 1
+        own = self._open_by_client[visit.client]
+        if own >= READS_PER_CLIENT_MAX or self._open >= READS_MAX:
+            raise Refusal("busy", f"{self._open} reads wait here, {own} of this client", RETRY_SOON_MS)
+        self._open_by_client[visit.client] += 1
         self._open += 1
 
     def _end(self, visit: Visit) -> None:
-        visit.reads -= 1
+        self._open_by_client[visit.client] -= 1
+        if not self._open_by_client[visit.client]:
+            del self._open_by_client[visit.client]
         self._open -= 1
 
     # -- views --

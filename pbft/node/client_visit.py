@@ -34,6 +34,6 @@ class Visit:
     """One connection of one client."""
 
     answer: Answer
+    client: bytes = b""  # public key of its certificate: whom its reads count for
     waiting: "set[Waiting]" = field(default_factory=set)  # transactions whose outcome it waits for
-    reads: int = 0  # views and proofs that are not answered yet
     is_closed: bool = False

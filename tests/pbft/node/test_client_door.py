@@ -81,10 +81,15 @@ class House:
             metrics=self.metrics,
         )
 
-    def visit(self) -> tuple[Visit, list[ReplicaFrame]]:
+    def visit(self, client: bytes = b"one") -> tuple[Visit, list[ReplicaFrame]]:
         """A connected client and the answers that reach it."""
         answers: list[ReplicaFrame] = []
-        return self.door.open(answers.append), answers
+        return self.door.open(answers.append, client), answers
+
+    @property
+    def places(self) -> dict[bytes, int]:
+        """The reads that are not answered yet, by client."""
+        return dict(self.door._reads._open_by_client)
 
     def execute(self, *transactions: SignedTransaction, time_ms: int = GENESIS_TIME_MS) -> Block:
         """One block, as the execution makes it, told to the door."""
@@ -292,7 +297,7 @@ def test_a_visit_may_end_at_any_answer(house: House) -> None:
     def hang_up(_: ReplicaFrame) -> None:
         house.door.close(visit)
 
-    visit = house.door.open(hang_up)
+    visit = house.door.open(hang_up, b"one")
     other, answers = house.visit()
     rivals = [transaction(0), transaction(0, arguments=(b"a", 2)), transaction(1)]
     for signed in rivals:
@@ -344,17 +349,20 @@ def test_a_view_above_the_executed_height_is_refused_behind(house: House) -> Non
     assert only(answers, Refused).code == "behind"
 
 
-def test_views_are_bounded_per_connection_and_in_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_are_bounded_per_client_and_in_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of reads is told busy, and its places come back when the reads are answered."""
-    monkeypatch.setattr(client_reads, "READS_PER_VISIT_MAX", 2)
+    monkeypatch.setattr(client_reads, "READS_PER_CLIENT_MAX", 2)
     monkeypatch.setattr(client_reads, "READS_MAX", 3)
     house.is_executing = True
     visit_one, answers_one = house.visit()
-    visit_two, answers_two = house.visit()
+    visit_two, answers_two = house.visit(b"two")
+    visit_again, answers_again = house.visit()
     view = View(correlation=1, contract="register", method="get", arguments=encode([b"k"]), min_height=0)
     for _ in range(3):
         house.door.receive(visit_one, view)
     assert only(answers_one, Refused).code == "busy"
+    house.door.receive(visit_again, view)
+    assert only(answers_again, Refused).code == "busy", "another connection of the same client has no places of its own"
     house.door.receive(visit_two, view)
     house.door.receive(visit_two, view)
     assert only(answers_two, Refused).code == "busy"
@@ -374,7 +382,7 @@ def test_a_view_of_a_connection_that_closed_does_not_run(house: House, monkeypat
     house.door.receive(visit, view)
     house.door.close(visit)
     house.execute()
-    assert visit.reads == 0
+    assert house.places == {}
 
 
 def test_a_view_of_a_connection_that_closed_is_not_answered(house: House) -> None:
@@ -387,7 +395,7 @@ def test_a_view_of_a_connection_that_closed_is_not_answered(house: House) -> Non
     house.door.close(visit)
     later[0](CallOutcome(status="ok", code="", gas_used=0, result=encode(None), events=()))
     assert answers == []
-    assert visit.reads == 0
+    assert house.places == {}
 
 
 def test_a_proof_waits_for_its_certificate(house: House) -> None:
@@ -416,7 +424,7 @@ def test_a_proof_that_cannot_be_says_why(house: House) -> None:
     for _ in range(client_reads.PROOF_TICKS_MAX):
         house.door.tick()
     assert [(a.correlation, a.code) for a in answers[1:]] == [(2, "not_certified_yet")]
-    assert visit.reads == 0
+    assert house.places == {}
 
 
 def test_the_head_is_this_replicas_own_word(house: House) -> None:

@@ -11,6 +11,7 @@ from pbft.node.client_port import FAULTS_MAX, ClientPort
 from pbft.node.client_visit import Answer, Visit
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
+from pbft.node.tls import PeerCertificate
 from pbft.wire.client_frames import (
     ClientFrame,
     HeadRequest,
@@ -30,6 +31,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.transport = StringTransport()
         self.address = "127.0.0.1:5"
+        self.peer = PeerCertificate(public_key=b"k" * 32, name="gateway")
         self.sent: list[bytes] = []
         self.closed: list[str] = []
         self.on_frame = lambda frame: None
@@ -53,8 +55,8 @@ class FakeDoor:
         self.visits: list[Visit] = []
         self.received: list[ClientFrame] = []
 
-    def open(self, answer: Answer) -> Visit:
-        self.visits.append(Visit(answer=answer))
+    def open(self, answer: Answer, client: bytes) -> Visit:
+        self.visits.append(Visit(answer=answer, client=client))
         return self.visits[-1]
 
     def close(self, visit: Visit) -> None:
@@ -81,6 +83,7 @@ def test_frames_reach_the_door_and_answers_the_client(opened: tuple[FakeLink, Fa
     link, door, metrics = opened
     link.on_frame(encode_client_frame(HeadRequest(correlation=7)))
     assert door.received == [HeadRequest(correlation=7)]
+    assert door.visits[0].client == link.peer.public_key
     assert [decode_replica_frame(frame) for frame in link.sent] == [REFUSED]
     assert (metrics.client_connections, link.closed) == (1, [])
 
