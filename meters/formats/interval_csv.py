@@ -37,6 +37,7 @@ NOTE_COLUMNS: Final = frozenset({"month", "day", "weekday", "hour", "hour_ending
 
 _HOME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_WHOLE_BEYOND: Final = re.compile(r"0*[1-9][0-9]{18,}")  # too long for _WHOLE, and so beyond ENERGY_MAX_WH
 _NUMBER: Final = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[-+][0-9]{2}:[0-9]{2})?")
 
@@ -112,6 +113,7 @@ def _parse_header(line: str) -> _Header:
     if line.count(",") >= COLUMNS_MAX:
         raise IntervalCsvError("too_large", f"{line.count(',') + 1} columns; at most {COLUMNS_MAX}", line=1)
     names = tuple(cell.strip() for cell in line.split(","))
+    _refuse_other_dialect(line, names[0])
     if names[0] not in TIME_COLUMNS:
         expected = ", ".join(TIME_COLUMNS)
         raise IntervalCsvError("missing_column", f"the first column must be one of {expected}", line=1, column=names[0])
@@ -130,10 +132,24 @@ def _parse_header(line: str) -> _Header:
     return _Header(columns=names, meters=tuple(meters))
 
 
+def _refuse_other_dialect(line: str, first: str) -> None:
+    """Raise `bad_dialect` for a header as spreadsheets write it: in quotes, or with `;` or a tab between its cells."""
+    if '"' in line:
+        raise IntervalCsvError("bad_dialect", "cells are not quoted: write the names without quotes", line=1)
+    for separator, name in ((";", "';'"), ("\t", "a tab")):
+        if first.split(separator)[0].strip() in TIME_COLUMNS and separator in line:
+            raise IntervalCsvError("bad_dialect", f"the separator is a comma, and this line has {name}", line=1)
+
+
 def _cells_of(line: str, header: _Header, number: int) -> list[str]:
+    if '"' in line:
+        column = header.columns[min(line[: line.index('"')].count(","), len(header.columns) - 1)]
+        raise IntervalCsvError("bad_dialect", "cells are not quoted: write them without", line=number, column=column)
     count, expected = line.count(",") + 1, len(header.columns)
     if count < expected:
         message = f"missing: expected {expected} cells, got {count}"
+        if ";" in line or "\t" in line:
+            message += "; the separator is a comma"
         raise IntervalCsvError("missing_cell", message, line=number, column=header.columns[count])
     if count > expected:
         message = f"the row goes on after it: expected {expected} cells, got {count}"
@@ -167,13 +183,19 @@ def _parse_energy(cell: str, line: int, column: str) -> int:
         if value < 0:
             raise IntervalCsvError("negative", f"energy is never negative, got {value} Wh", line=line, column=column)
         if value > ENERGY_MAX_WH:
-            message = f"{value} Wh in one interval; at most {ENERGY_MAX_WH}"
-            raise IntervalCsvError("too_large", message, line=line, column=column)
+            raise _too_large(cell, line, column)
         return value
+    if _WHOLE_BEYOND.fullmatch(cell) is not None:
+        raise _too_large(cell, line, column)
     if not cell:
         raise IntervalCsvError("missing_value", "the cell is empty; expected whole Wh", line=line, column=column)
     code = "not_whole" if _NUMBER.fullmatch(cell) else "not_a_number"
     raise IntervalCsvError(code, f"expected whole Wh, got {_shown(cell)}", line=line, column=column)
+
+
+def _too_large(cell: str, line: int, column: str) -> IntervalCsvError:
+    message = f"{_shown(cell)} Wh in one interval; at most {ENERGY_MAX_WH} Wh"
+    return IntervalCsvError("too_large", message, line=line, column=column)
 
 
 def _interval_of(column: str, times: list[int], interval_minutes: int | None) -> int:
@@ -188,6 +210,8 @@ def _interval_of(column: str, times: list[int], interval_minutes: int | None) ->
         interval_s = times[1] - times[0]
         if interval_s == 0:
             raise IntervalCsvError("duplicate_time", "the same time as on line 2", line=3, column=column)
+        if interval_s < 0:
+            raise IntervalCsvError("irregular_step", _backwards(times[0], times[1]), line=3, column=column)
         if given is not None and given != interval_s:
             message = f"the rows are {interval_s} s apart, and --interval-minutes says {interval_minutes}"
             raise IntervalCsvError("irregular_step", message, line=3, column=column)
@@ -209,11 +233,23 @@ def _check_grid(column: str, times: list[int], interval_s: int) -> tuple[int, ..
             raise IntervalCsvError("duplicate_time", f"the same time as on line {seen[time]}", line=line, column=column)
         seen[time] = line
         if time != before + step:
-            is_gap = time > before and (time - before) % step == 0
-            missing = (time - before) // step - 1
-            message = f"{missing} rows are missing before it" if is_gap else f"expected {before + step}, got {time}"
-            raise IntervalCsvError("gap" if is_gap else "irregular_step", message, line=line, column=column)
+            raise _irregular(column, before, time, step, line)
     return tuple(time * interval_s for time in times) if column == "step" else tuple(times)
+
+
+def _irregular(column: str, before: int, time: int, step: int, line: int) -> IntervalCsvError:
+    """What a row is that does not follow the one before by one step: behind it, after a gap, or beside the grid."""
+    if time < before:
+        return IntervalCsvError("irregular_step", _backwards(before, time), line=line, column=column)
+    if (time - before) % step:
+        return IntervalCsvError("irregular_step", f"expected {before + step}, got {time}", line=line, column=column)
+    missing = (time - before) // step - 1
+    message = "1 row is missing before it" if missing == 1 else f"{missing} rows are missing before it"
+    return IntervalCsvError("gap", message, line=line, column=column)
+
+
+def _backwards(before: int, time: int) -> str:
+    return f"time goes backwards: {time} after {before}"
 
 
 def _shown(cell: str) -> str:

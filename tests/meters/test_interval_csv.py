@@ -90,7 +90,14 @@ def with_line(number: int, line: str) -> str:
         (with_line(3, "2025-07-01T00:15:00,4,5_0,6"), "not_a_number", 3, "a_load"),
         (with_line(3, "2025-07-01T00:15:00,4,,6"), "missing_value", 3, "a_load"),
         (with_line(3, "2025-07-01T00:15:00,4,1000000001,6"), "too_large", 3, "a_load"),
-        (with_line(3, "2025-07-01T00:15:00,4," + "9" * 5000 + ",6"), "not_whole", 3, "a_load"),
+        (with_line(3, "2025-07-01T00:15:00,4," + "9" * 5000 + ",6"), "too_large", 3, "a_load"),
+        (with_line(3, '2025-07-01T00:15:00,4,"5",6'), "bad_dialect", 3, "a_load"),
+        (with_line(3, '2025-07-01T00:15:00,4,5,6,7,"8"'), "bad_dialect", 3, "a_pv"),
+        (GOOD.replace("b_load", '"b_load"'), "bad_dialect", 1, ""),
+        (GOOD.replace(",", ";"), "bad_dialect", 1, ""),
+        (GOOD.replace(",", "\t"), "bad_dialect", 1, ""),
+        (with_line(3, "2025-07-01T00:15:00;4;5;6"), "missing_cell", 3, "b_load"),
+        (with_line(3, "2025-06-30T23:45:00,4,5,6"), "irregular_step", 3, "interval_start"),
         (with_line(3, "2025-07-01T00:00:00,4,5,6"), "duplicate_time", 3, "interval_start"),
         (with_line(4, "2025-07-01T00:15:00,4,5,6"), "duplicate_time", 4, "interval_start"),
         (with_line(4, "2025-07-01T00:45:00,4,5,6"), "gap", 4, "interval_start"),
@@ -115,6 +122,31 @@ def test_what_is_wrong_is_named_with_its_line_and_column(text: str, code: str, l
     assert f"line {line}" in str(caught.value)
     assert column in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD.replace("b_load", '"b_load"'), "cells are not quoted"),
+        (with_line(3, '2025-07-01T00:15:00,4,"5",6'), "cells are not quoted"),
+        (GOOD.replace(",", ";"), "the separator is a comma, and this line has ';'"),
+        (GOOD.replace(",", "\t"), "the separator is a comma, and this line has a tab"),
+        (with_line(3, "2025-07-01T00:15:00;4;5;6"), "the separator is a comma"),
+        (with_line(3, "2025-06-30T23:45:00,4,5,6"), f"time goes backwards: {START - 900} after {START}"),
+        (with_line(4, "2025-06-30T23:45:00,4,5,6"), f"time goes backwards: {START - 900} after {START + 900}"),
+        ("step,a_load\n5,1\n4,1\n", "time goes backwards: 4 after 5"),
+        (with_line(4, "2025-07-01T00:31:00,4,5,6"), f"expected {START + 1800}, got {START + 1860}"),
+        (with_line(4, "2025-07-01T00:45:00,4,5,6"), "1 row is missing before it"),
+        (with_line(4, "2025-07-01T01:00:00,4,5,6"), "2 rows are missing before it"),
+        (with_line(3, "2025-07-01T00:15:00,4,1000000001,6"), "at most 1000000000 Wh"),
+        (with_line(3, "2025-07-01T00:15:00,4," + "9" * 30 + ",6"), "at most 1000000000 Wh"),
+    ],
+)
+def test_the_message_says_what_to_mend(text: str, says: str) -> None:
+    """What people's spreadsheets write is named for what it is."""
+    with pytest.raises(IntervalCsvError) as caught:
+        parse_interval_csv(text.encode(), interval_minutes=15)
+    assert says in str(caught.value)
 
 
 def test_an_interval_that_disagrees_with_the_file_is_refused() -> None:
