@@ -4,15 +4,24 @@ It owns the options, the exit codes and where words go: the report or the JSON t
 series that cannot be used is refused before anything is started.
 """
 
-import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pbft.cli.surface import NETWORKS_FOLDER, CommandError, ExitCode, errors_as, is_terminal, json_option, say
+from pbft.cli.surface import (
+    NETWORKS_FOLDER,
+    CommandError,
+    ExitCode,
+    errors_as,
+    is_terminal,
+    json_option,
+    say,
+    terminations_as_interrupts,
+)
 
 if TYPE_CHECKING:
     from meters.demo_report import DemoResult
@@ -21,14 +30,20 @@ if TYPE_CHECKING:
 ARTIFACTS: Final = NETWORKS_FOLDER / "demo"  # proof and genesis of a demo whose network is not kept
 
 
+DAYS_HELP: Final = (
+    "Settle the first N days of 24 h. Of the shipped series: 1 by default, at most 7. Of a file given with --data: the"
+    " whole file by default, and also where it is shorter."
+)
+
+
 @click.command(short_help="Settle a day of real readings, and prove it.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settle this CSV, whole, instead of the series that comes with the package.",
+    help="Settle this CSV, whole unless --days says less, instead of the shipped series.",
 )
 @click.option("--interval-minutes", type=click.IntRange(1, 1440), help="Length of an interval of a CSV with steps.")
-@click.option("--days", type=click.IntRange(1, 366), help="Days of the shipped series (default 1, at most 7).")
+@click.option("--days", type=click.IntRange(1, 366), help=DAYS_HELP)
 @click.option("--replicas", type=click.IntRange(4, 16), default=4, show_default=True, help="How many replicas.")
 @click.option(
     "--keys",
@@ -72,20 +87,13 @@ def demo(
         _wait_for_interrupt()
 
     serving: Callable[[DemoResult, Path], None] | None = show_and_serve if serve else None
-    before = signal.signal(signal.SIGTERM, _end_in_order)
     try:
-        with _demo_errors():
+        with _demo_errors(), terminations_as_interrupts():
             result = run_demo(series, options, progress, serve=serving)
     finally:
-        signal.signal(signal.SIGTERM, before)
         progress.close()
     if not serve:
         show(result)
-
-
-def _end_in_order(number: int, _frame: object) -> NoReturn:
-    """SIGTERM: leave through every `with` and `finally`, so that nothing is left running or lying about."""
-    raise SystemExit(128 + number)
 
 
 def _read_series(data: Path | None, interval_minutes: int | None, days: int | None) -> "Series":
@@ -96,18 +104,16 @@ def _read_series(data: Path | None, interval_minutes: int | None, days: int | No
     if data is None:
         if interval_minutes is not None:
             raise click.UsageError("--interval-minutes is about the file of --data")
-        try:
-            return shipped_series().days(1 if days is None else days)
-        except ValueError as error:
-            raise CommandError(str(error), ExitCode.USAGE) from error
+        shipped = shipped_series()
+        if days is not None and days > shipped.whole_days:
+            raise click.UsageError(f"--days {days}: the shipped series has {shipped.whole_days} days")
+        return shipped.days(days or 1)
     try:
         with data.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
         series = parse_interval_csv(content, interval_minutes=interval_minutes)
-        return series if days is None else series.days(days)
+        return series if days is None or days > series.whole_days else series.days(days)
     except IntervalCsvError as error:
-        raise CommandError(f"{data}: {error}", ExitCode.USAGE) from error
-    except ValueError as error:
         raise CommandError(f"{data}: {error}", ExitCode.USAGE) from error
     except OSError as error:
         raise CommandError(f"{data}: {error.strerror}", ExitCode.USAGE) from error
@@ -143,12 +149,8 @@ def _demo_errors() -> errors_as:
 
 
 def _wait_for_interrupt() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    over = threading.Event()
-    before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        while not over.wait(timeout=1.0):
+    """Until the first Ctrl-C or SIGTERM, which is the expected end here; a second one is not heard any more."""
+    never = threading.Event()
+    with suppress(KeyboardInterrupt):
+        while not never.wait(timeout=1.0):
             pass  # a wait with a time-out lets signals through on every platform
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

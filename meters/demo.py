@@ -30,11 +30,12 @@ from meters.demo_traffic import DemoFailed, Progress, Stage, Traffic, onboard, r
 from meters.onboarding import CommunityPlan, GatewayMeters, Participants, assign_meters, install_meters
 from meters.reference import Prices, equal_shares
 from meters.series import Series
+from pbft.cli.surface import uninterrupted
 from pbft.client.blocking import Client
 from pbft.node import local_cluster, local_network
 from pbft.node.client_identity import PASSPHRASE_FILE, read_authority
 from pbft.node.identity import read_operator_key, read_passphrase
-from pbft.node.local_network import LocalNetwork
+from pbft.node.local_network import LocalNetwork, LocalNetworkError
 
 COMMUNITY: Final = "sunny-lane"
 ZONE: Final = "distribution-1"
@@ -96,7 +97,7 @@ def run_demo(
         network = local_network.prepare(
             directory, template=local_network.default_template("demo", options.replicas), port_base=0
         )
-        stack.callback(local_cluster.stop, network)
+        stack.callback(_end_replicas, network)
         local_cluster.start(network)
         local_cluster.wait_ready(network)
         stage = open_stage(stack, network, series, options.keys, progress)
@@ -110,12 +111,17 @@ def run_demo(
         return result
 
 
+def _end_replicas(network: LocalNetwork) -> None:
+    """End every replica, whoever is impatient meanwhile."""
+    with uninterrupted():
+        local_cluster.stop(network)
+
+
 @contextlib.contextmanager
 def _directory(keep: Path | None) -> Iterator[Path]:
     """Where the network lives: the directory to keep, or one that is removed at the end."""
     if keep is not None:
-        if (keep / "network.json").exists():
-            raise DemoFailed(f"{keep} holds a network already; the demo needs a new directory")
+        _validate_keep(keep)
         yield keep.absolute()
         return
     directory = Path(tempfile.mkdtemp(prefix="gridquorum-demo-"))
@@ -123,6 +129,25 @@ def _directory(keep: Path | None) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _validate_keep(keep: Path) -> None:
+    """Make the directory to keep. Raises DemoFailed or LocalNetworkError where the demo cannot have it for itself.
+
+    All of this before anything is announced, though `prepare` would find most of it too.
+    """
+    if (keep / "network.json").exists():
+        raise DemoFailed(f"{keep} holds a network already; the demo needs a new directory")
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        held = next(keep.iterdir(), None)
+        with tempfile.TemporaryFile(dir=keep):
+            pass
+    except OSError as error:
+        raise LocalNetworkError("not_writable", f"{error.filename or keep}: {error.strerror}") from error
+    if held is not None:
+        text = f"{keep} holds something else ({held.name}): not touched; the demo needs a new directory"
+        raise LocalNetworkError("foreign_directory", text)
 
 
 def open_stage(stack: ExitStack, network: LocalNetwork, series: Series, keys: str, progress: Progress) -> Stage:

@@ -124,7 +124,9 @@ def replay(stack: ExitStack, stage: Stage) -> Traffic:
     blockingCallFromThread(reactor, cast("Any", fleet.start))
     total = len(stage.series.starts)
     half = total // 2
-    stage.progress.step(f"submit {total} intervals through {len(stage.assignments)} gateways")
+    gateways = len(stage.assignments)
+    through = "1 gateway" if gateways == 1 else f"{gateways} gateways"
+    stage.progress.step(f"submit {total} {'interval' if total == 1 else 'intervals'} through {through}")
     blockingCallFromThread(reactor, watch.begin, half)
     watch.wait_for(half)
     killed = kill_primary(stage, lambda: blockingCallFromThread(reactor, watch.release))

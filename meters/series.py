@@ -68,6 +68,11 @@ class Series:
         """End of the last interval, UTC seconds."""
         return self.starts[-1] + self.interval_s
 
+    @property
+    def whole_days(self) -> int:
+        """How many days of 24 h, counted from the first row; 0 for a series that is shorter than one."""
+        return len(self.starts) * self.interval_s // DAY_S
+
     def values_of(self, column: MeterColumn) -> tuple[int, ...]:
         """The Wh of one meter, interval by interval."""
         return (self.load_wh if column.kind == "load" else self.pv_wh)[column.home]
@@ -96,9 +101,8 @@ class Series:
         Raises ValueError when the series is shorter.
         """
         per_day = DAY_S // self.interval_s
-        available = len(self.starts) // per_day
-        if first < 0 or count < 1 or first + count > available:
-            raise ValueError(f"the series has {available} whole days; asked for {count} from day {first}")
+        if first < 0 or count < 1 or first + count > self.whole_days:
+            raise ValueError(f"the series has {self.whole_days} whole days; asked for {count} from day {first}")
         return self.slice(first * per_day, count * per_day)
 
     def shifted(self, seconds: int) -> "Series":

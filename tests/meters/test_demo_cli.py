@@ -1,5 +1,6 @@
 """The command before anything starts: what is wrong with a series is said with line and column, and nothing runs."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import meters.cli
+import meters.demo
 from meters.cli import demo
+from meters.series import Series
 from pbft.cli.surface import CommandError
 from pbft.node import local_cluster, local_network
 
@@ -100,6 +104,7 @@ def test_a_folder_that_cannot_be_used_is_not_touched(
     result = run_demo_command("--keep", str(kept))
     assert result.exit_code not in (0, 2)
     assert str(kept) in result.stderr
+    assert "start 4 replicas" not in result.stderr
     assert [path.name for path in kept.iterdir()] == [name]
 
 
@@ -109,6 +114,71 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "file").write_text("not a folder")
     result = run_demo_command("--keep", str(tmp_path / "file" / "demo"))
     assert result.exit_code == 1 and "file" in result.stderr and "Traceback" not in result.stderr
+    assert "start 4 replicas" not in result.stderr
+
+
+class Taken(Exception):
+    """The demo was called; no network is needed to see with which series."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "days", "settled"),
+    [(5, None, 5), (5, 1, 5), (5, 30, 5), (30, None, 30), (30, 1, 24), (30, 2, 30), (48, 2, 48), (49, 2, 48)],
+)
+def test_a_file_is_settled_whole_unless_fewer_days_are_asked_for(
+    nothing_starts: Path, monkeypatch: pytest.MonkeyPatch, rows: int, days: int | None, settled: int
+) -> None:
+    """DESIGN.md section 5: `--data` settles the whole file, one shorter than a day too; `--days` takes its first days.
+
+    Hourly rows; the demo itself is not run.
+    """
+    taken: list[Series] = []
+
+    def take(series: Series, *_arguments: Any, **_options: Any) -> None:
+        taken.append(series)
+        raise Taken
+
+    monkeypatch.setattr(meters.demo, "run_demo", take)
+    monkeypatch.setattr(meters.cli, "_artifacts", lambda: None)
+    path = nothing_starts / "steps.csv"
+    path.write_text("step,a_load\n" + "".join(f"{row},1\n" for row in range(rows)))
+    arguments = ["--data", str(path), "--interval-minutes", "60", *([] if days is None else ["--days", str(days)])]
+    with pytest.raises(Taken):
+        CliRunner().invoke(demo, arguments, catch_exceptions=False)
+    assert [len(series.starts) for series in taken] == [settled]
+
+
+def test_more_days_than_are_shipped_is_said_with_their_number(nothing_starts: Path) -> None:
+    """The message and the help name what there is."""
+    assert "the shipped series has 7 days" in run_demo_command("--days", "8").stderr
+    assert "at most 7" in " ".join(run_demo_command("--help").stdout.split())
+
+
+@pytest.mark.parametrize("ends_by", [signal.SIGINT, signal.SIGTERM, None], ids=["ctrl-c", "sigterm", "failure"])
+def test_impatience_does_not_keep_replicas_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_by: int | None
+) -> None:
+    """Signals that arrive while the demo ends its replicas change nothing, however it came to its end."""
+    ended: list[object] = []
+
+    def start(_network: object) -> None:
+        if ends_by is None:
+            raise local_network.LocalNetworkError("not_ready", "r0 has ended")
+        signal.raise_signal(ends_by)
+
+    def stop(network: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        ended.append(network)
+
+    network = object()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_network, "prepare", lambda *_arguments, **_options: network)
+    monkeypatch.setattr(local_cluster, "start", start)
+    monkeypatch.setattr(local_cluster, "stop", stop)
+    result = run_demo_command("--keep", str(tmp_path / "kept"))
+    assert ended == [network]
+    assert result.exit_code == (14 if ends_by is None else 1)  # 1: click's runner for an interrupt
 
 
 def test_errors_show_without_a_traceback(nothing_starts: Path) -> None:
