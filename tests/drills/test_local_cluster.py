@@ -223,14 +223,18 @@ def test_no_log_holds_an_argument_of_a_transaction(network: LocalNetwork) -> Non
 
 
 def test_a_foreground_up_takes_its_replicas_along(tmp_path: Path) -> None:
-    """Ctrl-C ends all four in order with exit code 130; SIGKILL of `up` ends them too, through their standard input."""
-    for signal_number, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        directory = tmp_path / signal_number.name
+    """Ctrl-C ends all four in order with exit code 130, and impatience changes nothing.
+
+    SIGKILL of `up` ends them too, through their standard input.
+    """
+    for numbers, exit_code in (((signal.SIGINT, signal.SIGTERM, signal.SIGINT), 130), ((signal.SIGKILL,), -9)):
+        directory = tmp_path / numbers[0].name
         command = [*GRIDQUORUM, "up", "--port-base", "0", "--data-dir", str(directory), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             answer = json.loads(process.stdout.readline())
-            process.send_signal(signal_number)
+            for number in numbers:
+                process.send_signal(number)
             assert process.wait(timeout=COMMAND_SECONDS_MAX) == exit_code
         for entry in answer["replicas"]:
             record = read_record(directory / f"r{entry['replica']}" / "process.json")
