@@ -124,9 +124,8 @@ def replay(stack: ExitStack, stage: Stage) -> Traffic:
     blockingCallFromThread(reactor, cast("Any", fleet.start))
     total = len(stage.series.starts)
     half = total // 2
-    gateways = len(stage.assignments)
-    through = "1 gateway" if gateways == 1 else f"{gateways} gateways"
-    stage.progress.step(f"submit {total} {'interval' if total == 1 else 'intervals'} through {through}")
+    gateways = counted(len(stage.assignments), "gateway")
+    stage.progress.step(f"submit {counted(total, 'interval')} through {gateways}")
     blockingCallFromThread(reactor, watch.begin, half)
     watch.wait_for(half)
     killed = kill_primary(stage, lambda: blockingCallFromThread(reactor, watch.release))
@@ -140,6 +139,11 @@ def replay(stack: ExitStack, stage: Stage) -> Traffic:
         readings_refused={code: count for code, count in codes.items() if code not in USABLE},
         killed=killed,
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, for people: `1 gateway`, `2 gateways`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class _Watch:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 import meters.cli
 import meters.demo
 from meters.cli import demo
+from meters.demo_traffic import counted
 from meters.series import Series
 from pbft.cli.surface import CommandError
 from pbft.node import local_cluster, local_network
@@ -115,6 +116,11 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     result = run_demo_command("--keep", str(tmp_path / "file" / "demo"))
     assert result.exit_code == 1 and "file" in result.stderr and "Traceback" not in result.stderr
     assert "start 4 replicas" not in result.stderr
+
+
+def test_one_gateway_is_no_plural() -> None:
+    """A file of one home goes through one gateway, and the progress says it so."""
+    assert [counted(number, "gateway") for number in (1, 2, 0)] == ["1 gateway", "2 gateways", "0 gateways"]
 
 
 class Taken(Exception):
