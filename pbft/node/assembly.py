@@ -20,6 +20,7 @@ from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
 from pbft.node.execution import LedgerExecution, Worker
 from pbft.node.journal import Journal
 from pbft.wire.codec import (
+    VerifiedSignatures,
     Verifier,
     WireError,
     WireRules,
@@ -129,6 +130,7 @@ class Surroundings:
     wall_ms: Callable[[], int]  # UTC milliseconds of this machine's clock
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
+    verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
 
 
 def assemble_node(
@@ -146,6 +148,7 @@ def assemble_node(
     wake: Callable[[], None],
     on_halt: Callable[[str], None],
     on_ready: Callable[[Node], None],
+    verified: VerifiedSignatures | None = None,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -163,6 +166,7 @@ def assemble_node(
         wall_ms=wall_ms,
         wake=wake,
         on_halt=on_halt,
+        verified=verified,
     )
 
     def create(outcome: BlockOutcome) -> None:
@@ -179,7 +183,7 @@ def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings)
     """The node over a chain that has its genesis block."""
     genesis = chain.genesis
     rules = WireRules.of(genesis.configuration)
-    verifier = Verifier(genesis.configuration)
+    verifier = Verifier(genesis.configuration, verified=around.verified)
     restored = read_journal(around.journal_store, rules)
     replica = Replica(
         configuration=compute_core_configuration(genesis, chain.header(0).hash),

@@ -69,17 +69,45 @@ def seal_turn(
     return [seal(group, sender=sender, epoch=epoch, network=network, key=key) for group in groups]
 
 
-class Verifier:
-    """Checks every signature in a message against one configuration; remembers only what verified (D44), bounded."""
+class VerifiedSignatures:
+    """Which signatures held: only what verified is remembered, and boundedly (D44).
 
-    def __init__(self, configuration: Configuration, *, verified_max: int = VERIFIED_MAX) -> None:
-        self._network = configuration.network
-        self._configuration = configuration
+    A signature holds or not wherever it is checked, so nodes in one process may share one memory.
+    """
+
+    def __init__(self, verified_max: int = VERIFIED_MAX) -> None:
         self._generation_max = verified_max // 2
         # Two generations: a hit in the older one moves up, and filling the newer one forgets the older. Bounded, and
         # what is in use stays, without a list to maintain per look-up.
         self._newer: set[bytes] = set()
         self._older: set[bytes] = set()
+
+    def verify(self, public_key: bytes, signed: bytes, signature: bytes) -> None:
+        """Raises InvalidSignature."""
+        identity = hashlib.sha256(public_key + signature + signed).digest()
+        if identity in self._newer:
+            return
+        if identity not in self._older:
+            verify_signature(public_key, signed, signature)
+        if len(self._newer) >= self._generation_max:
+            self._older, self._newer = self._newer, set()
+        self._newer.add(identity)
+
+
+class Verifier:
+    """Checks every signature in a message against one configuration."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        verified_max: int = VERIFIED_MAX,
+        verified: VerifiedSignatures | None = None,
+    ) -> None:
+        """`verified` is a memory shared with others, None for one of its own, of `verified_max` signatures."""
+        self._network = configuration.network
+        self._configuration = configuration
+        self._verified = verified if verified is not None else VerifiedSignatures(verified_max)
 
     def verify_message(self, message: PeerMessage) -> None:
         """All signatures inside: envelopes, nested ones, votes, certificates, client requests. WireError(code)."""
@@ -140,17 +168,10 @@ class Verifier:
         return self._configuration.members[replica].consensus_key
 
     def _check(self, public_key: bytes, signed: bytes, signature: bytes, code: str) -> None:
-        identity = hashlib.sha256(public_key + signature + signed).digest()
-        if identity in self._newer:
-            return
-        if identity not in self._older:
-            try:
-                verify_signature(public_key, signed, signature)
-            except InvalidSignature:
-                raise WireError(code, f"not signed by {public_key.hex()}") from None
-        if len(self._newer) >= self._generation_max:
-            self._older, self._newer = self._newer, set()
-        self._newer.add(identity)
+        try:
+            self._verified.verify(public_key, signed, signature)
+        except InvalidSignature:
+            raise WireError(code, f"not signed by {public_key.hex()}") from None
 
 
 def _requests_of(message: Relay | Batches | Blocks) -> Iterator[Request]:

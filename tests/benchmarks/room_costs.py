@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 
-from simulation.cluster import make_genesis
-
 from contracts.runtime import Runtime
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import encode
@@ -25,6 +23,7 @@ from ledger.keys import SigningKey
 from ledger.lmdb_store import LmdbStore
 from ledger.transaction import SignedTransaction, Transaction, parse_transaction, sign_transaction, verify_transaction
 from ledger.world_state import StateSnapshot
+from pbft.simulation.cluster import make_genesis
 
 SOURCE = """
 from contracts import Address, Contract, Map, ctx, external, init, require

@@ -1,17 +1,13 @@
 """Whole nodes on a faulty network and disks: they agree, execute everything once, and come back from their journals.
 
-Every test drives production nodes (`simulation.cluster`); what must hold at every step is checked by
-`simulation.checkers` while the run goes on, so a test that only waits still fails on a broken promise.
+Every test drives production nodes (`pbft.simulation.cluster`); what must hold at every step is checked by
+`pbft.simulation.checkers` while the run goes on, so a test that only waits still fails on a broken promise.
 """
 
 from collections.abc import Sequence
 
 import pytest
-from simulation.checkers import Violation
-from simulation.cluster import Cluster
-from simulation.network import LinkFaults
 from simulation.runtime import RegisterRuntime
-from simulation.workload import Workload
 
 from contracts.runtime import Runtime
 from ledger.configuration import ProtocolParameters
@@ -21,6 +17,10 @@ from ledger.execution import Call, CallOutcome
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE, Journal
+from pbft.simulation.checkers import Violation
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.network import LinkFaults
+from pbft.simulation.workload import Workload
 
 LINKS = {
     "good": LinkFaults(),

@@ -5,12 +5,12 @@ executed exactly once. The seed fixes the whole run: `Cluster(seed=...)` draws e
 """
 
 import pytest
-from simulation.cluster import Cluster
-from simulation.network import LinkFaults
 from simulation.test_cluster import expect_done, runs, total
-from simulation.workload import Workload
 
 from ledger.configuration import ProtocolParameters
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.network import LinkFaults
+from pbft.simulation.workload import Workload
 
 SAFETY_MS = 40_000
 REQUESTS = 60

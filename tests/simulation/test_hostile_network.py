@@ -7,11 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from simulation.cluster import Cluster, Machine
-from simulation.liars import Twin, corrupt, sealed
-from simulation.network import LinkFaults
 from simulation.test_cluster import expect_done, total
-from simulation.workload import Workload
 
 from ledger.block import parse_header
 from ledger.configuration import ProtocolParameters
@@ -28,6 +24,10 @@ from pbft.core.messages import (
     ViewChange,
 )
 from pbft.core.requests import compute_batch
+from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.liars import Twin, corrupt, sealed
+from pbft.simulation.network import LinkFaults
+from pbft.simulation.workload import Workload
 from pbft.wire.codec import parse_request
 
 

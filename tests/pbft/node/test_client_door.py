@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from simulation.cluster import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from simulation.runtime import RegisterRuntime
 
 from ledger.block import Block
@@ -23,6 +22,7 @@ from pbft.node.client_door import ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.execution import InlineWorker
 from pbft.node.metrics import Metrics
+from pbft.simulation.cluster import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from pbft.wire.client_frames import (
     Head,
     HeadRequest,

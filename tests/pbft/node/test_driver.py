@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from simulation.cluster import GENESIS_TIME_MS, Cluster
-from simulation.workload import Workload
 
 from ledger.store import MemoryStore, Operation
 from pbft.core.messages import Batches, BlockBody, Blocks, CertificateNotice, Envelope, Forward, PrePrepare, Relay
 from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
+from pbft.simulation.workload import Workload
 from pbft.wire.codec import decode_peer, encode_peer, parse_request
 
 

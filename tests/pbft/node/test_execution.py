@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from simulation.cluster import Cluster
 from simulation.runtime import RegisterRuntime
-from simulation.workload import Workload
 
 from ledger.block import Block
 from ledger.errors import InvariantViolation
@@ -13,6 +11,8 @@ from ledger.execution import BlockOutcome, BlockPlan
 from ledger.world_state import StateSnapshot
 from pbft.core.messages import Executed
 from pbft.node.execution import LedgerExecution
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.workload import Workload
 
 
 class LaterWorker:

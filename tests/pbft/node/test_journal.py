@@ -3,7 +3,8 @@
 import pytest
 
 from ledger.errors import StoreError
-from ledger.store import MemoryStore
+from ledger.store import MemoryStore, Put
+from pbft.core.persisted import DamagedJournal, encode_view
 from pbft.node.journal import JOURNAL_TABLE, Journal
 
 
@@ -51,3 +52,22 @@ def test_nothing_appended_writes_nothing() -> None:
     journal = Journal(store)
     journal.sync()
     assert not journal.is_dirty
+
+
+def test_any_flipped_bit_of_a_record_is_found() -> None:
+    """M26: a flipped bit in a view number would parse as another view; the checksum over key and value refuses it."""
+    store = MemoryStore((JOURNAL_TABLE,))
+    journal = Journal(store)
+    journal.append(b"view", encode_view(0, 5, active=True))
+    journal.sync()
+    stored = store.get(JOURNAL_TABLE, b"view")
+    assert stored is not None
+    for bit in range(len(stored) * 8):
+        damaged = bytearray(stored)
+        damaged[bit // 8] ^= 1 << bit % 8
+        store.write([Put(JOURNAL_TABLE, b"view", bytes(damaged))])
+        with pytest.raises(DamagedJournal, match="view"):
+            list(journal.records())
+    store.write([Put(JOURNAL_TABLE, b"view", stored[:3])])
+    with pytest.raises(DamagedJournal, match="view"):
+        list(journal.records())

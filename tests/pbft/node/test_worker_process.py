@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from simulation.cluster import make_genesis
 from twisted.internet import defer, reactor, task
 
 from ledger.chain import LEDGER_TABLES, Chain
@@ -23,6 +22,7 @@ from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.worker_process import WORKER_FD, ProcessWorker
+from pbft.simulation.cluster import make_genesis
 
 TESTS = Path(__file__).resolve().parents[2]
 GENESIS = make_genesis(4)

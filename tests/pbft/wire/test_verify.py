@@ -95,4 +95,4 @@ def test_what_verified_once_is_not_computed_again_and_the_memory_is_bounded(netw
     assert not computed
     verifier.verify_request(requests[0])
     assert len(computed) == 1, "long ago is forgotten"
-    assert len(verifier._newer) + len(verifier._older) <= 8
+    assert len(verifier._verified._newer) + len(verifier._verified._older) <= 8

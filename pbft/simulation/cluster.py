@@ -2,7 +2,7 @@
 
 Every node comes from `pbft.node.assembly.assemble_node`, with the production driver, codec, journal and chain; frames
 cross as bytes. One heap of events is the only clock, one seeded `Random` the only chance. Faults are asked for here
-(`kill`, `restart`, `network`), load comes from `simulation.workload`, and what must hold is in `simulation.checkers`.
+(`kill`, `restart`, `network`), load comes from `workload` or `clients`, and what must hold is in `checkers`.
 """
 
 import heapq
@@ -11,9 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-
-from simulation.checkers import Checkers
-from simulation.network import LinkFaults, SimulatedNetwork
 
 from contracts.runtime import Runtime
 from ledger.block import Block
@@ -28,6 +25,8 @@ from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.checkers import Checkers
+from pbft.simulation.network import LinkFaults, SimulatedNetwork
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()

@@ -8,8 +8,6 @@ inside meant to send, and at everything that the others execute.
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
-
 from contracts.runtime import Runtime
 from ledger.chain import LEDGER_TABLES
 from ledger.store import MemoryStore
@@ -18,6 +16,7 @@ from pbft.core.messages import Envelope, PeerMessage, SignedMessage
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
 from pbft.wire.codec import WireRules, decode_peer, encode_peer, seal
 
 Lie: TypeAlias = Callable[[int, PeerMessage], Sequence[PeerMessage]]

@@ -1,6 +1,8 @@
-"""The network of a simulated cluster: frames in flight on virtual time, with seeded loss, delay and duplication.
+"""The network of a simulated cluster: frames in flight on virtual time, with seeded faults of every link.
 
-Reordering follows from unequal delays. Faults are drawn from one random source, so a seed reproduces a run.
+Loss, delay and duplication are drawn per frame; reordering follows from unequal delays. Cuts, clogs and slow senders
+are states of single links, one direction at a time, that somebody switches on and off. All chance comes from one random
+source, so a seed reproduces a run.
 """
 
 from collections.abc import Callable
@@ -28,18 +30,26 @@ class SimulatedNetwork:
     deliver: Callable[[int, int, bytes], None]
     faults: LinkFaults = field(default_factory=LinkFaults)
     cut: set[tuple[int, int]] = field(default_factory=set)  # (sender, receiver) links that carry nothing
+    clogged: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)  # links that hold what they are given
+    slow_ms: dict[int, int] = field(default_factory=dict)  # sender -> added to the delay of all that it sends
     sent: int = 0
     lost: int = 0
+    duplicated: int = 0
 
     def send(self, sender: int, receiver: int, frame: bytes) -> None:
         """One frame on its way; perhaps lost, late or twice."""
         self.sent += 1
+        if (sender, receiver) in self.clogged:
+            self.clogged[sender, receiver].append(frame)
+            return
         copies = 1 + (self.random.randrange(1000) < self.faults.duplication_permille)
+        self.duplicated += copies - 1
         for _ in range(copies):
             if (sender, receiver) in self.cut or self.random.randrange(1000) < self.faults.loss_permille:
                 self.lost += 1
                 continue
             delay_ms = self.random.randint(self.faults.delay_min_ms, self.faults.delay_max_ms)
+            delay_ms += self.slow_ms.get(sender, 0)
             self.schedule(delay_ms, lambda: self.deliver(receiver, sender, frame))
 
     def partition(self, *groups: set[int]) -> None:
@@ -49,6 +59,23 @@ class SimulatedNetwork:
             (a, b) for a in range(self.replicas) for b in range(self.replicas) if a != b and (a, b) not in together
         }
 
+    def deafen(self, group: set[int]) -> None:
+        """One-way: nobody of `group` hears anybody outside it, and everybody outside hears the group."""
+        others = set(range(self.replicas)) - group
+        self.cut = {(sender, receiver) for sender in others for receiver in group}
+
+    def clog(self, sender: int, receiver: int) -> None:
+        """From now on the link holds its frames, and loses none."""
+        self.clogged.setdefault((sender, receiver), [])
+
     def heal(self) -> None:
-        """Every link carries again."""
+        """Every link carries again; what clogged links held arrives now, in order."""
         self.cut = set()
+        self.slow_ms = {}
+        clogged, self.clogged = self.clogged, {}
+        for (sender, receiver), frames in clogged.items():
+            for frame in frames:
+                self.schedule(
+                    self.faults.delay_min_ms,
+                    lambda r=receiver, s=sender, f=frame: self.deliver(r, s, f),  # type: ignore[misc]
+                )

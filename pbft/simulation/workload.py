@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from simulation.cluster import Cluster
-
 from ledger.block import Block
+from ledger.encoding import Value
 from ledger.keys import SigningKey
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
 from pbft.core.quorum import Quorums
+from pbft.simulation.cluster import Cluster
 from pbft.wire.codec import parse_request
 
 RETRY_MS = 2_000
@@ -42,7 +42,7 @@ class Workload:
         self,
         client: int,
         method: str,
-        arguments: Sequence[object],
+        arguments: Sequence[Value],
         *,
         through: Sequence[int],
         gas_limit: int = 50_000,

@@ -8,13 +8,12 @@ one voice        no node signs two different things for one (type, view, height)
 bounds           slots lie between the watermarks, executed is not below certified
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ledger.block import Block
 from ledger.genesis import Genesis
 from ledger.quorum_certificate import verify_certificate
-from ledger.store import MemoryStore
+from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.messages import (
     Commit,
@@ -28,9 +27,9 @@ from pbft.core.messages import (
     ViewChange,
 )
 from pbft.core.persisted import (
-    CERTIFIED_KEY,
     NEW_VIEW_KEY,
     OWN_VIEW_CHANGE_KEY,
+    Restored,
     body_key,
     parse_records,
     pre_prepared_key,
@@ -38,7 +37,7 @@ from pbft.core.persisted import (
     voted_key,
 )
 from pbft.node.assembly import Node
-from pbft.node.journal import JOURNAL_TABLE
+from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.wire.codec import WireRules, decode_envelope, decode_peer
 
 
@@ -58,6 +57,8 @@ class Checkers:
     headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
+    faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
+    certified_seen: dict[int, int] = field(default_factory=dict)  # replica -> certified height in its journal, at least
     rules: WireRules = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class Checkers:
         if first != header_hash:
             raise Violation("agreement", f"height {height}: r{replica} has {header_hash.hex()}, not {first.hex()}")
 
-    def check_sent(self, replica: int, journal: MemoryStore, frame: bytes) -> None:
+    def check_sent(self, replica: int, journal: Store, frame: bytes) -> None:
         """A frame leaves a node, whose durable journal must cover what it promises."""
         message = decode_peer(frame, self.rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
@@ -108,7 +109,7 @@ class Checkers:
         if first != said:
             raise Violation("one voice", f"r{replica} said two things as {key}")
 
-    def _check_journaled(self, replica: int, journal: MemoryStore, envelope: Envelope, message: SignedMessage) -> None:
+    def _check_journaled(self, replica: int, journal: Store, envelope: Envelope, message: SignedMessage) -> None:
         def has(key: bytes) -> bool:
             return journal.get(JOURNAL_TABLE, key) is not None
 
@@ -131,16 +132,14 @@ class Checkers:
             if not kept:
                 raise Violation("journal first", f"r{replica} sent {type(message).__name__} at {height} unjournaled")
 
-    def _restored(self, journal: MemoryStore) -> Iterator[object]:
-        yield parse_records(journal.scan(JOURNAL_TABLE), lambda data: decode_envelope(data, self.rules))
+    def _restored(self, journal: Store) -> Restored:
+        return parse_records(Journal(journal).records(), lambda data: decode_envelope(data, self.rules))
 
-    def _journaled_certified(self, journal: MemoryStore) -> int:
-        if journal.get(JOURNAL_TABLE, CERTIFIED_KEY) is None:
-            return 0
-        return next(self._restored(journal)).certified_height  # type: ignore[attr-defined]
+    def _journaled_certified(self, journal: Store) -> int:
+        return self._restored(journal).certified_height
 
-    def _is_left(self, journal: MemoryStore, view: int) -> bool:
-        return next(self._restored(journal)).view > view  # type: ignore[attr-defined]
+    def _is_left(self, journal: Store, view: int) -> bool:
+        return self._restored(journal).view > view
 
     def check_bounds(self, node: Node) -> None:
         """Watermarks after every turn of a node."""
