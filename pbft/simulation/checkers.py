@@ -58,7 +58,6 @@ class Checkers:
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
-    certified_seen: dict[int, int] = field(default_factory=dict)  # replica -> certified height in its journal, at least
     rules: WireRules = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,11 +65,15 @@ class Checkers:
 
     def process_start(self, node: Node, replica: int) -> None:
         """A node starts: what it kept is part of the one history."""
+        if replica in self.faulty:
+            return
         for height in range(node.chain.height + 1):
             self._agree(replica, height, node.chain.header(height).hash)
 
     def process_block(self, replica: int, block: Block) -> None:
         """A node executed a block."""
+        if replica in self.faulty:
+            return
         height = block.header.height
         self._agree(replica, height, block.header.hash)
         known = {parse_transaction(raw).tx_id for raw in block.transactions}
@@ -88,6 +91,8 @@ class Checkers:
 
     def check_sent(self, replica: int, journal: Store, frame: bytes) -> None:
         """A frame leaves a node, whose durable journal must cover what it promises."""
+        if replica in self.faulty:
+            return
         message = decode_peer(frame, self.rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
         for envelope in envelopes:

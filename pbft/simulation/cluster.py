@@ -7,7 +7,7 @@ cross as bytes. One heap of events is the only clock, one seeded `Random` the on
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,15 +18,21 @@ from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
 from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import SigningKey
-from ledger.store import MemoryStore
+from ledger.store import Operation, Put
 from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
+from pbft.core.messages import Request
 from pbft.node.assembly import Node, assemble_node
+from pbft.node.client_door import ClientDoor
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
+from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers
+from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
+from pbft.simulation.trace import Trace
+from pbft.wire.codec import VerifiedSignatures
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()
@@ -39,7 +45,12 @@ def replica_key(replica: int) -> SigningKey:
 
 
 def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
-    """The genesis of a simulated network: one small contract, `register.contract`."""
+    """The genesis of a simulated network."""
+    return parse_genesis(make_genesis_file(replicas, protocol))
+
+
+def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> bytes:
+    """The genesis file of a simulated network: one small contract, `register.contract`."""
     members = [
         Member(
             id=replica,
@@ -50,15 +61,13 @@ def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Gene
         )
         for replica in range(replicas)
     ]
-    return parse_genesis(
-        write_genesis(
-            name="simulated",
-            time_ms=GENESIS_TIME_MS,
-            protocol=protocol,
-            members=members,
-            client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
-            contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
-        )
+    return write_genesis(
+        name="simulated",
+        time_ms=GENESIS_TIME_MS,
+        protocol=protocol,
+        members=members,
+        client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
+        contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
     )
 
 
@@ -67,11 +76,14 @@ class Machine:
     """What outlives a process: the disks, the clock's error, and whether the process runs."""
 
     replica: int
-    journal: MemoryStore
-    ledger: MemoryStore
+    journal: SimulatedDisk
+    ledger: SimulatedDisk
     node: Node | None = None
+    door: ClientDoor | None = None
     starts: int = 0  # tells events of an earlier process from those of this one
     clock_offset_ms: int = 0
+    paused_until_ms: int = 0  # the process stands still, and what reaches the machine waits
+    ignored_clients: frozenset[bytes] = frozenset()  # their requests are dropped at the door: a censor's
     flush_is_due: bool = False
     halted: str | None = None
     counters: Counter[str] = field(default_factory=Counter)
@@ -91,8 +103,12 @@ class Cluster:
         runtime: AnyRuntime | None = None,
     ) -> None:
         self.random = Random(seed)
-        self.genesis = make_genesis(replicas, protocol)
-        self.now_ms = GENESIS_TIME_MS
+        self.genesis_file = make_genesis_file(replicas, protocol)
+        self.genesis = parse_genesis(self.genesis_file)
+        self.verified = VerifiedSignatures()  # one memory for all nodes: a seed verifies each signature once
+        self.trace = Trace()
+        self.power_failures = 0
+        self.now_ms = self.trace.start_ms = GENESIS_TIME_MS
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
         self.runtime = runtime
@@ -106,7 +122,11 @@ class Cluster:
             faults=faults or LinkFaults(),
         )
         self.machines = [
-            Machine(replica=replica, journal=MemoryStore((JOURNAL_TABLE,)), ledger=MemoryStore(LEDGER_TABLES))
+            Machine(
+                replica=replica,
+                journal=SimulatedDisk((JOURNAL_TABLE,), self._writes_of(replica, "journal")),
+                ledger=SimulatedDisk(LEDGER_TABLES, self._writes_of(replica, "ledger")),
+            )
             for replica in range(replicas)
         ]
         for machine in self.machines:
@@ -139,9 +159,14 @@ class Cluster:
         machine.starts += 1
         machine.halted = None
         start = machine.starts
+        worker = InlineWorker(self.runtime or Runtime(), machine.ledger)
 
         def ready(node: Node) -> None:
             machine.node = node
+
+        def halt(reason: str) -> None:
+            machine.halted = reason
+            self.trace.record_fault(self.now_ms, f"r{replica} halts: {reason}")
 
         assemble_node(
             genesis=self.genesis,
@@ -149,27 +174,47 @@ class Cluster:
             signing_key=replica_key(replica),
             journal_store=machine.journal,
             ledger_store=machine.ledger,
-            worker=InlineWorker(self.runtime or Runtime(), machine.ledger),
+            worker=worker,
             outbound=_Outbound(self, machine),
             evidence=EvidenceList(machine),
             counters=CounterTable(machine),
             wall_ms=lambda: self.now_ms + machine.clock_offset_ms,
             wake=lambda: self._wake(machine),
-            on_halt=lambda reason: setattr(machine, "halted", reason),
+            on_halt=halt,
+            verified=self.verified,
             on_ready=ready,
         )
         assert machine.node is not None
+        machine.door = self._open_door(machine, machine.node, worker)
         machine.node.execution.subscribe(_Blocks(self, machine))
+        machine.node.execution.subscribe(machine.door)
         self.checkers.process_start(machine.node, replica)
         self._tick(machine, start, self.random.randrange(TICK_MS))
+
+    def _open_door(self, machine: Machine, node: Node, worker: InlineWorker) -> ClientDoor:
+        def submit(request: Request) -> None:
+            if request.client not in machine.ignored_clients:
+                node.driver.on_request(request)
+
+        return ClientDoor(
+            chain=node.chain,
+            network=self.genesis.network_id,
+            verifier=node.verifier,
+            submit=submit,
+            views=worker,
+            is_executing=lambda: False,  # an inline worker is done when it returns
+            standing=node.replica,
+            metrics=Metrics(),
+        )
 
     def kill(self, replica: int) -> None:
         """kill -9 and power loss at once: what no sync completed is gone, and so is everything in flight to it."""
         machine = self.machines[replica]
-        machine.node = None
+        machine.node = machine.door = None
         machine.flush_is_due = False
-        machine.journal = machine.journal.after_power_loss()
-        machine.ledger = machine.ledger.after_power_loss()
+        machine.paused_until_ms = 0
+        machine.journal.process_power_loss(self.random)
+        machine.ledger.process_power_loss(self.random)
 
     def restart(self, replica: int) -> None:
         """Kills and starts again."""
@@ -215,7 +260,11 @@ class Cluster:
     def _tick(self, machine: Machine, start: int, delay_ms: int) -> None:
         def tick() -> None:
             if machine.node is not None and machine.starts == start:
-                machine.node.driver.tick()
+                if machine.paused_until_ms <= self.now_ms:
+                    self.trace.record(self.now_ms, "tick", machine.replica, -1, b"")
+                    machine.node.driver.tick()
+                    assert machine.door is not None
+                    machine.door.tick()
                 self._tick(machine, start, TICK_MS)
 
         self.at(delay_ms, tick)
@@ -229,13 +278,29 @@ class Cluster:
     def _flush(self, machine: Machine, start: int) -> None:
         if machine.node is not None and machine.starts == start:
             machine.flush_is_due = False
-            machine.node.driver.flush()
+            try:
+                machine.node.driver.flush()
+            except PowerFailure:
+                self.power_failures += 1
+                self.trace.record_fault(self.now_ms, f"r{machine.replica} loses power inside a write")
+                self.kill(machine.replica)
+                return
             self.checkers.check_bounds(machine.node)
 
     def _deliver(self, receiver: int, sender: int, frame: bytes) -> None:
         machine = self.machines[receiver]
-        if machine.node is not None:
+        if machine.paused_until_ms > self.now_ms:
+            self.at(machine.paused_until_ms - self.now_ms, lambda: self._deliver(receiver, sender, frame))
+        elif machine.node is not None:
+            self.trace.record(self.now_ms, "frame", receiver, sender, frame)
             machine.node.driver.on_frame(sender, frame)
+
+    def _writes_of(self, replica: int, disk: str) -> Callable[[Sequence[Operation]], None]:
+        def record(operations: Sequence[Operation]) -> None:
+            data = b"".join(b"".join((o.key, o.value)) if type(o) is Put else o.key for o in operations)
+            self.trace.record(self.now_ms, disk, replica, -1, data)
+
+        return record
 
 
 class _Outbound:

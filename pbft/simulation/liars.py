@@ -10,13 +10,13 @@ from typing import TypeAlias
 
 from contracts.runtime import Runtime
 from ledger.chain import LEDGER_TABLES
-from ledger.store import MemoryStore
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Envelope, PeerMessage, SignedMessage
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
+from pbft.simulation.disk import SimulatedDisk
 from pbft.wire.codec import WireRules, decode_peer, encode_peer, seal
 
 Lie: TypeAlias = Callable[[int, PeerMessage], Sequence[PeerMessage]]
@@ -72,8 +72,8 @@ class Twin:
                 flush_is_due = True
                 cluster.at(0, flush, last=True)
 
-        ledger = MemoryStore(LEDGER_TABLES)
-        machine = Machine(replica=replica, journal=MemoryStore((JOURNAL_TABLE,)), ledger=ledger)
+        ledger = SimulatedDisk(LEDGER_TABLES)
+        machine = Machine(replica=replica, journal=SimulatedDisk((JOURNAL_TABLE,)), ledger=ledger)
         assemble_node(
             genesis=cluster.genesis,
             replica_id=replica,
@@ -88,6 +88,7 @@ class Twin:
             wake=wake,
             on_halt=lambda reason: setattr(self, "halted", reason),
             on_ready=lambda node: setattr(self, "node", node),
+            verified=cluster.verified,
         )
         cluster.network.deliver = deliver_to_both
         self._tick()

@@ -16,7 +16,7 @@ from ledger.errors import InvariantViolation
 from ledger.execution import Call, CallOutcome
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
 from pbft.node.execution import InlineWorker
-from pbft.node.journal import JOURNAL_TABLE, Journal
+from pbft.node.journal import Journal
 from pbft.simulation.checkers import Violation
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.network import LinkFaults
@@ -312,7 +312,7 @@ def test_a_failing_disk_stops_its_replica_and_no_other() -> None:
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)
-    cluster.machines[2].journal.fail_writes("disk_full")
+    cluster.machines[2].journal.fill()
     load.submit(1, "add", [b"total", 1], through=[0])
     assert cluster.run(2_000, until=lambda: load.is_done)
     assert "disk_full" in (cluster.machines[2].halted or "")
@@ -369,8 +369,9 @@ def test_damage_in_the_journal_refuses_to_start() -> None:
     expect_done(cluster, load, 2_000)
     cluster.kill(1)
     journal = cluster.machines[1].journal
-    table = journal._tables[JOURNAL_TABLE]  # the disk, under the store
-    table.put(CERTIFIED_KEY, encode([1, b"short", None]))
+    damaged = Journal(journal)  # a checksum that holds, over a record of another shape
+    damaged.append(CERTIFIED_KEY, encode([1, b"short", None]))
+    damaged.sync()
     with pytest.raises(DamagedJournal, match="certified"):
         cluster.start(1)
 

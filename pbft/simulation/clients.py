@@ -1,0 +1,174 @@
+"""Clients of a simulated cluster: production sessions, talking through production doors, frames crossing as bytes.
+
+Each transaction has its `core.client_session.ClientSession`; its actions become client frames on links with the faults
+of the network, and a door's answers come back the same way. What a session believes is compared with what the correct
+replicas' ledgers say at the end (`simulation.outcome`), so a client that is told a falsehood fails the run. Some
+clients are dishonest: they hand in two transactions of one nonce, or one transaction twice, through different doors.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from ledger.encoding import Value
+from ledger.keys import SigningKey
+from ledger.transaction import SignedTransaction, Transaction, sign_transaction
+from pbft.core.client_session import AskHead, ClientSession, NetworkBelief, SendRequest, SessionTiming, Submission
+from pbft.core.quorum import Quorums
+from pbft.node.client_visit import Visit
+from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.workload import client_key
+from pbft.wire.client_frames import (
+    ClientFrame,
+    Head,
+    HeadRequest,
+    Refused,
+    ReplicaFrame,
+    Reply,
+    Submit,
+    decode_client_frame,
+    decode_replica_frame,
+    encode_client_frame,
+    encode_replica_frame,
+)
+
+SESSION_TICK_MS: Final = 100
+TIMING: Final = SessionTiming(primary_alone_ticks=10, resend_ticks=20, resend_max_ticks=80)
+EXPIRY_HEIGHTS: Final = 5_000  # far beyond what a run executes: a run's transactions end by execution
+EXPIRY_SECONDS: Final = 86_400
+GAS_LIMIT: Final = 50_000
+
+
+class Clients:
+    """All clients of a run: what they submitted, and what each session ended with."""
+
+    def __init__(self, cluster: Cluster, lying_doors: frozenset[int] = frozenset()) -> None:
+        """`lying_doors` are replicas whose answers to clients are falsified on their way."""
+        self.cluster = cluster
+        self.sessions: list[ClientSession] = []
+        self.answers: Counter[str] = Counter()
+        self._lying_doors = lying_doors
+        self._quorums = Quorums.of(len(cluster.machines))
+        self._belief = NetworkBelief(replicas=self._quorums.n, weak_quorum=self._quorums.weak)
+        self._keys: dict[int, SigningKey] = {}
+        self._nonces: Counter[int] = Counter()
+        self._visits: dict[tuple[int, int], Visit] = {}  # (replica, its start): one connection for all clients
+        cluster.at(SESSION_TICK_MS, self._tick)
+
+    def sign(
+        self, client: int, method: str, arguments: Sequence[Value], *, nonce: int | None = None
+    ) -> SignedTransaction:
+        """The next transaction of a client, or another one of a nonce that it used."""
+        if nonce is None:
+            nonce = self._nonces[client]
+            self._nonces[client] += 1
+        key = self._keys.setdefault(client, client_key(client))
+        transaction = Transaction(
+            network=self.cluster.genesis.network_id,
+            sender=key.public_key,
+            nonce=nonce,
+            expiry_height=EXPIRY_HEIGHTS,
+            expiry_time=self.cluster.now_ms // 1000 + EXPIRY_SECONDS,
+            gas_limit=GAS_LIMIT,
+            contract="register",
+            method=method,
+            arguments=tuple(arguments),
+        )
+        return sign_transaction(transaction, key)
+
+    def submit(self, signed: SignedTransaction, *, first: int | None = None) -> ClientSession:
+        """Opens a session, which asks `first` before all others, or the primary that the clients believe in."""
+        transaction = signed.transaction
+        session = ClientSession(
+            Submission(
+                client=transaction.sender,
+                nonce=transaction.nonce,
+                tx_id=signed.tx_id,
+                expiry_height=transaction.expiry_height,
+                expiry_time=transaction.expiry_time,
+                raw=signed.raw,
+            ),
+            replicas=self._quorums.n,
+            weak_quorum=self._quorums.weak,
+            primary=self._belief.primary if first is None else first,
+            timing=TIMING,
+        )
+        self.sessions.append(session)
+        self._perform(len(self.sessions) - 1, session.start())
+        return session
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every session has its outcome."""
+        return all(session.outcome is not None for session in self.sessions)
+
+    def _tick(self) -> None:
+        for index, session in enumerate(self.sessions):
+            if session.outcome is None:
+                self._perform(index, session.tick())
+        self.cluster.at(SESSION_TICK_MS, self._tick)
+
+    def _perform(self, index: int, actions: Sequence[object]) -> None:
+        session = self.sessions[index]
+        for action in actions:
+            match action:
+                case SendRequest():
+                    frame: ClientFrame = Submit(correlation=index + 1, transaction=session.submission.raw)
+                    self._send(action.replica, encode_client_frame(frame))
+                case AskHead():
+                    self._send(action.replica, encode_client_frame(HeadRequest(correlation=index + 1)))
+
+    def _send(self, replica: int, data: bytes) -> None:
+        if not self._is_lost():
+            self.cluster.at(self._delay_ms(), lambda: self._arrive(replica, data))
+
+    def _arrive(self, replica: int, data: bytes) -> None:
+        cluster, machine = self.cluster, self.cluster.machines[replica]
+        if machine.paused_until_ms > cluster.now_ms:
+            cluster.at(machine.paused_until_ms - cluster.now_ms, lambda: self._arrive(replica, data))
+        elif machine.door is not None and machine.halted is None:
+            cluster.trace.record(cluster.now_ms, "request", replica, -1, data)
+            machine.door.receive(self._visit(machine), decode_client_frame(data))
+
+    def _visit(self, machine: Machine) -> Visit:
+        known = self._visits.get((machine.replica, machine.starts))
+        if known is None:
+            assert machine.door is not None
+            known = machine.door.open(lambda frame: self._answer(machine.replica, encode_replica_frame(frame)))
+            self._visits[machine.replica, machine.starts] = known
+        return known
+
+    def _answer(self, replica: int, data: bytes) -> None:
+        """A door answers; a liar's answer is another one on the way."""
+        cluster = self.cluster
+        cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
+        frame = decode_replica_frame(data)
+        if isinstance(frame, Reply) and replica in self._lying_doors:
+            forged = bytearray(frame.reply)
+            forged[-1] ^= 1  # another header hash: well-formed, and nobody else's
+            frame = Reply(correlation=frame.correlation, reply=bytes(forged), view_hint=9_999, primary_hint=replica)
+        if not self._is_lost():
+            cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))
+
+    def _receive(self, replica: int, frame: ReplicaFrame) -> None:
+        index = frame.correlation - 1
+        session = self.sessions[index]
+        self.answers[type(frame).__name__] += 1
+        match frame:
+            case Reply():
+                self._belief.receive_view(replica, frame.view_hint, frame.primary_hint)
+                self._perform(index, session.receive_reply(replica, frame.reply))
+            case Refused():
+                wait_ticks = -(-frame.retry_after_ms // SESSION_TICK_MS)
+                self._perform(index, session.receive_refusal(replica, frame.code, wait_ticks))
+            case Head():
+                self._belief.receive_head(replica, frame.height, frame.time_ms)
+                self._belief.receive_view(replica, frame.view, frame.primary)
+                self._perform(index, session.receive_head(replica, frame.certified_height, frame.time_ms))
+
+    def _is_lost(self) -> bool:
+        return self.cluster.random.randrange(1000) < self.cluster.network.faults.loss_permille
+
+    def _delay_ms(self) -> int:
+        faults = self.cluster.network.faults
+        return self.cluster.random.randint(faults.delay_min_ms, faults.delay_max_ms)
