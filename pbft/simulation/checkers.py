@@ -2,10 +2,13 @@
 
 agreement        one header hash at each height, at all replicas, over restarts
 exactly once     every (client, nonce) has at most one receipt that used it
+validity         blocks hold only what clients signed
 certificates     what a node stores verifies against the genesis alone
 journal first    nothing promised leaves a node before its durable journal says it
 one voice        no node signs two different things for one (type, view, height)
-bounds           slots lie between the watermarks, executed is not below certified
+bounds           slots lie between the watermarks, executed is not below certified, what peers can fill is limited
+
+Nothing is demanded of a replica in `faulty`. How a run ends is `pbft.simulation.outcome`.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +18,13 @@ from ledger.genesis import Genesis
 from ledger.quorum_certificate import verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
+from pbft.core.config import (
+    EARLY_BYTES_MAX,
+    EARLY_ENVELOPES_MAX,
+    FETCHED_BLOCKS_MAX,
+    PENDING_BYTES_MAX,
+    PENDING_REQUESTS_MAX,
+)
 from pbft.core.messages import (
     Commit,
     Envelope,
@@ -58,6 +68,7 @@ class Checkers:
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
+    submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
     rules: WireRules = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +87,8 @@ class Checkers:
             return
         height = block.header.height
         self._agree(replica, height, block.header.hash)
+        if self.submitted is not None and not self.submitted.issuperset(block.transactions):
+            raise Violation("validity", f"height {height} holds a transaction that no client signed")
         known = {parse_transaction(raw).tx_id for raw in block.transactions}
         for data in block.receipts:
             receipt = parse_receipt(data)
@@ -149,12 +162,22 @@ class Checkers:
     def check_bounds(self, node: Node) -> None:
         """Watermarks after every turn of a node."""
         state = node.replica.state
+        if state.replica_id in self.faulty:
+            return
         top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
         outside = [height for height in state.slots if not state.certified_height < height <= top]
         if outside:
             raise Violation("bounds", f"slots {outside} outside ({state.certified_height}, {top}]")
         if state.executed_height < state.certified_height:
             raise Violation("bounds", f"executed {state.executed_height} below certified {state.certified_height}")
+        if len(state.pending) > PENDING_REQUESTS_MAX or state.pending_bytes > PENDING_BYTES_MAX:
+            raise Violation("bounds", f"{len(state.pending)} requests wait, {state.pending_bytes} bytes")
+        for peer, notes in state.peers.items():
+            if len(notes.early) > EARLY_ENVELOPES_MAX or notes.early_bytes > EARLY_BYTES_MAX:
+                raise Violation("bounds", f"{len(notes.early)} early envelopes of r{peer}")
+        held = len(state.fetched) + len(state.adopted)
+        if held > FETCHED_BLOCKS_MAX:
+            raise Violation("bounds", f"{held} fetched blocks")
         digests = {digest for entries in state.pre_prepared.values() for digest in entries}
         if not set(state.bodies) <= digests:
             raise Violation("bounds", "a body is kept that no Q entry names")

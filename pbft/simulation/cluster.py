@@ -108,6 +108,8 @@ class Cluster:
         self.verified = VerifiedSignatures()  # one memory for all nodes: a seed verifies each signature once
         self.trace = Trace()
         self.power_failures = 0
+        self.lost: set[int] = set()  # machines that never start again: their journal is damaged
+        self.halts: list[tuple[int, str]] = []  # every replica that stopped itself, and why
         self.now_ms = self.trace.start_ms = GENESIS_TIME_MS
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
@@ -166,6 +168,7 @@ class Cluster:
 
         def halt(reason: str) -> None:
             machine.halted = reason
+            self.halts.append((replica, reason))
             self.trace.record_fault(self.now_ms, f"r{replica} halts: {reason}")
 
         assemble_node(
@@ -220,6 +223,21 @@ class Cluster:
         """Kills and starts again."""
         self.kill(replica)
         self.start(replica)
+
+    def can_be_faulty(self, replica: int) -> bool:
+        """Whether this replica is one of the f faulty, or could still become one."""
+        faulty = self.checkers.faulty
+        return replica in faulty or len(faulty) < self.genesis.configuration.f
+
+    def lose(self, replica: int) -> None:
+        """A machine is gone for good, and is one of the f faulty."""
+        self.lost.add(replica)
+        self.checkers.faulty.add(replica)
+
+    @property
+    def correct(self) -> list[Node]:
+        """The running nodes that are neither traitors nor lost."""
+        return [self.node(m.replica) for m in self.machines if m.replica not in self.checkers.faulty and m.node]
 
     @property
     def running(self) -> list[Node]:

@@ -67,6 +67,10 @@ class SimulatedDisk:
         """There is no room: every write fails, until the process starts again on a disk with room."""
         self._is_full = True
 
+    def repair(self) -> None:
+        """There is room and power again; a store that failed a write stays failed until the process starts anew."""
+        self._fails_at, self._is_full = None, False
+
     def process_power_loss(self, random: Random) -> bool:
         """Power is gone and back. Returns whether a write that was not synced survived; a torn one is gone."""
         survivor = self._synced.after_power_loss()
@@ -74,7 +78,7 @@ class SimulatedDisk:
         if survived:
             survivor.write(self._unsynced)
         self._synced, self._unsynced = survivor, ()
-        self._fails_at, self._is_full = None, False
+        self.repair()
         return survived
 
     def process_rot(self, table: str, random: Random) -> bytes | None:

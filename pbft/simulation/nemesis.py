@@ -1,0 +1,207 @@
+"""The nemesis: draws one fault after another from the seed while the safety phase lasts, and takes all back at its end.
+
+Safety must hold whatever it does. For progress it leaves a majority up most of the time: it kills no more than f at
+once, except when it restarts everybody. A replica whose disk rots is lost for good, so it counts as one of the f
+faulty, like a traitor. Traitors are `byzantine`'s; what must hold is `checkers`'.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from pbft.core.persisted import DamagedJournal
+from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.checkers import Violation
+from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.network import LinkFaults
+
+STRIKE_MIN_MS: Final = 100
+STRIKE_MAX_MS: Final = 1_500
+POWER_FAILURE_WRITES_MAX: Final = 6  # the power fails inside one of the next writes
+PAUSE_MAX_MS: Final = 3_000
+CLOCK_STEP_MAX_MS: Final = 60_000
+
+
+class Nemesis:
+    """Strikes until `end_ms`; `faults` counts what it did, by kind."""
+
+    def __init__(self, cluster: Cluster, end_ms: int) -> None:
+        self.faults: Counter[str] = Counter()
+        self._cluster = cluster
+        self._end_ms = end_ms
+        self._kinds: list[Callable[[], str | None]] = [
+            *(self._kill, self._restart, self._restart, self._partition, self._one_way, self._clog, self._slow),
+            *(self._heal, self._heal, self._heal, self._power_failure, self._power_failure, self._disk_full),
+            *(self._pause, self._clock_step, self._links, self._rot, self._restart_all),
+        ]
+        cluster.at(STRIKE_MAX_MS, self._strike)
+
+    def stop(self) -> None:
+        """The faults end: links, clocks and disks are good again, and every machine that can start runs."""
+        cluster = self._cluster
+        self._end_ms = cluster.now_ms
+        cluster.network.faults = LinkFaults()
+        cluster.network.heal()
+        cluster.trace.record_fault(cluster.now_ms, "the faults stop")
+        for machine in cluster.machines:
+            machine.clock_offset_ms = machine.paused_until_ms = 0
+            machine.journal.repair()
+            machine.ledger.repair()
+            if machine.replica not in cluster.lost and (machine.node is None or machine.halted is not None):
+                cluster.restart(machine.replica)
+
+    def _strike(self) -> None:
+        cluster = self._cluster
+        if cluster.now_ms >= self._end_ms:
+            return
+        text = cluster.random.choice(self._kinds)()
+        if text is not None:
+            cluster.trace.record_fault(cluster.now_ms, text)
+        cluster.at(cluster.random.randint(STRIKE_MIN_MS, STRIKE_MAX_MS), self._strike)
+
+    def _machine(self, *, is_up: bool) -> Machine | None:
+        """One machine of those that run, or of those that do not and could."""
+        machines = [
+            machine
+            for machine in self._cluster.machines
+            if machine.replica not in self._cluster.lost
+            and (machine.node is not None and machine.halted is None) == is_up
+        ]
+        return self._cluster.random.choice(machines) if machines else None
+
+    def _can_lose_one(self) -> bool:
+        down = [machine for machine in self._cluster.machines if machine.node is None or machine.halted is not None]
+        return len(down) < self._cluster.genesis.configuration.f
+
+    def _kill(self) -> str | None:
+        machine = self._machine(is_up=True) if self._can_lose_one() else None
+        if machine is None:
+            return None
+        self._cluster.kill(machine.replica)
+        self.faults["crash"] += 1
+        return f"r{machine.replica} is killed"
+
+    def _restart(self) -> str | None:
+        machine = self._machine(is_up=False)
+        if machine is None:
+            return None
+        self._cluster.restart(machine.replica)
+        self.faults["restart"] += 1
+        return f"r{machine.replica} starts again"
+
+    def _restart_all(self) -> str | None:
+        for machine in self._cluster.machines:
+            if machine.replica not in self._cluster.lost:
+                self._cluster.kill(machine.replica)
+        for machine in self._cluster.machines:
+            if machine.replica not in self._cluster.lost:
+                self._cluster.start(machine.replica)
+        self.faults["restart_all"] += 1
+        return "power fails everywhere, and returns"
+
+    def _group(self) -> set[int]:
+        replicas = range(len(self._cluster.machines))
+        return set(self._cluster.random.sample(replicas, self._cluster.random.randrange(1, len(replicas))))
+
+    def _partition(self) -> str:
+        group = self._group()
+        self._cluster.network.partition(group, set(range(len(self._cluster.machines))) - group)
+        self.faults["partition"] += 1
+        return f"partition: {sorted(group)} from the others"
+
+    def _one_way(self) -> str:
+        group = self._group()
+        self._cluster.network.deafen(group)
+        self.faults["one_way_partition"] += 1
+        return f"one way: {sorted(group)} hear nobody else"
+
+    def _clog(self) -> str:
+        random, replicas = self._cluster.random, range(len(self._cluster.machines))
+        links = [tuple(random.sample(replicas, 2)) for _ in replicas]
+        for sender, receiver in links:
+            self._cluster.network.clog(sender, receiver)
+        self.faults["clog"] += 1
+        return f"clogged: {sorted(links)}"
+
+    def _slow(self) -> str:
+        random = self._cluster.random
+        replica, slow_ms = random.randrange(len(self._cluster.machines)), random.randint(50, 1_000)
+        self._cluster.network.slow_ms[replica] = slow_ms
+        self.faults["slow_link"] += 1
+        return f"what r{replica} sends takes {slow_ms} ms longer"
+
+    def _links(self) -> str:
+        random = self._cluster.random
+        faults = LinkFaults(
+            delay_max_ms=random.choice([3, 30, 120]),
+            loss_permille=random.choice([0, 30, 100, 200]),
+            duplication_permille=random.choice([0, 100, 300]),
+        )
+        self._cluster.network.faults = faults
+        self.faults["links"] += 1
+        return (
+            f"links: up to {faults.delay_max_ms} ms, {faults.loss_permille} lost and "
+            f"{faults.duplication_permille} doubled of 1000"
+        )
+
+    def _heal(self) -> str:
+        self._cluster.network.heal()
+        return "all links carry again"
+
+    def _power_failure(self) -> str | None:
+        machine = self._machine(is_up=True) if self._can_lose_one() else None
+        if machine is None:
+            return None
+        random = self._cluster.random
+        disk, name = random.choice([(machine.journal, "journal"), (machine.ledger, "ledger")])
+        number = random.randrange(POWER_FAILURE_WRITES_MAX)
+        disk.fail_power(number)
+        self.faults["power_failure"] += 1
+        return f"r{machine.replica} will lose power inside write {number} of its {name}"
+
+    def _disk_full(self) -> str | None:
+        machine = self._machine(is_up=True) if self._can_lose_one() else None
+        if machine is None:
+            return None
+        disk, name = self._cluster.random.choice([(machine.journal, "journal"), (machine.ledger, "ledger")])
+        disk.fill()
+        self.faults["disk_full"] += 1
+        return f"the {name} of r{machine.replica} is full"
+
+    def _pause(self) -> str | None:
+        machine = self._machine(is_up=True)
+        if machine is None:
+            return None
+        pause_ms = self._cluster.random.randint(100, PAUSE_MAX_MS)
+        machine.paused_until_ms = self._cluster.now_ms + pause_ms
+        self.faults["pause"] += 1
+        return f"r{machine.replica} stands still for {pause_ms} ms"
+
+    def _clock_step(self) -> str:
+        cluster = self._cluster
+        wrong = [machine for machine in cluster.machines if machine.clock_offset_ms]
+        if len(wrong) >= cluster.genesis.configuration.f:
+            for machine in wrong:
+                machine.clock_offset_ms = 0
+        machine = cluster.random.choice(cluster.machines)
+        machine.clock_offset_ms = cluster.random.randint(-CLOCK_STEP_MAX_MS, CLOCK_STEP_MAX_MS)
+        self.faults["clock_step"] += 1
+        return f"the clock of r{machine.replica} is off by {machine.clock_offset_ms} ms"
+
+    def _rot(self) -> str | None:
+        """A bit flips in a journal at rest: the start must refuse it, and the machine is lost (M26, D37)."""
+        cluster = self._cluster
+        machine = self._machine(is_up=False)
+        if machine is None or not cluster.can_be_faulty(machine.replica):
+            return None
+        cluster.kill(machine.replica)
+        key = machine.journal.process_rot(JOURNAL_TABLE, cluster.random)
+        if key is None:
+            return None
+        try:
+            cluster.start(machine.replica)
+        except DamagedJournal as damage:
+            cluster.lose(machine.replica)
+            self.faults["bit_rot"] += 1
+            return f"r{machine.replica} is lost: {damage}"
+        raise Violation("damage", f"r{machine.replica} starts with a flipped bit in its journal record {key!r}")

@@ -1,0 +1,123 @@
+"""What must hold when a run has ended: the clients' beliefs, the ledgers and the proofs tell one story.
+
+completion     every session has its outcome, and every correct replica stands on one certified head
+exactly once   the register counts each committed addition and each scheduled call once
+replies        a client was told the receipt that the ledgers hold; of one nonce at most one transaction committed
+state          one state root
+proofs         receipts verify off line against the genesis file alone
+halts          no correct replica stopped itself but for a full disk
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from contracts.runtime import Runtime
+from ledger.encoding import Value, decode, encode
+from ledger.execution import Call, CallOutcome
+from ledger.proofs import VerifiedReceipt, verify_proof
+from ledger.transaction import parse_transaction
+from pbft.core.client_session import NONCE_USED, Committed
+from pbft.node.assembly import Node
+from pbft.node.execution import InlineWorker
+from pbft.simulation.checkers import Violation
+from pbft.simulation.clients import Clients
+from pbft.simulation.cluster import Cluster
+
+TOTAL_KEY: Final = b"total"  # the register's key that all additions go to
+VIEW_GAS: Final = 100_000
+PROOFS_CHECKED: Final = 3  # a run; each is the whole path from receipt to genesis
+
+
+def is_level(cluster: Cluster) -> bool:
+    """Whether all correct nodes run and stand on one head, certified, with nothing left to do."""
+    correct = cluster.correct
+    missing = len(cluster.machines) - len(cluster.checkers.faulty) - len(correct)
+    heads = {node.chain.head.hash for node in correct}
+    return (
+        missing == 0
+        and len(heads) == 1
+        and all(node.replica.certified_height == node.chain.height for node in correct)
+        and all(node.chain.next_due_ms is None for node in correct)
+    )
+
+
+def check_outcome(cluster: Cluster, clients: Clients) -> None:
+    """Raises Violation where something does not hold."""
+    correct = cluster.correct
+    cluster.checkers.check_certificates(correct)
+    roots = {node.chain.head.state_root for node in correct}
+    if len(roots) != 1:
+        raise Violation("state", f"{len(roots)} state roots")
+    for replica, reason in cluster.halts:
+        if replica not in cluster.checkers.faulty and "disk_full" not in reason:
+            raise Violation("halts", f"r{replica}: {reason}")
+    committed = _check_replies(clients, correct)
+    additions = sum(_addend(raw) for raw in committed)
+    calls = sum(parse_transaction(raw).transaction.method == "later" for raw in committed)
+    for node in correct:
+        total, runs = read(cluster, node, "total", [TOTAL_KEY]), read(cluster, node, "run_count", [])
+        if (total, runs) != (additions, calls):
+            raise Violation("exactly once", f"{total} of {additions} added, {runs} of {calls} calls ran")
+    _check_proofs(cluster, correct, committed)
+
+
+def read(cluster: Cluster, node: Node, method: str, arguments: Sequence[Value]) -> int:
+    """A number that a view of the register gives at one node."""
+    answers: list[CallOutcome] = []
+    call = Call(
+        tx_id=bytes(32),
+        sender=bytes(32),
+        contract="register",
+        method=method,
+        arguments=encode(list(arguments)),
+        gas_limit=VIEW_GAS,
+    )
+    ledger = cluster.machines[node.replica.state.replica_id].ledger
+    worker = InlineWorker(cluster.runtime or Runtime(), ledger)
+    worker.run_view(call, node.chain.height, node.chain.head.time_ms, cluster.genesis.network_id, answers.append)
+    value = decode(answers[0].result)
+    if not isinstance(value, int):
+        raise Violation("state", f"{method} gives {value!r}")
+    return value
+
+
+def _addend(raw: bytes) -> int:
+    transaction = parse_transaction(raw).transaction
+    number = transaction.arguments[1] if transaction.method == "add" else 0
+    assert isinstance(number, int)
+    return number
+
+
+def _check_replies(clients: Clients, correct: Sequence[Node]) -> list[bytes]:
+    """The transactions that clients believe committed, each once."""
+    committed: dict[bytes, bytes] = {}  # tx id -> raw
+    nonces: Counter[tuple[bytes, int]] = Counter()
+    for session in clients.sessions:
+        submission, outcome = session.submission, session.outcome
+        if outcome is None:
+            raise Violation("completion", f"nonce {submission.nonce} of {submission.client.hex()[:8]} has no outcome")
+        if outcome.reply is None:
+            raise Violation("replies", f"an end without a receipt: {outcome}")
+        for node in correct:
+            stored = node.chain.find_used(submission.client, submission.nonce)
+            if stored is None or stored.receipt != outcome.reply.receipt:
+                raise Violation("replies", f"a client was told a receipt that r{node.replica.state.replica_id} lacks")
+        if isinstance(outcome, Committed):
+            if submission.tx_id not in committed:
+                nonces[submission.client, submission.nonce] += 1
+            committed[submission.tx_id] = submission.raw
+        elif outcome.code not in {NONCE_USED, "FAILED"}:
+            raise Violation("replies", f"a valid transaction was rejected: {outcome.code}")
+    if nonces and max(nonces.values()) > 1:
+        raise Violation("exactly once", "two transactions of one nonce committed")
+    return list(committed.values())
+
+
+def _check_proofs(cluster: Cluster, correct: Sequence[Node], committed: Sequence[bytes]) -> None:
+    for raw in cluster.random.sample(committed, min(PROOFS_CHECKED, len(committed))):
+        tx_id = parse_transaction(raw).tx_id
+        node = cluster.random.choice(list(correct))
+        proved = verify_proof(node.chain.receipt_proof(tx_id), cluster.genesis_file)
+        if not isinstance(proved, VerifiedReceipt) or proved.receipt.tx_id != tx_id:
+            raise Violation("proofs", f"a proof of {tx_id.hex()} proves something else")

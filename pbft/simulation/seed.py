@@ -1,0 +1,213 @@
+"""One seed, one run: what it draws, its two phases, and its report.
+
+Safety phase: load, traitors and the nemesis; anything may stall, nothing may contradict. Liveness phase: the faults
+stop, the traitors stay, and within a bound of virtual time every request must have its outcome and every correct
+replica must stand on one certified head.
+"""
+
+import traceback
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from random import Random
+from types import TracebackType
+from typing import Final
+
+from ledger.configuration import ProtocolParameters
+from pbft.core.client_session import Committed
+from pbft.core.config import TIMER_DOUBLINGS_MAX
+from pbft.simulation.byzantine import KINDS
+from pbft.simulation.checkers import Violation
+from pbft.simulation.clients import Clients
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.nemesis import Nemesis
+from pbft.simulation.network import LinkFaults
+from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
+
+STEP_MS: Final = 100
+DEFAULT_STEPS: Final = 150  # 15 s of faults: some ten base timers
+REQUESTS_MIN: Final = 56
+REQUESTS_MAX: Final = 80
+COUNTED_REQUESTS_MIN: Final = 50  # a seed counts as searched from here on
+COUNTED_FAULTS_MIN: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a seed drew."""
+
+    n: int
+    window: int
+    stride: int
+    requests: int
+    scheduled_calls: int
+    faults: LinkFaults
+    traitors: tuple[tuple[int, str], ...]  # replica, kind
+    steps: int
+
+    def describe(self) -> str:
+        """One line."""
+        traitors = ", ".join(f"r{replica} {kind}" for replica, kind in self.traitors) or "none"
+        return (
+            f"n {self.n}, window {self.window}, {self.requests} requests, {self.scheduled_calls} scheduled calls, "
+            f"links up to {self.faults.delay_max_ms} ms with {self.faults.loss_permille} lost and "
+            f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, traitors: {traitors}"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class SeedReport:
+    """How a run went. Nothing in it depends on the machine that ran it."""
+
+    seed: int
+    options: Options
+    requests_executed: int = 0
+    blocks: int = 0
+    view_changes: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    coverage: Counter[str] = field(default_factory=Counter)
+    virtual_ms: int = 0
+    trace_sha256: str = ""
+    failure: str = ""  # empty, or the violation in one line
+    transcript: list[str] = field(default_factory=list)  # of a failed run: faults, last events, standings
+
+    @property
+    def counts(self) -> bool:
+        """Whether the run met enough to be called searched."""
+        moved = self.view_changes > 0 or self.coverage["message:Blocks"] > 0
+        kinds = len(self.faults) + len(self.options.traitors)
+        return self.requests_executed >= COUNTED_REQUESTS_MIN and kinds >= COUNTED_FAULTS_MIN and moved
+
+
+def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
+    """The options of a seed, from a source of their own."""
+    random = Random(f"options {seed}")
+    n = random.choice([4, 4, 4, 5, 6, 7, 7, 8, 9, 10])
+    f = (n - 1) // 3
+    window, stride = random.choice([(16, 4), (32, 8), (64, 8)])
+    kinds = sorted(KINDS)
+    traitors = random.sample(range(n), random.randint(0, f))
+    return Options(
+        n=n,
+        window=window,
+        stride=stride,
+        requests=random.randint(REQUESTS_MIN, REQUESTS_MAX),
+        scheduled_calls=random.randint(0, 4),
+        faults=LinkFaults(
+            delay_max_ms=random.choice([3, 20, 60]),
+            loss_permille=random.choice([0, 10, 50]),
+            duplication_permille=random.choice([0, 50, 100]),
+        ),
+        traitors=tuple((replica, random.choice(kinds)) for replica in sorted(traitors)),
+        steps=steps,
+    )
+
+
+def liveness_bound_ms(n: int, base_timer_ms: int) -> int:
+    """Virtual time that the liveness phase may take: f faulty primaries at timers grown to their cap, and one more."""
+    faults = (n - 1) // 3
+    return 2 * (faults + 1) * (base_timer_ms << TIMER_DOUBLINGS_MAX) + 10_000
+
+
+def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
+    """Runs one seed to its end or to its first violation; an unexpected exception is a failure like any other."""
+    options = draw_options(seed, steps)
+    protocol = ProtocolParameters(window=options.window, stride=options.stride)
+    report = SeedReport(seed=seed, options=options)
+    cluster = Cluster(seed=seed, replicas=options.n, protocol=protocol, faults=options.faults)
+    cluster.checkers.submitted = set()
+    traitors = Random(f"traitors {seed}")
+    for replica, kind in options.traitors:
+        cluster.checkers.faulty.add(replica)
+        KINDS[kind](cluster, replica, traitors)
+    lying_doors = frozenset(replica for replica, _ in options.traitors if traitors.random() < 0.5)
+    clients = Clients(cluster, lying_doors)
+    nemesis = Nemesis(cluster, cluster.now_ms + steps * STEP_MS)
+    with _Failures(report, cluster):
+        _plan_load(cluster, clients, options)
+        cluster.run(steps * STEP_MS)
+        nemesis.stop()
+        _finish(cluster, clients, options)
+    _fill(report, cluster, clients, nemesis)
+    return report
+
+
+def _plan_load(cluster: Cluster, clients: Clients, options: Options) -> None:
+    """Requests spread over the safety phase; some twice, some against another of the same nonce, some that fail."""
+    random, span_ms = cluster.random, max(options.steps * STEP_MS * 3 // 4, 1)
+    submitted = cluster.checkers.submitted
+    assert submitted is not None
+
+    def add(client: int, style: int) -> None:
+        signed = clients.sign(client, "fail" if style == 0 else "add", [] if style == 0 else [TOTAL_KEY, 1 + style])
+        submitted.add(signed.raw)
+        clients.submit(signed)
+        if style == 1:
+            clients.submit(signed, first=random.randrange(options.n))
+        elif style == 2:
+            rival = clients.sign(client, "add", [TOTAL_KEY, 1_000], nonce=signed.transaction.nonce)
+            submitted.add(rival.raw)
+            clients.submit(rival, first=random.randrange(options.n))
+
+    def later() -> None:
+        signed = clients.sign(9, "later", [cluster.now_ms // 1000 + random.randrange(6)])
+        submitted.add(signed.raw)
+        clients.submit(signed)
+
+    for number in range(options.requests):
+        style = random.randrange(12)
+        cluster.at(random.randrange(span_ms), lambda c=number % 5, s=style: add(c, s))  # type: ignore[misc]
+    for _ in range(options.scheduled_calls):
+        cluster.at(random.randrange(span_ms), later)
+
+
+def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
+    """The liveness phase."""
+    bound_ms = liveness_bound_ms(options.n, cluster.genesis.protocol.base_timer_ms)
+    start_ms = cluster.now_ms
+    if not cluster.run(bound_ms, until=lambda: clients.is_done):
+        waiting = sum(session.outcome is None for session in clients.sessions)
+        raise Violation("completion", f"{waiting} requests without an outcome {bound_ms} ms after the faults stopped")
+    left_ms = bound_ms - (cluster.now_ms - start_ms)
+    if not cluster.run(left_ms, until=lambda: is_level(cluster)):
+        raise Violation("completion", f"no common certified head {bound_ms} ms after the faults stopped")
+    check_outcome(cluster, clients)
+
+
+class _Failures(AbstractContextManager[None]):
+    """Turns whatever a run raises into the report's failure, with the transcript; Ctrl-C passes."""
+
+    def __init__(self, report: SeedReport, cluster: Cluster) -> None:
+        self._report, self._cluster = report, cluster
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        lines = [] if isinstance(error, Violation) else traceback.format_exception(error)
+        self._report.failure = f"{type(error).__name__}: {error}"
+        self._report.transcript = [
+            *self._cluster.trace.transcript(),
+            *self._cluster.describe().splitlines(),
+            *(line.rstrip() for line in lines),
+        ]
+        return True
+
+
+def _fill(report: SeedReport, cluster: Cluster, clients: Clients, nemesis: Nemesis) -> None:
+    report.requests_executed = sum(isinstance(session.outcome, Committed) for session in clients.sessions)
+    correct = cluster.correct
+    report.blocks = max((node.chain.height for node in correct), default=0)
+    report.view_changes = max((node.replica.view for node in correct), default=0)
+    report.faults = nemesis.faults
+    for name, count in (("loss", cluster.network.lost), ("duplication", cluster.network.duplicated)):
+        if count:
+            report.faults[name] += count
+    for machine in cluster.machines:
+        if machine.replica not in cluster.checkers.faulty:
+            report.coverage += machine.counters
+    report.coverage["power_failure_inside_write"] = cluster.power_failures
+    report.coverage += Counter({f"answer:{kind}": count for kind, count in clients.answers.items()})
+    report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
+    report.trace_sha256 = cluster.trace.sha256
