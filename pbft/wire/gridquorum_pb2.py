@@ -4,96 +4,101 @@
 # source: gridquorum.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "gridquorum.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'gridquorum.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x10gridquorum.proto\x12\rgridquorum.v1"K\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12\x0f\n\x07replica\x18\x03 \x01(\r\x12\x0f\n\x07release\x18\x04 \x01(\t"\xb3\x03\n\tPeerFrame\x12+\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x17.gridquorum.v1.EnvelopeH\x00\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x15.gridquorum.v1.StatusH\x00\x12\x34\n\rfetch_batches\x18\x03 \x01(\x0b\x32\x1b.gridquorum.v1.FetchBatchesH\x00\x12)\n\x07\x62\x61tches\x18\x04 \x01(\x0b\x32\x16.gridquorum.v1.BatchesH\x00\x12\x32\n\x0c\x66\x65tch_blocks\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.FetchBlocksH\x00\x12\'\n\x06\x62locks\x18\x06 \x01(\x0b\x32\x15.gridquorum.v1.BlocksH\x00\x12\x38\n\x12\x63\x65rtificate_notice\x18\x07 \x01(\x0b\x32\x1a.gridquorum.v1.CertificateH\x00\x12%\n\x05relay\x18\x08 \x01(\x0b\x32\x14.gridquorum.v1.RelayH\x00\x12)\n\x07\x66orward\x18\t \x01(\x0b\x32\x16.gridquorum.v1.ForwardH\x00\x42\x06\n\x04\x62ody".\n\x08\x45nvelope\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c"\xf8\x01\n\x07Payload\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06sender\x18\x03 \x01(\r\x12\x30\n\x0bpre_prepare\x18\x04 \x01(\x0b\x32\x19.gridquorum.v1.PrePrepareH\x00\x12%\n\x05votes\x18\x05 \x01(\x0b\x32\x14.gridquorum.v1.VotesH\x00\x12\x30\n\x0bview_change\x18\x06 \x01(\x0b\x32\x19.gridquorum.v1.ViewChangeH\x00\x12*\n\x08new_view\x18\x07 \x01(\x0b\x32\x16.gridquorum.v1.NewViewH\x00\x42\x06\n\x04\x62ody"*\n\x05\x42\x61tch\x12\x0f\n\x07time_ms\x18\x01 \x01(\x04\x12\x10\n\x08requests\x18\x02 \x03(\x0c"_\n\nPrePrepare\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12#\n\x05\x62\x61tch\x18\x04 \x01(\x0b\x32\x14.gridquorum.v1.Batch"+\n\x05Votes\x12"\n\x05votes\x18\x01 \x03(\x0b\x32\x13.gridquorum.v1.Vote"\x97\x01\n\x04Vote\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.gridquorum.v1.SlotVoteH\x00\x12)\n\x06\x63ommit\x18\x02 \x01(\x0b\x32\x17.gridquorum.v1.SlotVoteH\x00\x12\x30\n\x0bheader_vote\x18\x03 \x01(\x0b\x32\x19.gridquorum.v1.HeaderVoteH\x00\x42\x06\n\x04\x62ody"8\n\x08SlotVote\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c"D\n\nHeaderVote\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c"\xd6\x01\n\nViewChange\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x18\n\x10\x63\x65rtified_height\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12/\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\x1a.gridquorum.v1.Certificate\x12*\n\x08prepared\x18\x05 \x03(\x0b\x32\x18.gridquorum.v1.SlotEntry\x12.\n\x0cpre_prepared\x18\x06 \x03(\x0b\x32\x18.gridquorum.v1.SlotEntry"9\n\tSlotEntry\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0c\n\x04view\x18\x03 \x01(\x04"r\n\x07NewView\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12-\n\x0cview_changes\x18\x02 \x03(\x0b\x32\x17.gridquorum.v1.Envelope\x12*\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x19.gridquorum.v1.SlotChoice",\n\nSlotChoice\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c"z\n\x0b\x43\x65rtificate\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12\x37\n\nsignatures\x18\x04 \x03(\x0b\x32#.gridquorum.v1.CertificateSignature":\n\x14\x43\x65rtificateSignature\x12\x0f\n\x07replica\x18\x01 \x01(\r\x12\x11\n\tsignature\x18\x02 \x01(\x0c"\xb9\x01\n\x06Status\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0c\n\x04view\x18\x02 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x18\n\x10\x63\x65rtified_height\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xecuted_height\x18\x05 \x01(\x04\x12\x14\n\x0cpre_prepared\x18\x06 \x03(\x04\x12\x10\n\x08prepared\x18\x07 \x03(\x04\x12\x11\n\tcommitted\x18\x08 \x03(\x04\x12\x14\n\x0cview_changes\x18\t \x03(\r"\x1f\n\x0c\x46\x65tchBatches\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c"0\n\x07\x42\x61tches\x12%\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x14.gridquorum.v1.Batch"#\n\x0b\x46\x65tchBlocks\x12\x14\n\x0c\x66irst_height\x18\x01 \x01(\x04"y\n\x06\x42locks\x12\x14\n\x0c\x66irst_height\x18\x01 \x01(\x04\x12(\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x18.gridquorum.v1.BlockBody\x12/\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32\x1a.gridquorum.v1.Certificate"@\n\tBlockBody\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x14.gridquorum.v1.Batch"\x19\n\x05Relay\x12\x10\n\x08requests\x18\x01 \x03(\x0c"5\n\x07\x46orward\x12*\n\tenvelopes\x18\x01 \x03(\x0b\x32\x17.gridquorum.v1.Envelope"\xcb\x01\n\x0b\x43lientFrame\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x04\x12\'\n\x06submit\x18\x02 \x01(\x0b\x32\x15.gridquorum.v1.SubmitH\x00\x12#\n\x04view\x18\x03 \x01(\x0b\x32\x13.gridquorum.v1.ViewH\x00\x12%\n\x05proof\x18\x04 \x01(\x0b\x32\x14.gridquorum.v1.ProofH\x00\x12*\n\x04head\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.HeadRequestH\x00\x42\x06\n\x04\x62ody"\x1d\n\x06Submit\x12\x13\n\x0btransaction\x18\x01 \x01(\x0c"O\n\x04View\x12\x10\n\x08\x63ontract\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x12\n\nmin_height\x18\x04 \x01(\x04"0\n\x05Proof\x12\x0f\n\x05tx_id\x18\x01 \x01(\x0cH\x00\x12\r\n\x03key\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x61\x62out"\r\n\x0bHeadRequest"\x88\x02\n\x0cReplicaFrame\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x04\x12%\n\x05reply\x18\x02 \x01(\x0b\x32\x14.gridquorum.v1.ReplyH\x00\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x16.gridquorum.v1.RefusedH\x00\x12\x30\n\x0bview_answer\x18\x04 \x01(\x0b\x32\x19.gridquorum.v1.ViewAnswerH\x00\x12\x32\n\x0cproof_answer\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.ProofAnswerH\x00\x12#\n\x04head\x18\x06 \x01(\x0b\x32\x13.gridquorum.v1.HeadH\x00\x42\x06\n\x04\x62ody"?\n\x05Reply\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x11\n\tview_hint\x18\x02 \x01(\x04\x12\x14\n\x0cprimary_hint\x18\x03 \x01(\r"N\n\x07Refused\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x04"[\n\nViewAnswer\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06result\x18\x05 \x01(\x0c"*\n\x0bProofAnswer\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05proof\x18\x02 \x01(\x0c"u\n\x04Head\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12\x18\n\x10\x63\x65rtified_height\x18\x04 \x01(\x04\x12\x0c\n\x04view\x18\x05 \x01(\x04\x12\x0f\n\x07primary\x18\x06 \x01(\rb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10gridquorum.proto\x12\rgridquorum.v1\"K\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12\x0f\n\x07replica\x18\x03 \x01(\r\x12\x0f\n\x07release\x18\x04 \x01(\t\"\xb3\x03\n\tPeerFrame\x12+\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x17.gridquorum.v1.EnvelopeH\x00\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x15.gridquorum.v1.StatusH\x00\x12\x34\n\rfetch_batches\x18\x03 \x01(\x0b\x32\x1b.gridquorum.v1.FetchBatchesH\x00\x12)\n\x07\x62\x61tches\x18\x04 \x01(\x0b\x32\x16.gridquorum.v1.BatchesH\x00\x12\x32\n\x0c\x66\x65tch_blocks\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.FetchBlocksH\x00\x12\'\n\x06\x62locks\x18\x06 \x01(\x0b\x32\x15.gridquorum.v1.BlocksH\x00\x12\x38\n\x12\x63\x65rtificate_notice\x18\x07 \x01(\x0b\x32\x1a.gridquorum.v1.CertificateH\x00\x12%\n\x05relay\x18\x08 \x01(\x0b\x32\x14.gridquorum.v1.RelayH\x00\x12)\n\x07\x66orward\x18\t \x01(\x0b\x32\x16.gridquorum.v1.ForwardH\x00\x42\x06\n\x04\x62ody\".\n\x08\x45nvelope\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xf8\x01\n\x07Payload\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06sender\x18\x03 \x01(\r\x12\x30\n\x0bpre_prepare\x18\x04 \x01(\x0b\x32\x19.gridquorum.v1.PrePrepareH\x00\x12%\n\x05votes\x18\x05 \x01(\x0b\x32\x14.gridquorum.v1.VotesH\x00\x12\x30\n\x0bview_change\x18\x06 \x01(\x0b\x32\x19.gridquorum.v1.ViewChangeH\x00\x12*\n\x08new_view\x18\x07 \x01(\x0b\x32\x16.gridquorum.v1.NewViewH\x00\x42\x06\n\x04\x62ody\"*\n\x05\x42\x61tch\x12\x0f\n\x07time_ms\x18\x01 \x01(\x04\x12\x10\n\x08requests\x18\x02 \x03(\x0c\"_\n\nPrePrepare\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12#\n\x05\x62\x61tch\x18\x04 \x01(\x0b\x32\x14.gridquorum.v1.Batch\"+\n\x05Votes\x12\"\n\x05votes\x18\x01 \x03(\x0b\x32\x13.gridquorum.v1.Vote\"\x97\x01\n\x04Vote\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.gridquorum.v1.SlotVoteH\x00\x12)\n\x06\x63ommit\x18\x02 \x01(\x0b\x32\x17.gridquorum.v1.SlotVoteH\x00\x12\x30\n\x0bheader_vote\x18\x03 \x01(\x0b\x32\x19.gridquorum.v1.HeaderVoteH\x00\x42\x06\n\x04\x62ody\"8\n\x08SlotVote\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"D\n\nHeaderVote\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xd6\x01\n\nViewChange\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12\x18\n\x10\x63\x65rtified_height\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12/\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\x1a.gridquorum.v1.Certificate\x12*\n\x08prepared\x18\x05 \x03(\x0b\x32\x18.gridquorum.v1.SlotEntry\x12.\n\x0cpre_prepared\x18\x06 \x03(\x0b\x32\x18.gridquorum.v1.SlotEntry\"9\n\tSlotEntry\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0c\n\x04view\x18\x03 \x01(\x04\"r\n\x07NewView\x12\x0c\n\x04view\x18\x01 \x01(\x04\x12-\n\x0cview_changes\x18\x02 \x03(\x0b\x32\x17.gridquorum.v1.Envelope\x12*\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x19.gridquorum.v1.SlotChoice\",\n\nSlotChoice\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"z\n\x0b\x43\x65rtificate\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12\x37\n\nsignatures\x18\x04 \x03(\x0b\x32#.gridquorum.v1.CertificateSignature\":\n\x14\x43\x65rtificateSignature\x12\x0f\n\x07replica\x18\x01 \x01(\r\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xb9\x01\n\x06Status\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0c\n\x04view\x18\x02 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x18\n\x10\x63\x65rtified_height\x18\x04 \x01(\x04\x12\x17\n\x0f\x65xecuted_height\x18\x05 \x01(\x04\x12\x14\n\x0cpre_prepared\x18\x06 \x03(\x04\x12\x10\n\x08prepared\x18\x07 \x03(\x04\x12\x11\n\tcommitted\x18\x08 \x03(\x04\x12\x14\n\x0cview_changes\x18\t \x03(\r\"\x1f\n\x0c\x46\x65tchBatches\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"0\n\x07\x42\x61tches\x12%\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x14.gridquorum.v1.Batch\"#\n\x0b\x46\x65tchBlocks\x12\x14\n\x0c\x66irst_height\x18\x01 \x01(\x04\"y\n\x06\x42locks\x12\x14\n\x0c\x66irst_height\x18\x01 \x01(\x04\x12(\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x18.gridquorum.v1.BlockBody\x12/\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32\x1a.gridquorum.v1.Certificate\"@\n\tBlockBody\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x14.gridquorum.v1.Batch\"\x19\n\x05Relay\x12\x10\n\x08requests\x18\x01 \x03(\x0c\"5\n\x07\x46orward\x12*\n\tenvelopes\x18\x01 \x03(\x0b\x32\x17.gridquorum.v1.Envelope\"\xcb\x01\n\x0b\x43lientFrame\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x04\x12\'\n\x06submit\x18\x02 \x01(\x0b\x32\x15.gridquorum.v1.SubmitH\x00\x12#\n\x04view\x18\x03 \x01(\x0b\x32\x13.gridquorum.v1.ViewH\x00\x12%\n\x05proof\x18\x04 \x01(\x0b\x32\x14.gridquorum.v1.ProofH\x00\x12*\n\x04head\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.HeadRequestH\x00\x42\x06\n\x04\x62ody\"\x1d\n\x06Submit\x12\x13\n\x0btransaction\x18\x01 \x01(\x0c\"O\n\x04View\x12\x10\n\x08\x63ontract\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x12\n\nmin_height\x18\x04 \x01(\x04\"0\n\x05Proof\x12\x0f\n\x05tx_id\x18\x01 \x01(\x0cH\x00\x12\r\n\x03key\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x61\x62out\"\r\n\x0bHeadRequest\"\x88\x02\n\x0cReplicaFrame\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x04\x12%\n\x05reply\x18\x02 \x01(\x0b\x32\x14.gridquorum.v1.ReplyH\x00\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x16.gridquorum.v1.RefusedH\x00\x12\x30\n\x0bview_answer\x18\x04 \x01(\x0b\x32\x19.gridquorum.v1.ViewAnswerH\x00\x12\x32\n\x0cproof_answer\x18\x05 \x01(\x0b\x32\x1a.gridquorum.v1.ProofAnswerH\x00\x12#\n\x04head\x18\x06 \x01(\x0b\x32\x13.gridquorum.v1.HeadH\x00\x42\x06\n\x04\x62ody\"?\n\x05Reply\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x11\n\tview_hint\x18\x02 \x01(\x04\x12\x14\n\x0cprimary_hint\x18\x03 \x01(\r\"N\n\x07Refused\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x04\"[\n\nViewAnswer\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06result\x18\x05 \x01(\x0c\"*\n\x0bProofAnswer\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05proof\x18\x02 \x01(\x0c\"u\n\x04Head\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\x12\x18\n\x10\x63\x65rtified_height\x18\x04 \x01(\x04\x12\x0c\n\x04view\x18\x05 \x01(\x04\x12\x0f\n\x07primary\x18\x06 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "gridquorum_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridquorum_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_HELLO"]._serialized_start = 35
-    _globals["_HELLO"]._serialized_end = 110
-    _globals["_PEERFRAME"]._serialized_start = 113
-    _globals["_PEERFRAME"]._serialized_end = 548
-    _globals["_ENVELOPE"]._serialized_start = 550
-    _globals["_ENVELOPE"]._serialized_end = 596
-    _globals["_PAYLOAD"]._serialized_start = 599
-    _globals["_PAYLOAD"]._serialized_end = 847
-    _globals["_BATCH"]._serialized_start = 849
-    _globals["_BATCH"]._serialized_end = 891
-    _globals["_PREPREPARE"]._serialized_start = 893
-    _globals["_PREPREPARE"]._serialized_end = 988
-    _globals["_VOTES"]._serialized_start = 990
-    _globals["_VOTES"]._serialized_end = 1033
-    _globals["_VOTE"]._serialized_start = 1036
-    _globals["_VOTE"]._serialized_end = 1187
-    _globals["_SLOTVOTE"]._serialized_start = 1189
-    _globals["_SLOTVOTE"]._serialized_end = 1245
-    _globals["_HEADERVOTE"]._serialized_start = 1247
-    _globals["_HEADERVOTE"]._serialized_end = 1315
-    _globals["_VIEWCHANGE"]._serialized_start = 1318
-    _globals["_VIEWCHANGE"]._serialized_end = 1532
-    _globals["_SLOTENTRY"]._serialized_start = 1534
-    _globals["_SLOTENTRY"]._serialized_end = 1591
-    _globals["_NEWVIEW"]._serialized_start = 1593
-    _globals["_NEWVIEW"]._serialized_end = 1707
-    _globals["_SLOTCHOICE"]._serialized_start = 1709
-    _globals["_SLOTCHOICE"]._serialized_end = 1753
-    _globals["_CERTIFICATE"]._serialized_start = 1755
-    _globals["_CERTIFICATE"]._serialized_end = 1877
-    _globals["_CERTIFICATESIGNATURE"]._serialized_start = 1879
-    _globals["_CERTIFICATESIGNATURE"]._serialized_end = 1937
-    _globals["_STATUS"]._serialized_start = 1940
-    _globals["_STATUS"]._serialized_end = 2125
-    _globals["_FETCHBATCHES"]._serialized_start = 2127
-    _globals["_FETCHBATCHES"]._serialized_end = 2158
-    _globals["_BATCHES"]._serialized_start = 2160
-    _globals["_BATCHES"]._serialized_end = 2208
-    _globals["_FETCHBLOCKS"]._serialized_start = 2210
-    _globals["_FETCHBLOCKS"]._serialized_end = 2245
-    _globals["_BLOCKS"]._serialized_start = 2247
-    _globals["_BLOCKS"]._serialized_end = 2368
-    _globals["_BLOCKBODY"]._serialized_start = 2370
-    _globals["_BLOCKBODY"]._serialized_end = 2434
-    _globals["_RELAY"]._serialized_start = 2436
-    _globals["_RELAY"]._serialized_end = 2461
-    _globals["_FORWARD"]._serialized_start = 2463
-    _globals["_FORWARD"]._serialized_end = 2516
-    _globals["_CLIENTFRAME"]._serialized_start = 2519
-    _globals["_CLIENTFRAME"]._serialized_end = 2722
-    _globals["_SUBMIT"]._serialized_start = 2724
-    _globals["_SUBMIT"]._serialized_end = 2753
-    _globals["_VIEW"]._serialized_start = 2755
-    _globals["_VIEW"]._serialized_end = 2834
-    _globals["_PROOF"]._serialized_start = 2836
-    _globals["_PROOF"]._serialized_end = 2884
-    _globals["_HEADREQUEST"]._serialized_start = 2886
-    _globals["_HEADREQUEST"]._serialized_end = 2899
-    _globals["_REPLICAFRAME"]._serialized_start = 2902
-    _globals["_REPLICAFRAME"]._serialized_end = 3166
-    _globals["_REPLY"]._serialized_start = 3168
-    _globals["_REPLY"]._serialized_end = 3231
-    _globals["_REFUSED"]._serialized_start = 3233
-    _globals["_REFUSED"]._serialized_end = 3311
-    _globals["_VIEWANSWER"]._serialized_start = 3313
-    _globals["_VIEWANSWER"]._serialized_end = 3404
-    _globals["_PROOFANSWER"]._serialized_start = 3406
-    _globals["_PROOFANSWER"]._serialized_end = 3448
-    _globals["_HEAD"]._serialized_start = 3450
-    _globals["_HEAD"]._serialized_end = 3567
+  DESCRIPTOR._loaded_options = None
+  _globals['_HELLO']._serialized_start=35
+  _globals['_HELLO']._serialized_end=110
+  _globals['_PEERFRAME']._serialized_start=113
+  _globals['_PEERFRAME']._serialized_end=548
+  _globals['_ENVELOPE']._serialized_start=550
+  _globals['_ENVELOPE']._serialized_end=596
+  _globals['_PAYLOAD']._serialized_start=599
+  _globals['_PAYLOAD']._serialized_end=847
+  _globals['_BATCH']._serialized_start=849
+  _globals['_BATCH']._serialized_end=891
+  _globals['_PREPREPARE']._serialized_start=893
+  _globals['_PREPREPARE']._serialized_end=988
+  _globals['_VOTES']._serialized_start=990
+  _globals['_VOTES']._serialized_end=1033
+  _globals['_VOTE']._serialized_start=1036
+  _globals['_VOTE']._serialized_end=1187
+  _globals['_SLOTVOTE']._serialized_start=1189
+  _globals['_SLOTVOTE']._serialized_end=1245
+  _globals['_HEADERVOTE']._serialized_start=1247
+  _globals['_HEADERVOTE']._serialized_end=1315
+  _globals['_VIEWCHANGE']._serialized_start=1318
+  _globals['_VIEWCHANGE']._serialized_end=1532
+  _globals['_SLOTENTRY']._serialized_start=1534
+  _globals['_SLOTENTRY']._serialized_end=1591
+  _globals['_NEWVIEW']._serialized_start=1593
+  _globals['_NEWVIEW']._serialized_end=1707
+  _globals['_SLOTCHOICE']._serialized_start=1709
+  _globals['_SLOTCHOICE']._serialized_end=1753
+  _globals['_CERTIFICATE']._serialized_start=1755
+  _globals['_CERTIFICATE']._serialized_end=1877
+  _globals['_CERTIFICATESIGNATURE']._serialized_start=1879
+  _globals['_CERTIFICATESIGNATURE']._serialized_end=1937
+  _globals['_STATUS']._serialized_start=1940
+  _globals['_STATUS']._serialized_end=2125
+  _globals['_FETCHBATCHES']._serialized_start=2127
+  _globals['_FETCHBATCHES']._serialized_end=2158
+  _globals['_BATCHES']._serialized_start=2160
+  _globals['_BATCHES']._serialized_end=2208
+  _globals['_FETCHBLOCKS']._serialized_start=2210
+  _globals['_FETCHBLOCKS']._serialized_end=2245
+  _globals['_BLOCKS']._serialized_start=2247
+  _globals['_BLOCKS']._serialized_end=2368
+  _globals['_BLOCKBODY']._serialized_start=2370
+  _globals['_BLOCKBODY']._serialized_end=2434
+  _globals['_RELAY']._serialized_start=2436
+  _globals['_RELAY']._serialized_end=2461
+  _globals['_FORWARD']._serialized_start=2463
+  _globals['_FORWARD']._serialized_end=2516
+  _globals['_CLIENTFRAME']._serialized_start=2519
+  _globals['_CLIENTFRAME']._serialized_end=2722
+  _globals['_SUBMIT']._serialized_start=2724
+  _globals['_SUBMIT']._serialized_end=2753
+  _globals['_VIEW']._serialized_start=2755
+  _globals['_VIEW']._serialized_end=2834
+  _globals['_PROOF']._serialized_start=2836
+  _globals['_PROOF']._serialized_end=2884
+  _globals['_HEADREQUEST']._serialized_start=2886
+  _globals['_HEADREQUEST']._serialized_end=2899
+  _globals['_REPLICAFRAME']._serialized_start=2902
+  _globals['_REPLICAFRAME']._serialized_end=3166
+  _globals['_REPLY']._serialized_start=3168
+  _globals['_REPLY']._serialized_end=3231
+  _globals['_REFUSED']._serialized_start=3233
+  _globals['_REFUSED']._serialized_end=3311
+  _globals['_VIEWANSWER']._serialized_start=3313
+  _globals['_VIEWANSWER']._serialized_end=3404
+  _globals['_PROOFANSWER']._serialized_start=3406
+  _globals['_PROOFANSWER']._serialized_end=3448
+  _globals['_HEAD']._serialized_start=3450
+  _globals['_HEAD']._serialized_end=3567
 # @@protoc_insertion_point(module_scope)

@@ -74,7 +74,7 @@ def test_a_failed_write_is_a_fault_and_no_reply() -> None:
     heard = Heard(cluster)
     execution.subscribe(heard)
     execution.execute(1, None)
-    cluster.machines[1].ledger.fail_writes("disk_full")
+    cluster.machines[1].ledger.fill()
     worker.waiting.pop()()
     assert executed == [] and heard.blocks == []
     assert len(faults) == 1 and "disk_full" in faults[0]
