@@ -134,7 +134,9 @@ class Clients:
         known = self._visits.get((machine.replica, machine.starts))
         if known is None:
             assert machine.door is not None
-            known = machine.door.open(lambda frame: self._answer(machine.replica, encode_replica_frame(frame)))
+            known = machine.door.open(
+                lambda frame: self._answer(machine.replica, encode_replica_frame(frame)), client_key(0).public_key
+            )
             self._visits[machine.replica, machine.starts] = known
         return known
 
