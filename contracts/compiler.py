@@ -9,9 +9,10 @@ import ast
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from contracts.calls import HostOperation, Routine
+from contracts.calls import HostOperation, call_routine
 from contracts.closures import Weaver, routine_name
 from contracts.declarations import check_name, read_module
 from contracts.errors import ContractRefused
@@ -81,7 +82,8 @@ class Entry:
     least: int
     """Parameters without a default."""
     result: Hint
-    routine: Routine
+    call: Callable[[list[Any]], Any]
+    """Runs it with its argument values; missing ones take their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +99,50 @@ class Woven:
     """The @init method."""
 
 
+CallContract = Callable[[InterfaceValue, str, tuple[Any, ...]], Any]
+"""A method of another contract, its name and its arguments; the host's."""
+
+Weave = Callable[[bytes, str, Machine, dict[str, HostOperation], CallContract], Woven]
+"""A way to run stored trees: tree bytes, the name deployed under, and what the host lends."""
+
+
 def weave_contract(
     tree_bytes: bytes,
     contract: str,
     machine: Machine,
     host: dict[str, HostOperation],
-    call_contract: Callable[[InterfaceValue, str, tuple[Any, ...]], Any],
+    call_contract: CallContract,
 ) -> Woven:
     """Closures of a stored tree. Raises EncodingError if the bytes are not a tree."""
     tree = parse_tree(tree_bytes)
     weaver = Weaver(tree, contract, machine, host, call_contract)
     weaver.weave(tree.functions)
+    return describe_contract(
+        tree,
+        contract,
+        weaver.shapes,
+        weaver.events,
+        lambda function: partial(call_routine, machine, weaver.routines[routine_name(function)]),
+    )
+
+
+def describe_contract(
+    tree: Tree,
+    contract: str,
+    shapes: Shapes,
+    events: dict[str, StructShape],
+    call_of: Callable[[Function], Callable[[list[Any]], Any]],
+) -> Woven:
+    """What the host needs to know of a tree that something can run: `call_of` gives the way into a function."""
     entries = {
-        function.name: _entry(function, weaver.routines[routine_name(function)])
+        function.name: _entry(function, call_of(function))
         for function in tree.functions
         if function.kind not in {"helper", "internal"}
     }
     init = next((entry.name for entry in entries.values() if entry.kind == "init"), None)
-    return Woven(
-        contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, weaver.shapes, weaver.events, init
-    )
+    return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, shapes, events, init)
 
 
-def _entry(function: Function, routine: Routine) -> Entry:
+def _entry(function: Function, call: Callable[[list[Any]], Any]) -> Entry:
     least = sum(not parameter.has_default for parameter in function.parameters)
-    return Entry(function.name, function.kind, function.roles, function.parameters, least, function.result, routine)
+    return Entry(function.name, function.kind, function.roles, function.parameters, least, function.result, call)

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.calls import HostOperation, call_routine
-from contracts.compiler import Entry, Woven, weave_contract
+from contracts.calls import HostOperation
+from contracts.compiler import Entry, Weave, Woven, weave_contract
 from contracts.errors import Fault, Revert, RuntimeInconsistency
 from contracts.gas import (
     EVENT_BYTES_MAX,
@@ -77,8 +77,9 @@ def schedule_key(due: int, call_id: int) -> bytes:
 class Host:
     """The kit functions over one machine, and the contracts woven for it."""
 
-    def __init__(self, machine: Machine, verify_signature: VerifySignature) -> None:
+    def __init__(self, machine: Machine, verify_signature: VerifySignature, weave: Weave = weave_contract) -> None:
         self.machine = machine
+        self._run_tree = weave
         self._verify_signature = verify_signature
         self._woven: dict[tuple[str, bytes], Woven] = {}
         self.operations: dict[str, HostOperation] = {
@@ -108,7 +109,7 @@ class Host:
         if tree_bytes is None or compute_tree_hash(tree_bytes) != code_hash:
             raise RuntimeInconsistency("STATE", "a contract's tree is not what its hash names", contract=contract)
         try:
-            woven = weave_contract(tree_bytes, contract, self.machine, self.operations, self.call_contract)
+            woven = self._run_tree(tree_bytes, contract, self.machine, self.operations, self.call_contract)
         except EncodingError as error:
             raise RuntimeInconsistency("STATE", "a stored tree is malformed", cause=str(error)) from None
         if len(self._woven) >= _WOVEN_MAX:
@@ -153,7 +154,7 @@ class Host:
         for role in entry.roles:
             self._check_role(role, sender)
         values = self._read_arguments(woven, entry, arguments)
-        result = call_routine(machine, entry.routine, values)
+        result = entry.call(values)
         plain = take_apart(machine, result, entry.result, woven.shapes)
         data = encode_plain(machine, plain, RESULT_BYTES_MAX, "RESULT")
         machine.charge(len(data) // GAS.result_bytes)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from contracts.compiler import compile_source
+from contracts.compiler import Weave, compile_source, weave_contract
 from contracts.errors import Abort, ContractRefused, OutOfGas, RuntimeInconsistency
 from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.host import (
@@ -104,11 +104,15 @@ def verify_with_ledger_keys(public_key: bytes, message: bytes, signature: bytes)
 
 
 class Runtime:
-    """Runs plans. Holds a cache of woven contracts and nothing else between blocks."""
+    """Runs plans. Holds a cache of woven contracts and nothing else between blocks.
 
-    def __init__(self, verify_signature: VerifySignature = verify_with_ledger_keys) -> None:
+    Trees run as closures; `contracts.walker.walk_contract` runs them by the definition of the language instead."""
+
+    def __init__(
+        self, verify_signature: VerifySignature = verify_with_ledger_keys, weave: Weave = weave_contract
+    ) -> None:
         self._machine = Machine(Overlay(_EmptyState()))  # type: ignore[arg-type]
-        self._host = Host(self._machine, verify_signature)
+        self._host = Host(self._machine, verify_signature, weave)
 
     def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
         """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""
