@@ -10,8 +10,7 @@ from typing import Final, Protocol
 
 from ledger.block import TIME_MAX_MS
 from ledger.encoding import Value, decode, encode
-from ledger.hashing import HASH_BYTES, Tag, tagged_hash
-from ledger.keys import PUBLIC_KEY_BYTES
+from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES, Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
 from ledger.transaction import TIME_MAX_S, Event, expect_status, parse_events
 

@@ -13,6 +13,9 @@ from enum import Enum
 from typing import Final
 
 HASH_BYTES: Final = 32
+PUBLIC_KEY_BYTES: Final = 32
+"""Ed25519 (RFC 8032). The sizes live here, apart from `ledger.keys`, so that formats need no library to be read."""
+SIGNATURE_BYTES: Final = 64
 
 
 class Tag(Enum):

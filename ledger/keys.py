@@ -15,10 +15,8 @@ import nacl.exceptions
 from ledger import known_answers
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidSignature, InvariantViolation
-from ledger.hashing import Tag, tagged_hash
+from ledger.hashing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Tag, tagged_hash
 
-PUBLIC_KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 SEED_BYTES: Final = 32
 
 

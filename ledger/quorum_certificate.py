@@ -12,8 +12,8 @@ from typing import Final
 from ledger.configuration import Configuration, faults_tolerated, quorum_size, weak_quorum_size
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidCertificate, InvalidSignature
-from ledger.hashing import HASH_BYTES, Tag, signing_bytes
-from ledger.keys import SIGNATURE_BYTES, verify_signature
+from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES, Tag, signing_bytes
+from ledger.keys import verify_signature
 from ledger.shapes import expect_array, expect_bytes, expect_int
 
 __all__ = [

@@ -8,14 +8,16 @@ limits; signatures are `verify_transaction`'s; nonces and expiry are judged at e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ledger.encoding import Value, decode, decode_array, encode
 from ledger.errors import EncodingError, InvalidTransaction
-from ledger.hashing import HASH_BYTES, Tag, signing_bytes, tagged_hash
-from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify_signature
+from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Tag, signing_bytes, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
 from ledger.value_count import has_more_values
+
+if TYPE_CHECKING:
+    from ledger.keys import SigningKey
 
 TRANSACTION_BYTES_MAX: Final = 131_072
 """Of the raw bytes: a contract's source (64 KiB) fits; eight of them fill a batch."""
@@ -89,7 +91,7 @@ class SignedTransaction:
     encoded_arguments: bytes  # the arguments' canonical bytes, a slice of the body
 
 
-def sign_transaction(transaction: Transaction, key: SigningKey) -> SignedTransaction:
+def sign_transaction(transaction: Transaction, key: "SigningKey") -> SignedTransaction:
     """Signs and parses back, so that nothing leaves that others would refuse. Raises InvalidTransaction."""
     if key.public_key != transaction.sender:
         raise InvalidTransaction("sender", "the key is not the sender's", expected=transaction.sender)
@@ -151,6 +153,8 @@ def _parse_fields(fields: list[Value]) -> Transaction:
 def verify_transaction(signed: SignedTransaction) -> None:
     """Raises InvalidSignature unless the sender signed exactly these bytes."""
     message = signing_bytes(Tag.SIGN_TRANSACTION, signed.body)
+    from ledger.keys import verify_signature  # here: reading a transaction needs no library, judging it does
+
     verify_signature(signed.transaction.sender, message, signed.signature)
 
 

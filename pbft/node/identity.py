@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from ledger.errors import KeyFileError
+from ledger.hashing import PUBLIC_KEY_BYTES
 from ledger.key_files import read_key_file, write_key_file
-from ledger.keys import PUBLIC_KEY_BYTES, SigningKey
+from ledger.keys import SigningKey
 from pbft.node.network_config import NetworkDefinition
 from pbft.node.tls import TlsIdentity, make_tls_identity
 

@@ -11,8 +11,7 @@ from itertools import pairwise
 
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
-from ledger.hashing import HASH_BYTES
-from ledger.keys import SIGNATURE_BYTES
+from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
 from ledger.quorum_certificate import QuorumCertificate
 from ledger.transaction import parse_transaction
 from pbft.core.messages import (

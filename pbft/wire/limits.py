@@ -10,8 +10,7 @@ from typing import Final
 
 from ledger.block import HEADER_BYTES_MAX
 from ledger.configuration import Configuration
-from ledger.hashing import HASH_BYTES
-from ledger.keys import SIGNATURE_BYTES
+from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
 
 WIRE_VERSION: Final = 1  # of Hello and of every signed payload; another version is refused, not guessed
 

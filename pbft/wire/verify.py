@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from ledger.configuration import Configuration
 from ledger.errors import InvalidSignature
-from ledger.hashing import Tag, signing_bytes
-from ledger.keys import SIGNATURE_BYTES, verify_signature
+from ledger.hashing import SIGNATURE_BYTES, Tag, signing_bytes
+from ledger.keys import verify_signature
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from pbft.core.messages import (
     Batches,
