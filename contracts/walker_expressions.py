@@ -253,8 +253,9 @@ class ExpressionWalker:
         pairs: dict[Any, Any] = {}
         at = 0
         while at < len(row):
+            item = row[at]  # an element of storage pays for being read, then its step is paid, as in a `for`
             machine.charge(GAS.loop_step)
-            self.bind(node.value, row[at], env)
+            self.bind(node.value, item, env)
             at += 1
             if not all(self.verdict(condition, env) for condition in conditions):
                 continue

@@ -9,8 +9,10 @@ import random
 import re
 from typing import Final
 
-_HEAD: Final = """from contracts import (Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, ctx,
-    emit, external, init, invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view)
+_HEAD: Final = """from contracts import (
+    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, ctx, emit, external, init,
+    invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view,
+)
 
 STEP = 7
 WIDE = -170141183460469231731687303715884105728

@@ -1,6 +1,6 @@
 """Runs random programs by the walker and by the closures, and compares all that a replica could see.
 
-    PYTHONPATH=tests/contracts:. python -m differential --programs 100000 --seed 1
+    PYTHONPATH=tests python -m contracts_fuzz --programs 100000 --seed 1
 
 prints how many ran, and stops at the first difference with its seed and source.
 """
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 from unittest.mock import patch
 
-from programs import ProgramWriter
+from contracts_fuzz.programs import ProgramWriter
 
 from contracts.compiler import Weave, compile_source, weave_contract
 from contracts.errors import ContractRefused
@@ -102,10 +102,9 @@ def names_of(node: Node) -> Iterator[str]:
     """What a histogram counts a node as: its kind, and the name that it carries."""
     yield node.kind
     if node.kind in {"builtin", "method", "host", "ctx", "binary"}:
-        assert type(node.value) is str
-        yield f"{node.kind} {node.value}"
+        yield f"{node.kind} {node.value!r}"
     if node.kind == "compare" and type(node.value) is tuple:
-        yield from (f"compare {symbol}" for symbol in node.value)
+        yield from (f"compare {symbol!r}" for symbol in node.value)
 
 
 class Side:
