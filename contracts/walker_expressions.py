@@ -5,6 +5,7 @@ left to right; the run that it belongs to has paid for it, and what is a run of 
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 from contracts.calls import HostOperation
@@ -43,7 +44,7 @@ Locals = dict[int, Any]
 """Slot -> value, for the variables that are bound."""
 
 
-class ExpressionWalker:
+class ExpressionWalker(ABC):
     """Evaluates the expressions of one contract."""
 
     def __init__(
@@ -63,9 +64,9 @@ class ExpressionWalker:
         self.events = {record.name: StructShape(record) for record in self.tree.events}
         self.interfaces = {interface.name: interface for interface in self.tree.interfaces}
 
+    @abstractmethod
     def call(self, function: Function, arguments: list[Any]) -> Any:
         """Run a function: statements are the walker's."""
-        raise NotImplementedError
 
     # --- functions ---
 
