@@ -96,12 +96,13 @@ def client(directory: Path, name: str, authority_directory: Path, passphrase_fil
     """Make a client's certificate and account; the passphrase file opens the authority and goes with the client."""
     from pbft.node.client_identity import create_client, read_authority
     from pbft.node.identity import read_passphrase
+    from pbft.node.tls import CLIENT_CERTIFICATE_DAYS
 
     with identity_errors():
         passphrase = read_passphrase(passphrase_file)
         key = read_authority(authority_directory, passphrase=passphrase)
         address = create_client(directory, key, name=name, passphrase=passphrase)
-    say(f"the client {name} is in {directory}; its certificate ends after a year, its account never")
+    say(f"the client {name} is in {directory}; its certificate ends after {CLIENT_CERTIFICATE_DAYS} days")
     if as_json:
         print_json({"name": name, "account": address.hex(), "directory": str(directory)})
     else:
