@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Broadcast, Publish
+from pbft.core.actions import Broadcast, Publish, StoreCertificate
 from pbft.core.checkpoints import compute_header_vote
 from pbft.core.config import CoreConfiguration
 from pbft.core.messages import Commit, NewView, Prepare
@@ -93,7 +93,12 @@ def _restore_slots(state: ReplicaState) -> None:
 
 
 def process_resume(state: ReplicaState) -> None:
-    """At the first tick: everything promised above h is sent again, as it was (D36)."""
+    """At the first tick: everything promised above h is sent again, as it was (D36).
+
+    The journal may know a certificate that a power failure kept from the ledger: the ledger gets it again (D25).
+    """
+    if state.certificate is not None:
+        state.actions.append(StoreCertificate(certificate=state.certificate))
     for height in sorted(state.voted):
         if height > state.certified_height:
             state.outgoing.append(compute_header_vote(state, height))

@@ -10,10 +10,12 @@ import pytest
 from simulation.runtime import RegisterRuntime
 
 from contracts.runtime import Runtime
+from ledger.archive import CERTIFICATES_TABLE, height_key
 from ledger.configuration import ProtocolParameters
 from ledger.encoding import decode, encode
 from ledger.errors import InvariantViolation
 from ledger.execution import Call, CallOutcome
+from ledger.store import Delete
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import Journal
@@ -359,6 +361,22 @@ def test_a_ledger_older_than_the_journal_refuses_to_start() -> None:
     cluster.machines[1].ledger = fresh
     with pytest.raises(InvariantViolation, match="ledger_below_journal"):
         cluster.start(1)
+
+
+def test_a_certificate_that_only_the_journal_kept_reaches_the_ledger_at_the_next_start() -> None:
+    """D25: power failed after the journal's sync and before the ledger's write; its proofs must come back."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    load.submit(1, "add", [b"total", 1], through=[0])
+    expect_done(cluster, load, 2_000)
+    height = cluster.node(1).replica.certified_height
+    cluster.kill(1)
+    cluster.machines[1].ledger.write([Delete(CERTIFICATES_TABLE, height_key(height))])
+    cluster.start(1)
+    assert cluster.node(1).chain.certificate(height) is None
+    cluster.run(100)
+    certificate = cluster.node(1).chain.certificate(height)
+    assert certificate is not None and certificate.height == height > 0
 
 
 def test_damage_in_the_journal_refuses_to_start() -> None:
