@@ -1,0 +1,114 @@
+"""Timers, agreed time and due calls.
+
+One test per rule, quoting its source: sections of Castro and Liskov (OSDI 1999), D- and M-numbers of pbft/README.md.
+"""
+
+import pytest
+from simulation.bench import (
+    make_batch,
+    make_bench,
+    make_configuration,
+    make_request,
+)
+from simulation.bench_messages import (
+    T_TICKS,
+    pre_prepare,
+    prepare,
+    view_change,
+)
+
+from pbft.core.messages import (
+    Batches,
+    Commit,
+    Prepare,
+    PrePrepare,
+)
+
+
+def test_d58_own_slowness_is_not_held_against_the_primary() -> None:
+    """D58: while e + 1 is committed but unexecuted the clock of suspicion stands still, at most 4 T a view."""
+    bench = make_bench(1)
+    bench.executes = False
+    bench.hand_in(make_request(0), make_request(1))
+    bench.commit(1, make_request(0))
+    bench.tick(4 * T_TICKS)
+    assert bench.replica.is_active
+    bench.tick(T_TICKS)
+    assert not bench.replica.is_active
+
+
+def test_d58_prepare_waits_for_unexecuted_gas_below() -> None:
+    """D58: a fresh slot's PREPARE waits while the unexecuted slots below it exceed two blocks of gas."""
+    bench = make_bench(1)
+    bench.executes = False
+    for height in range(1, 5):
+        requests = [make_request(10 * height + i, gas_limit=5_000_000) for i in range(4)]
+        bench.commit(height, *requests)
+    assert [message.height for message in bench.said(Prepare)] == [1, 2, 3]
+    bench.execute(bench.asked[0])
+    bench.turn()
+    assert [message.height for message in bench.said(Prepare)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("offset_ms", "prepared"), [(2_000, 1), (2_100, 0), (-30_000, 1), (-30_100, 0)])
+def test_d60_the_time_of_a_fresh_batch(offset_ms: int, prepared: int) -> None:
+    """D60: at most 2 s ahead of and 30 s behind the own clock; else the vote waits until W replicas prepared it."""
+    bench = make_bench(1)
+    proposal = pre_prepare(1, 0, time_ms=bench.wall_ms + offset_ms)
+    bench.say(0, proposal)
+    assert len(list(bench.said(Prepare))) == prepared
+    bench.say(2, prepare(proposal))
+    assert len(list(bench.said(Prepare))) == 1
+
+
+def test_d63_an_overdue_call_is_timed_by_backups() -> None:
+    """D63: from due + 2 s on the own clock the primary has T to run it, whether anything else waits or not."""
+    bench = make_bench(1)
+    bench.next_due_ms = bench.wall_ms + 10_000
+    bench.commit(1, make_request(0))
+    bench.certify(1)
+    bench.tick((10_000 + 2_000) // 50)
+    assert bench.replica.is_active
+    bench.tick(T_TICKS + 1)
+    assert not bench.replica.is_active
+
+
+def test_d64_empty_batches_only_for_a_due_call() -> None:
+    """D64: the primary proposes an empty batch when a call is due and nothing waits; a backup refuses any other."""
+    bench = make_bench(1)
+    empty = make_batch(time_ms=bench.wall_ms)
+    bench.say(0, PrePrepare(epoch=0, view=0, height=1, digest=empty.digest, batch=empty))
+    assert bench.dropped == ["empty_without_reason"]
+    primary = make_bench(0)
+    primary.replica.state.next_due_ms = primary.wall_ms + 1_000
+    primary.tick(19)
+    assert not list(primary.said(PrePrepare))
+    primary.tick(1)
+    (proposal,) = primary.said(PrePrepare)
+    assert proposal.batch.requests == () and proposal.batch.time_ms >= primary.replica.state.next_due_ms
+
+
+def test_d57_doubled_timers_are_halved_by_certified_heights() -> None:
+    """D57: one halving per 64 certified heights: a network that is merely slow keeps its longer timers."""
+    bench = make_bench(2)
+    for sender in (0, 1):
+        bench.say(sender, view_change(2))
+    assert bench.replica.state.doublings == 2
+    state = bench.replica.state
+    for height in range(1, 130):
+        batch = make_batch(make_request(height))
+        for sender in (0, 1, 3):
+            bench.say(sender, Commit(epoch=0, view=0, height=height, digest=batch.digest))
+        state.missing_bodies.add(batch.digest)
+        bench.receive(0, Batches(batches=(batch,)))
+        bench.certify(height)
+        assert state.doublings == (2 if height < 64 else 1 if height < 128 else 0)
+
+
+def test_every_configuration_relation_is_checked() -> None:
+    """D24, M1: a configuration that contradicts itself names the relation."""
+    for changes, name in [({"stride": 17}, "stride"), ({"window": 0}, "window"), ({"base_timer_ms": 50}, "base_timer")]:
+        with pytest.raises(ValueError, match=name):
+            make_configuration(4, **changes).validate()
+    with pytest.raises(ValueError, match="member_count"):
+        make_configuration(3).validate()
