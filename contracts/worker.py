@@ -1,9 +1,9 @@
 """The contract worker: the process in which contracts run, `python -I -m contracts.worker FD LEDGER`.
 
-It holds no key, opens no socket and no file but the ledger store, read only; all it can do is answer questions on the
-one inherited socket. One message per block, in frames with a 4-byte big-endian length:
+It holds no key and no file but the ledger store, read only; all it can do is answer questions on the one inherited
+socket, and the kernel sees to it (`confinement`). One message per block, in frames with a 4-byte big-endian length:
 
-- `["hello"]` -> `["ok", encoded {"pid", "limits"}]`;
+- `["hello"]` -> `["ok", encoded {"pid", "limits", "confinement"}]`;
 - `["block", plan]` -> the outcome on the newest committed state, through a snapshot of its own;
 - `["genesis", [[name, source, arguments], ...], time_ms, network]` -> the outcome on the empty state;
 - `["view", [tx_id, sender, contract, method, arguments, gas_limit], height, time_ms, network]` -> a block outcome of
@@ -20,18 +20,20 @@ import ctypes
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from contracts.confinement import confine
 from contracts.runtime import Runtime
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvariantViolation, StoreError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, Call, CallOutcome, StateReader, parse_block_plan
+from ledger.lmdb_store import LmdbStore
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
+from ledger.world_state import STATE_TABLES, StateSnapshot
 
 REQUEST_BYTES_MAX: Final = OUTCOME_BYTES_MAX
 """The largest question: a plan or the genesis sources; far above both, because the replica already bounded them."""
@@ -44,7 +46,6 @@ STACK_BYTES_MAX: Final = 64 * 1024 * 1024
 FAULT_CHARACTERS_MAX: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _TIME_MAX_MS: Final = 2**53
 _INT_MAX: Final = 2**63 - 1
 
@@ -72,9 +73,10 @@ class SourceToDeploy:
 class Answers:
     """From a question's bytes to an answer's bytes. Knows the messages; how they travel is the caller's."""
 
-    def __init__(self, runtime: Runtime, open_state: OpenState) -> None:
+    def __init__(self, runtime: Runtime, open_state: OpenState, greeting: bytes) -> None:
         self._runtime = runtime
         self._open_state = open_state
+        self._greeting = greeting
         self._kinds: dict[str, Callable[[list[Value]], bytes]] = {
             "hello": self._hello,
             "block": self._block,
@@ -95,8 +97,7 @@ class Answers:
 
     def _hello(self, fields: list[Value]) -> bytes:
         expect_array(fields, "hello", 1)
-        limits = {name: resource.getrlimit(number)[0] for name, number in sorted(_LIMITS.items())}
-        return encode({"pid": os.getpid(), "limits": limits})
+        return self._greeting
 
     def _block(self, fields: list[Value]) -> bytes:
         expect_array(fields, "block", 2)
@@ -153,10 +154,10 @@ _LIMITS: Final = {
 }
 
 
-def confine(parent_pid: int) -> None:
+def limit(parent_pid: int) -> None:
     """Bind this process to its parent's life and bound what it can take. Raises OSError where the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for option, argument in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
+    for option, argument in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_DUMPABLE, 0)):
         if libc.prctl(option, int(argument), 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), f"prctl {option}")
     if os.getppid() != parent_pid:
@@ -167,6 +168,11 @@ def confine(parent_pid: int) -> None:
     _limit(resource.RLIMIT_STACK, STACK_BYTES_MAX)
     _limit(resource.RLIMIT_DATA, DATA_BYTES_MAX)
     _limit(resource.RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX)
+
+
+def read_limits() -> dict[str, Value]:
+    """The limits of this process by name, in bytes or descriptors."""
+    return {name: resource.getrlimit(number)[0] for name, number in sorted(_LIMITS.items())}
 
 
 def _limit(which: int, most: int) -> None:
@@ -182,23 +188,23 @@ def close_inherited(keep: int) -> None:
     os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def serve(connection: socket.socket, answers: Answers) -> None:
-    """Answer questions until the parent closes the socket."""
+def serve(descriptor: int, answers: Answers) -> None:
+    """Answer questions until the parent closes the socket. Plain reads and writes: the only ones that are allowed."""
     while True:
         try:
-            size = int.from_bytes(_read_exactly(connection, 4), "big")
+            size = int.from_bytes(_read_exactly(descriptor, 4), "big")
             if size > REQUEST_BYTES_MAX:
                 raise ParentIsGone
-            reply = answers.answer(_read_exactly(connection, size))
-            connection.sendall(len(reply).to_bytes(4, "big") + reply)
+            reply = answers.answer(_read_exactly(descriptor, size))
+            _write_all(descriptor, len(reply).to_bytes(4, "big") + reply)
         except (ParentIsGone, ConnectionError):
             return
 
 
-def _read_exactly(connection: socket.socket, count: int) -> bytes:
+def _read_exactly(descriptor: int, count: int) -> bytes:
     parts: list[bytes] = []
     while count > 0:
-        part = connection.recv(min(count, 1 << 20))
+        part = os.read(descriptor, min(count, 1 << 20))
         if not part:
             raise ParentIsGone
         parts.append(part)
@@ -206,18 +212,23 @@ def _read_exactly(connection: socket.socket, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _state_opener(ledger_path: Path) -> OpenState:
-    """Opens the store at the first question about state: before genesis there is nothing to open."""
-    from ledger.lmdb_store import LmdbStore
-    from ledger.world_state import STATE_TABLES, StateSnapshot
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
-    opened: list[Any] = []
+
+def _open_ledger(ledger_path: Path) -> OpenState:
+    """Opens the store, once and now: later no file can be opened. Raises StoreError.
+
+    One snapshot is taken at once, because LMDB registers a process with its first one, by calls refused later.
+    """
+    store = LmdbStore(ledger_path, tables=STATE_TABLES, readonly=True)
+    store.snapshot().close()
 
     @contextlib.contextmanager
     def open_state() -> Iterator[StateReader]:
-        if not opened:
-            opened.append(LmdbStore(ledger_path, tables=STATE_TABLES, readonly=True))
-        with StateSnapshot(opened[0].snapshot()) as state:
+        with StateSnapshot(store.snapshot()) as state:
             yield state
 
     return open_state
@@ -232,12 +243,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parent_pid = os.getppid()
     try:
         close_inherited(options.descriptor)
-        confine(parent_pid)
+        limit(parent_pid)
+        open_state = _open_ledger(options.ledger)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+        pid, limits = os.getpid(), read_limits()
+        confinement = confine(options.descriptor, [options.descriptor, sys.stderr.fileno()])
     except ParentIsGone:
         return 0
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with socket.socket(fileno=options.descriptor) as connection:
-        serve(connection, Answers(Runtime(), _state_opener(options.ledger)))
+    greeting = encode({"pid": pid, "limits": limits, "confinement": confinement.to_value()})
+    serve(options.descriptor, Answers(Runtime(), open_state, greeting))
     return 0
 
 

@@ -300,6 +300,7 @@ def _replica_status(replica: LocalReplica, answer: dict[str, Any] | None) -> dic
         "cause": known.get("cause"),
         "pid": record.pid if record is not None else known.get("pid"),
         "worker_pid": known.get("worker_pid"),
+        "worker": known.get("worker"),
         "ports": replica.ports,
         "log": str(replica.log_path),
     }

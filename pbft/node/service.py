@@ -354,8 +354,8 @@ class ReplicaService:
             "worker_restarts": self.metrics.worker_restarts_total.total(),
         }
         if self._parts is None:
-            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "worker_pid")
-            return answer | dict.fromkeys(unknown) | {"connected": []}
+            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root")
+            return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
             "network_id": node.chain.genesis.network_id.hex(),
@@ -367,6 +367,7 @@ class ReplicaService:
             "view": node.replica.view,
             "primary": node.replica.primary,
             "worker_pid": self._parts.worker.pid,
+            "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
         }
 

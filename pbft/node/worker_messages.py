@@ -1,20 +1,26 @@
 """What a replica asks its contract worker: canonical bytes both ways, one answer per question.
 
-Questions: `["block", plan]`, `["genesis", [[name, source, arguments], ...], time, network]` and
+Questions: `["hello"]` first, `["block", plan]`, `["genesis", [[name, source, arguments], ...], time, network]` and
 `["view", call..., height, time, network]`. Answers: `["ok", outcome]`, or `["fault", sentence]` when the worker could
 not do its work, which is never a transaction's result (D54). Parsers are total and bounded and raise EncodingError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, BlockPlan, Call, CallOutcome, parse_block_outcome
 from ledger.genesis import GenesisContract
-from ledger.shapes import expect_array, expect_bytes, expect_str
+from ledger.shapes import expect_array, expect_bytes, expect_name, expect_str
 
 MESSAGE_BYTES_MAX: Final = OUTCOME_BYTES_MAX + 1_024  # an outcome and the little around it
+CONFINEMENTS_MAX: Final = 16  # features of the kernel that a worker may name
+
+
+def encode_greeting() -> bytes:
+    """Who are you, and what holds you?"""
+    return encode(["hello"])
 
 
 def encode_block(plan: BlockPlan) -> bytes:
@@ -32,6 +38,15 @@ def encode_view(call: Call, height: int, time_ms: int, network: bytes) -> bytes:
     """Run this read on the newest committed state."""
     fields = [call.tx_id, call.sender, call.contract, call.method, call.arguments, call.gas_limit]
     return encode(["view", fields, height, time_ms, network])
+
+
+def parse_greeting(message: bytes) -> Mapping[str, str]:
+    """What confines the worker: feature of the kernel -> `on`, or why not. Raises EncodingError."""
+    greeting = decode(_content(message))
+    confinement = greeting.get("confinement") if isinstance(greeting, dict) else None
+    if not isinstance(confinement, dict) or len(confinement) > CONFINEMENTS_MAX:
+        raise EncodingError("confinement", "a map of few features is expected")
+    return {expect_name(name, "feature"): expect_str(state, "state", 200) for name, state in confinement.items()}
 
 
 def parse_block_answer(message: bytes) -> BlockOutcome:

@@ -2,10 +2,11 @@
 
 It owns the child process and the socket to it. Its rules: one message at a time, one message per block; a worker that
 dies, answers what cannot be read or trips the watchdog is replaced, and the whole block is asked again from its
-unchanged parent state, `RETRIES_MAX` times (D54); then execution stops with a cause while ordering goes on. A fault of
-the machine is never a transaction's result: time decides only whether the same question is asked again. The watchdog
-counts the worker's processor time against what the gas implies, and wall time only as a far bound, in looks rather than
-seconds, so that a stopped or crowded machine is not taken for a hanging worker.
+unchanged parent state, until it has been tried `ATTEMPTS_MAX` times (D54); then execution stops with a cause while
+ordering goes on. A fault of the machine is never a transaction's result: time decides only whether the same question is
+asked again. The watchdog counts the worker's processor time against what the gas implies, and wall time only as a far
+bound, in looks rather than seconds, so that a stopped or crowded machine is not taken for a hanging worker. A second
+worker waits, started and confined, to take over at once: an interpreter needs longer to start than a block may take.
 
 What is executed, and what becomes of the outcome, is left to `pbft.node.execution`; the bytes to `contracts.worker`.
 """
@@ -14,7 +15,7 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,14 @@ from pbft.node.worker_messages import (
     MESSAGE_BYTES_MAX,
     encode_block,
     encode_genesis,
+    encode_greeting,
     encode_view,
     parse_block_answer,
+    parse_greeting,
     parse_view_answer,
 )
 
-RETRIES_MAX: Final = 3  # of one question, with a fresh worker each (D54)
+ATTEMPTS_MAX: Final = 3  # of one question, each with a worker of its own (D54)
 NANOSECONDS_PER_GAS: Final = 100  # what a unit of gas is allowed to cost on the slowest machine that takes part
 WATCHDOG_FACTOR: Final = 10  # a worker this much slower than its gas is not slow but broken (D54)
 WATCHDOG_FLOOR_SECONDS: Final = 1.0  # of processor time: below, a page fault or a cold cache weighs too much (D54)
@@ -49,7 +52,7 @@ WALL_SECONDS_MAX: Final = 30.0  # the far bound, for a worker that waits for som
 LOOK_SECONDS: Final = 0.25  # between two looks of the watchdog
 GENESIS_GAS: Final = 300_000_000  # as many as the wall bound allows: genesis has no gas limit of its own
 BACKOFF_SECONDS: Final = 0.1  # before the second replacement in a row, doubled for each further one
-BACKOFF_SECONDS_MAX: Final = 2.0  # a worker that cannot start at all is tried this often
+BACKOFF_SECONDS_MAX: Final = 2.0  # a worker that cannot start at all is tried this often; so is one that waits
 END_SECONDS_MAX: Final = 2.0  # to end by itself when its socket closes, before it is killed
 WORKER_FD: Final = 3  # where the child finds its end of the socketpair
 STDERR_CHARACTERS_MAX: Final = 2_000  # of a dying worker's last words, for the log
@@ -105,6 +108,7 @@ class ProcessWorker:
         self._queue: deque[_Question[Any]] = deque()
         self._current: _Question[Any] | None = None
         self._child: _Child | None = None
+        self._spare: _Child | None = None
         self._failures_in_a_row = 0
         self._is_stopping = False
         self._stopped_cause: str | None = None
@@ -114,6 +118,11 @@ class ProcessWorker:
     def pid(self) -> int | None:
         """The worker's process id while it runs."""
         return self._child.pid if self._child is not None else None
+
+    @property
+    def confinement(self) -> Mapping[str, str] | None:
+        """What the kernel keeps from the worker, by name: `on`, or why not. None until it has said so."""
+        return self._child.confinement if self._child is not None else None
 
     @property
     def is_executing(self) -> bool:
@@ -167,6 +176,9 @@ class ProcessWorker:
 
     def _receive(self, child: "_Child", message: bytes) -> None:
         """An answer: handed on, and then the next question, in this order, so that reads see the new height."""
+        if child.confinement is None:
+            self._welcome(child, message)
+            return
         question = self._current
         if child is not self._child or question is None:
             return
@@ -181,6 +193,18 @@ class ProcessWorker:
         with self._guard:
             question.on_outcome(outcome)
         self._send_next()
+
+    def _welcome(self, child: "_Child", message: bytes) -> None:
+        """A worker's first words: it runs, and this is what holds it."""
+        try:
+            child.confinement = parse_greeting(message)
+        except EncodingError as problem:
+            self._replace(child, "bad_answer", str(problem))
+            return
+        missing = {name: state for name, state in child.confinement.items() if state != "on"}
+        if missing:
+            self._log.warning("worker_less_confined", worker_pid=child.pid, **missing)
+        self._prepare_spare()
 
     # -- the watchdog (D54) --
 
@@ -211,14 +235,29 @@ class ProcessWorker:
         """Start the process; the ledger's environment must exist."""
         if self._is_stopping or self._child is not None:
             return
-        self._child = _Child(self._reactor, self._command, self._receive, self._replace)
+        self._child, self._spare = self._spare or self._spawn(), None
         if self._current is not None:
             self._send_current()
         else:
             self._send_next()
+        if self._child is not None and self._child.confinement is not None:
+            self._prepare_spare()
+
+    def _spawn(self) -> "_Child":
+        return _Child(self._reactor, self._command, self._receive, self._replace)
+
+    def _prepare_spare(self) -> None:
+        """The worker that takes over when this one breaks."""
+        if self._spare is None and self._child is not None and not self._is_stopping:
+            self._spare = self._spawn()
 
     def _replace(self, child: "_Child", cause: str, detail: str) -> None:
-        """The worker is dead or as good as: end it, start another, and ask the same question again."""
+        """The worker is dead or as good as: end it, go on with the other one, and ask the same question again."""
+        if child is self._spare:
+            self._spare = None
+            child.kill()
+            self._log.warning("spare_worker_replaced", reason=cause, detail=detail, worker_pid=child.pid)
+            self._reactor.callLater(BACKOFF_SECONDS_MAX, self._prepare_spare)
         if child is not self._child:
             return
         self._child = None
@@ -231,9 +270,13 @@ class ProcessWorker:
         self._log.warning("worker_replaced", reason=cause, detail=detail, worker_pid=child.pid)
         if self._current is not None:
             self._current.failures += 1
-            if self._current.failures > RETRIES_MAX:
-                self._give_up(self._current, f"the contract worker failed {RETRIES_MAX + 1} times: {cause}, {detail}")
-        self._reactor.callLater(self._backoff_seconds(), self.start)
+            if self._current.failures >= ATTEMPTS_MAX:
+                self._give_up(self._current, f"the contract worker failed {ATTEMPTS_MAX} times: {cause}, {detail}")
+        delay_seconds = self._backoff_seconds()
+        if delay_seconds:
+            self._reactor.callLater(delay_seconds, self.start)
+        else:
+            self.start()
 
     def _backoff_seconds(self) -> float:
         """At once for the first failure, then doubling: a worker that cannot run must not take the machine."""
@@ -255,12 +298,13 @@ class ProcessWorker:
         """End the process: its socket closes, and it is killed if that does not do. Fires when it has ended."""
         self._is_stopping = True
         self._stop_watching()
-        child, self._child = self._child, None
-        return child.end() if child is not None else defer.succeed(None)
+        children = [child for child in (self._child, self._spare) if child is not None]
+        self._child = self._spare = None
+        return defer.gatherResults([child.end() for child in children]).addCallback(lambda _: None)
 
 
 class _Child(ProcessProtocol):
-    """One worker process with its socket. Reports the first sign of its end once, unless it was ended by us."""
+    """One worker process with its socket, greeted at once. It reports the first sign of its end, unless we ended it."""
 
     def __init__(
         self,
@@ -274,6 +318,7 @@ class _Child(ProcessProtocol):
         self._on_end = on_end
         self._ended: defer.Deferred[None] = defer.Deferred()
         self._last_words = ""
+        self.confinement: Mapping[str, str] | None = None  # until it has greeted
         arguments = list(command)
         environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         ours, theirs = socket.socketpair()
@@ -285,6 +330,7 @@ class _Child(ProcessProtocol):
                 self, arguments[0], arguments, env=environment, childFDs=descriptors
             )
         self.pid: int = self._process.pid
+        self.send(encode_greeting())
 
     def send(self, message: bytes) -> None:
         """Ask; at most one question is under way."""

@@ -46,6 +46,7 @@ class Counter(Contract):
         return self.count
 """
 NETWORK = bytes(32)
+GREETING = encode({"confinement": {"seccomp": "on"}})
 
 
 def call_of(method: str, *arguments: object) -> Call:
@@ -81,7 +82,7 @@ def genesis_question(source: bytes = SOURCE) -> bytes:
 
 
 def answers_on(state: MemoryState) -> Answers:
-    return Answers(Runtime(), lambda: nullcontext(state))
+    return Answers(Runtime(), lambda: nullcontext(state), GREETING)
 
 
 def content(answer: bytes) -> Any:
@@ -130,7 +131,7 @@ def test_a_store_that_fails_is_a_fault_and_not_an_outcome() -> None:
         raise StoreError("closed", "the store is gone")
         yield MemoryState()
 
-    kind, sentence = decode(Answers(Runtime(), broken).answer(block_question(call_of("value"))))  # type: ignore[misc]
+    kind, sentence = decode(Answers(Runtime(), broken, GREETING).answer(block_question(call_of("value"))))  # type: ignore[misc]
     assert kind == "fault"
     assert "StoreError" in sentence
 

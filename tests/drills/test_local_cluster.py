@@ -80,6 +80,7 @@ def test_status_names_every_replica_as_scripts_expect(network: LocalNetwork) -> 
         assert record is not None
         assert record.pid == entry["pid"]
         assert start_time_of(entry["worker_pid"]) is not None
+        assert entry["worker"].keys() == {"capabilities", "landlock", "seccomp", "userns"}
         assert bytes.fromhex(entry["state_root"])
 
 

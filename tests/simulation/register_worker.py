@@ -2,9 +2,9 @@
 
     python -m simulation.register_worker FD LEDGER [MISBEHAVIOUR FILE]
 
-With a misbehaviour it does that to its first question, once: the file, which it then makes, remembers that it was done
-(`always` as FILE: every time). `die` exits, `garbage` answers what cannot be parsed, `oversized` announces too much,
-`fault` says that it cannot, `spin` uses processor time, `hang` does nothing.
+With a misbehaviour it does that to its first question after the greeting, once: the file, which it then makes,
+remembers that it was done (`always` as FILE: every time). `die` exits, `garbage` answers what cannot be parsed,
+`oversized` announces too much, `fault` says that it cannot, `spin` uses processor time, `hang` does nothing.
 """
 
 import socket
@@ -21,6 +21,11 @@ from ledger.lmdb_store import LmdbStore
 from ledger.world_state import StateSnapshot
 
 
+def send(stream: socket.socket, content: bytes) -> None:
+    """One frame."""
+    stream.sendall(len(content).to_bytes(4, "big") + content)
+
+
 def misbehave(kind: str, stream: socket.socket) -> None:
     """What a broken worker does instead of answering."""
     if kind == "die":
@@ -32,7 +37,7 @@ def misbehave(kind: str, stream: socket.socket) -> None:
             pass
     answers = {"garbage": b"\xc1", "fault": encode(["fault", "no memory left"])}
     if kind in answers:
-        stream.sendall(len(answers[kind]).to_bytes(4, "big") + answers[kind])
+        send(stream, answers[kind])
     threading.Event().wait()
 
 
@@ -60,12 +65,14 @@ def main(fd: str, ledger: str, misbehaviour: str = "", once: str = "always") -> 
         if len(length) < 4:
             return
         question = stream.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+        if decode(question, max_bytes=2**26)[0] == "hello":
+            send(stream, encode(["ok", encode({"confinement": {"seccomp": "on"}})]))
+            continue
         if misbehaviour and not Path(once).exists():
             if once != "always":
                 Path(once).touch()
             misbehave(misbehaviour, stream)
-        content = encode(["ok", answer(question, store)])
-        stream.sendall(len(content).to_bytes(4, "big") + content)
+        send(stream, encode(["ok", answer(question, store)]))
 
 
 if __name__ == "__main__":
