@@ -17,6 +17,7 @@ from pbft.core.client_session import AskHead, ClientSession, NetworkBelief, Send
 from pbft.core.quorum import Quorums
 from pbft.node.client_visit import Visit
 from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.lies_to_clients import LyingDoors
 from pbft.simulation.workload import client_key
 from pbft.wire.client_frames import (
     ClientFrame,
@@ -42,12 +43,12 @@ GAS_LIMIT: Final = 50_000
 class Clients:
     """All clients of a run: what they submitted, and what each session ended with."""
 
-    def __init__(self, cluster: Cluster, lying_doors: frozenset[int] = frozenset()) -> None:
-        """`lying_doors` are replicas whose answers to clients are falsified on their way."""
+    def __init__(self, cluster: Cluster, lying_doors: LyingDoors | None = None) -> None:
+        """`lying_doors` falsifies answers of faulty replicas on their way."""
         self.cluster = cluster
         self.sessions: list[ClientSession] = []
         self.answers: Counter[str] = Counter()
-        self._lying_doors = lying_doors
+        self._lying_doors = lying_doors if lying_doors is not None else LyingDoors(())
         self._quorums = Quorums.of(len(cluster.machines))
         self._belief = NetworkBelief(replicas=self._quorums.n, weak_quorum=self._quorums.weak)
         self._keys: dict[int, SigningKey] = {}
@@ -144,11 +145,7 @@ class Clients:
         """A door answers; a liar's answer is another one on the way."""
         cluster = self.cluster
         cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
-        frame = decode_replica_frame(data)
-        if isinstance(frame, Reply) and replica in self._lying_doors:
-            forged = bytearray(frame.reply)
-            forged[-1] ^= 1  # another header hash: well-formed, and nobody else's
-            frame = Reply(correlation=frame.correlation, reply=bytes(forged), view_hint=9_999, primary_hint=replica)
+        frame = self._lying_doors.falsify(replica, decode_replica_frame(data))
         if not self._is_lost():
             cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))
 

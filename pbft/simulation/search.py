@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pbft.simulation.byzantine import KINDS_JOIN
 from pbft.simulation.seed import SeedReport, run_seed
 
 
@@ -30,7 +31,7 @@ def to_record(report: SeedReport) -> dict[str, Any]:
         "blocks": report.blocks,
         "view_changes": report.view_changes,
         "faults": dict(sorted(report.faults.items())),
-        "byzantine": [kind for _, kind in report.options.traitors],
+        "byzantine": [kind for _, kinds in report.options.traitors for kind in kinds.split(KINDS_JOIN)],
         "coverage": dict(sorted(report.coverage.items())),
         "virtual_ms": report.virtual_ms,
         "trace_sha256": report.trace_sha256,

@@ -16,7 +16,7 @@ from typing import Final
 from ledger.configuration import ProtocolParameters
 from pbft.core.client_session import Committed
 from pbft.core.config import TIMER_DOUBLINGS_MAX
-from pbft.simulation.byzantine import KINDS
+from pbft.simulation.byzantine import KINDS_JOIN, Traitors, draw_traitors
 from pbft.simulation.checkers import Violation
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
@@ -42,7 +42,7 @@ class Options:
     requests: int
     scheduled_calls: int
     faults: LinkFaults
-    traitors: tuple[tuple[int, str], ...]  # replica, kind
+    traitors: tuple[tuple[int, str], ...]  # replica, kinds
     steps: int
 
     def describe(self) -> str:
@@ -75,7 +75,7 @@ class SeedReport:
     def counts(self) -> bool:
         """Whether the run met enough to be called searched."""
         moved = self.view_changes > 0 or self.coverage["message:Blocks"] > 0
-        kinds = len(self.faults) + len(self.options.traitors)
+        kinds = len(self.faults) + sum(len(kinds.split(KINDS_JOIN)) for _, kinds in self.options.traitors)
         return self.requests_executed >= COUNTED_REQUESTS_MIN and kinds >= COUNTED_FAULTS_MIN and moved
 
 
@@ -85,8 +85,6 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
     n = random.choice([4, 4, 4, 5, 6, 7, 7, 8, 9, 10])
     f = (n - 1) // 3
     window, stride = random.choice([(16, 4), (32, 8), (64, 8)])
-    kinds = sorted(KINDS)
-    traitors = random.sample(range(n), random.randint(0, f))
     return Options(
         n=n,
         window=window,
@@ -98,7 +96,7 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
             loss_permille=random.choice([0, 10, 50]),
             duplication_permille=random.choice([0, 50, 100]),
         ),
-        traitors=tuple((replica, random.choice(kinds)) for replica in sorted(traitors)),
+        traitors=draw_traitors(random, n, f),
         steps=steps,
     )
 
@@ -116,12 +114,8 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
     report = SeedReport(seed=seed, options=options)
     cluster = Cluster(seed=seed, replicas=options.n, protocol=protocol, faults=options.faults)
     cluster.checkers.submitted = set()
-    traitors = Random(f"traitors {seed}")
-    for replica, kind in options.traitors:
-        cluster.checkers.faulty.add(replica)
-        KINDS[kind](cluster, replica, traitors)
-    lying_doors = frozenset(replica for replica, _ in options.traitors if traitors.random() < 0.5)
-    clients = Clients(cluster, lying_doors)
+    traitors = Traitors(cluster, options.traitors, Random(f"traitors {seed}"))
+    clients = Clients(cluster, traitors.doors)
     nemesis = Nemesis(cluster, cluster.now_ms + steps * STEP_MS)
     with _Failures(report, cluster):
         _plan_load(cluster, clients, options)
@@ -129,6 +123,7 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
         nemesis.stop()
         _finish(cluster, clients, options)
     _fill(report, cluster, clients, nemesis)
+    report.coverage += traitors.effects
     return report
 
 

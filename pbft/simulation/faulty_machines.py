@@ -1,0 +1,141 @@
+"""Faulty machines: two processes with one key, and one that forgets what it promised (M28, D37).
+
+Both run the production node unchanged; that alone makes them traitors. Twins are the cheapest strong equivocators: each
+of the two is consistent, they hear and address different replicas, and everybody hears both under one name.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from contracts.runtime import Runtime
+from ledger.chain import LEDGER_TABLES
+from ledger.store import Delete
+from pbft.core.config import TICK_MS
+from pbft.node.assembly import Node, assemble_node
+from pbft.node.execution import InlineWorker
+from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
+from pbft.simulation.disk import SimulatedDisk
+from pbft.simulation.liars import Traitor
+
+AUDIENCES_MS: Final = (400, 4_000)  # how long twins keep their circles
+FORGETS_MS: Final = (1_500, 5_000)  # how long a machine remembers its promises
+
+
+class Twin:
+    """A second process with a replica's key, on disks and a clock of its own.
+
+    It hears what the replica hears, from those in `hears`, and speaks to those in `speaks_to`, under one name with it.
+    """
+
+    def __init__(self, cluster: Cluster, replica: int, hears: Collection[int], *, clock_offset_ms: int = 0) -> None:
+        self.node: Node | None = None
+        self.halted: str | None = None
+        self.hears = set(hears)
+        self.speaks_to = {machine.replica for machine in cluster.machines} - {replica}
+        self.sent = 0
+        self._cluster, self._replica = cluster, replica
+        self._carry = cluster.network.send
+        deliver, flush_is_due = cluster.network.deliver, False
+
+        def deliver_to_both(receiver: int, sender: int, frame: bytes) -> None:
+            deliver(receiver, sender, frame)
+            if receiver == replica and sender in self.hears and self.node is not None:
+                self.node.driver.on_frame(sender, frame)
+
+        def flush() -> None:
+            nonlocal flush_is_due
+            flush_is_due = False
+            assert self.node is not None
+            self.node.driver.flush()
+
+        def wake() -> None:
+            nonlocal flush_is_due
+            if not flush_is_due:
+                flush_is_due = True
+                cluster.at(0, flush, last=True)
+
+        ledger = SimulatedDisk(LEDGER_TABLES)
+        machine = Machine(replica=replica, journal=SimulatedDisk((JOURNAL_TABLE,)), ledger=ledger)
+        assemble_node(
+            genesis=cluster.genesis,
+            replica_id=replica,
+            signing_key=replica_key(replica),
+            journal_store=machine.journal,
+            ledger_store=ledger,
+            worker=InlineWorker(Runtime(), ledger),
+            outbound=self,
+            evidence=EvidenceList(machine),
+            counters=CounterTable(machine),
+            wall_ms=lambda: cluster.now_ms + clock_offset_ms,
+            wake=wake,
+            on_halt=lambda reason: setattr(self, "halted", reason),
+            on_ready=lambda node: setattr(self, "node", node),
+            verified=cluster.verified,
+        )
+        cluster.network.deliver = deliver_to_both
+        self._tick()
+
+    def send(self, replica_id: int, frame: bytes) -> None:
+        """See `driver.Outbound`."""
+        if replica_id in self.speaks_to:
+            self.sent += 1
+            self._carry(self._replica, replica_id, frame)
+
+    def broadcast(self, frame: bytes) -> None:
+        """See `driver.Outbound`."""
+        for machine in self._cluster.machines:
+            if machine.replica != self._replica:
+                self.send(machine.replica, frame)
+
+    def _tick(self) -> None:
+        assert self.node is not None
+        self.node.driver.tick()
+        self._cluster.at(TICK_MS, self._tick)
+
+
+def live_twice(traitor: Traitor) -> None:
+    """M28: two processes with one key; each has a circle of replicas that it hears and addresses, drawn anew again and
+    again, overlapping or not."""
+    cluster, random, others = traitor.cluster, traitor.random, traitor.others
+    twin = Twin(cluster, traitor.replica, others, clock_offset_ms=random.randint(1, 50))
+    first_circle = set(others)
+    send, deliver = cluster.network.send, cluster.network.deliver
+
+    def send_to_circle(sender: int, receiver: int, frame: bytes) -> None:
+        if sender != traitor.replica or receiver in first_circle:
+            send(sender, receiver, frame)
+
+    def deliver_to_circle(receiver: int, sender: int, frame: bytes) -> None:
+        if receiver != traitor.replica or sender in first_circle or sender in twin.hears:
+            deliver(receiver, sender, frame)
+
+    def draw_circles() -> None:
+        nonlocal first_circle
+        first_circle = set(random.sample(others, random.randint(1, len(others))))
+        second = set(others) - first_circle if random.random() < 0.5 else set(random.sample(others, len(others) // 2))
+        twin.hears, twin.speaks_to = second | {random.choice(others)}, second | {random.choice(others)}
+        traitor.count("circles_drawn")
+        cluster.at(random.randint(*AUDIENCES_MS), draw_circles)
+
+    cluster.network.send = send_to_circle  # type: ignore[method-assign]
+    cluster.network.deliver = deliver_to_circle
+    cluster.at(random.randint(*AUDIENCES_MS), draw_circles)
+
+
+def forget(traitor: Traitor) -> None:
+    """D37: starts again and again with an empty journal, back in view 0, and votes as if it had never voted."""
+    cluster, random = traitor.cluster, traitor.random
+    machine = cluster.machines[traitor.replica]
+
+    def start_anew() -> None:
+        if traitor.node is not None and machine.paused_until_ms <= cluster.now_ms:
+            view = traitor.node.replica.view
+            cluster.kill(traitor.replica)
+            promises: Sequence[bytes] = [key for key, _ in machine.journal.scan(JOURNAL_TABLE)]
+            machine.journal.write([Delete(JOURNAL_TABLE, key) for key in promises])
+            cluster.start(traitor.replica)
+            traitor.count("forgot_view" if view else "forgot_promises")
+        cluster.at(random.randint(*FORGETS_MS), start_anew)
+
+    cluster.at(random.randint(*FORGETS_MS), start_anew)

@@ -1,0 +1,289 @@
+"""Lies in a view change: VIEW-CHANGEs that hide, invent or contradict, NEW-VIEWs that do not follow from theirs, and
+words of views long gone (section 4.4, M34-M43, D27, D29).
+
+Some of these lies are well-formed and must be counted like any other message: a VIEW-CHANGE with other sets, a NEW-VIEW
+from another quorum. Each receiver is told another one. The rest must be refused, and convict the liar.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from ledger.hashing import NULL_DIGEST
+from pbft.core.config import CoreConfiguration
+from pbft.core.messages import Envelope, Forward, NewView, PeerMessage, SignedMessage, SlotChoice, SlotEntry, ViewChange
+from pbft.core.new_view import compute_new_view, compute_view_change
+from pbft.node.assembly import Node
+from pbft.simulation.liars import Told, Traitor
+from pbft.wire.limits import DIGESTS_PER_SLOT_MAX
+
+FORGED_DIGEST: Final = bytes([7]) * 32  # the same for all traitors: f of them vouch for it together
+ABSURD_VIEW: Final = 2**62
+STALE_KEPT: Final = 20  # old envelopes that a replaying traitor remembers
+UNASKED_MS: Final = 2_000  # how often VIEW-CHANGEs come that nobody asked for
+
+ViewChangeLie: TypeAlias = Callable[[CoreConfiguration, ViewChange], ViewChange | None]
+NewViewLie: TypeAlias = Callable[[CoreConfiguration, Traitor, NewView], NewView | None]
+
+
+# --- VIEW-CHANGE ---
+
+
+def _hide(_: CoreConfiguration, message: ViewChange) -> ViewChange | None:
+    return replace(message, prepared=(), pre_prepared=()) if message.pre_prepared else None
+
+
+def _with_entry(message: ViewChange, height: int, *, is_pre_prepared: bool = True) -> ViewChange:
+    """One forged P entry, as late as can be, with the Q entry that it needs, or without."""
+    forged = SlotEntry(height=height, digest=FORGED_DIGEST, view=message.view - 1)
+    kept = tuple(entry for entry in message.prepared if entry.height != height)
+    prepared = tuple(sorted((*kept, forged), key=lambda entry: entry.height))
+    named = (*message.pre_prepared, forged) if is_pre_prepared else message.pre_prepared
+    return replace(
+        message, prepared=prepared, pre_prepared=tuple(sorted(named, key=lambda entry: (entry.height, entry.digest)))
+    )
+
+
+def _lower(configuration: CoreConfiguration, message: ViewChange) -> ViewChange | None:
+    """From genesis again, which needs no certificate, with what fits into the first window."""
+    if message.certified_height == 0:
+        return None
+    return replace(
+        message,
+        certified_height=0,
+        header_hash=configuration.genesis_hash,
+        certificate=None,
+        prepared=tuple(e for e in message.prepared if e.height <= configuration.window),
+        pre_prepared=tuple(e for e in message.pre_prepared if e.height <= configuration.window),
+    )
+
+
+def _boast(_: CoreConfiguration, message: ViewChange) -> ViewChange | None:
+    """A higher h than its certificate proves."""
+    return replace(message, certified_height=message.certified_height + 1)
+
+
+def _name_many(configuration: CoreConfiguration, message: ViewChange) -> ViewChange:
+    """As many Q entries as a message may carry."""
+    heights = range(message.certified_height + 1, message.certified_height + configuration.window + 1)
+    entries = [
+        SlotEntry(height=height, digest=bytes([number]) * 32, view=message.view - 1)
+        for height in heights
+        for number in range(1, DIGESTS_PER_SLOT_MAX + 1)
+    ]
+    return replace(message, prepared=(), pre_prepared=tuple(entries))
+
+
+VIEW_CHANGE_LIES: Final[Mapping[str, ViewChangeLie]] = {
+    "hidden_sets": _hide,
+    "forged_at_top": lambda c, m: _with_entry(m, m.certified_height + c.window),
+    "forged_near": lambda c, m: _with_entry(m, m.certified_height + 1 + m.view % 3),
+    "outside_window": lambda c, m: _with_entry(m, m.certified_height + c.window + 1),
+    "not_pre_prepared": lambda c, m: _with_entry(m, m.certified_height + 1, is_pre_prepared=False),
+    "lower_h": _lower,
+    "unproved_h": _boast,
+    "many_digests": _name_many,
+}
+
+
+def misreport(traitor: Traitor) -> None:
+    """M38, M40: each receiver gets another VIEW-CHANGE; and as primary it gives up views for no reason (M35)."""
+    given_up: set[int] = set()
+
+    def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
+        if not isinstance(message, ViewChange) or traitor.node is None:
+            return [(message, "")]
+        configuration = traitor.node.replica.state.configuration
+        name = traitor.random.choice(sorted(VIEW_CHANGE_LIES))
+        forged = VIEW_CHANGE_LIES[name](configuration, message)
+        return [(message, "")] if forged is None else [(forged, name)]
+
+    def give_up(node: Node) -> None:
+        state = node.replica.state
+        if state.is_primary and state.active and state.view not in given_up and traitor.random.random() < 0.5:
+            given_up.add(state.view)
+            for receiver in traitor.random.sample(traitor.others, traitor.random.randint(1, len(traitor.others))):
+                traitor.say(receiver, traitor.sealed(_empty_view_change(node, state.view + 1)), "gives_up")
+
+    traitor.lie_signed(lie)
+    traitor.every(UNASKED_MS, give_up)
+
+
+def rush_ahead(traitor: Traitor) -> None:
+    """M34, M35: VIEW-CHANGEs for views that nobody ever gets to, and for the next ones of each receiver."""
+
+    def speak_unasked(node: Node) -> None:
+        view = node.replica.view + traitor.random.randint(1, 3)
+        effect = "early_view"
+        if traitor.random.random() < 0.3:
+            view, effect = ABSURD_VIEW + traitor.random.randrange(4), "absurd_view"
+        for receiver in traitor.others:
+            traitor.say(receiver, traitor.sealed(_empty_view_change(node, view)), effect)
+
+    traitor.every(UNASKED_MS, speak_unasked)
+
+
+def _empty_view_change(node: Node, view: int) -> ViewChange:
+    state = node.replica.state
+    return ViewChange(
+        epoch=state.configuration.epoch,
+        view=view,
+        certified_height=state.certified_height,
+        header_hash=state.certified_hash,
+        certificate=state.certificate,
+        prepared=(),
+        pre_prepared=(),
+    )
+
+
+# --- NEW-VIEW ---
+
+
+def _choose(message: NewView, *choices: SlotChoice) -> NewView | None:
+    return None if choices == message.choices else replace(message, choices=choices)
+
+
+def _wrong_digest(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
+    *kept, last = message.choices or (None,)
+    return None if last is None else replace(message, choices=(*kept, replace(last, digest=FORGED_DIGEST)))
+
+
+def _null_for_prepared(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
+    return _choose(message, *(replace(choice, digest=NULL_DIGEST) for choice in message.choices))
+
+
+def _truncated(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
+    return _choose(message, *message.choices[:-1])
+
+
+def _extended(_: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
+    """A null more than follows: D29 forbids what would make empty blocks."""
+    top = max([choice.height for choice in message.choices] + [_start(message)])
+    return _choose(message, *message.choices, SlotChoice(height=top + 1, digest=NULL_DIGEST))
+
+
+def _wrong_h(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
+    """The right digests, a height too far up: as if h were another one."""
+    return _choose(message, *(replace(choice, height=choice.height + 1) for choice in message.choices))
+
+
+def _start(message: NewView) -> int:
+    return max(compute_view_change(envelope).certified_height for envelope in message.view_changes)
+
+
+def _too_few(configuration: CoreConfiguration, _: Traitor, message: NewView) -> NewView | None:
+    return replace(message, view_changes=message.view_changes[: configuration.quorums.quorum - 1])
+
+
+def _repeated(configuration: CoreConfiguration, _: Traitor, message: NewView) -> NewView | None:
+    """Q messages of Q - 1 replicas: counted by message they would do (M3)."""
+    few = message.view_changes[: configuration.quorums.quorum - 1]
+    return replace(message, view_changes=(*few, few[0]))
+
+
+def _forged_view_change(_: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
+    """Somebody else's VIEW-CHANGE with empty sets, and its old signature."""
+    index = next((i for i, e in enumerate(message.view_changes) if e.sender != traitor.replica), None)
+    if index is None:
+        return None
+    envelope = message.view_changes[index]
+    inner = replace(compute_view_change(envelope), prepared=(), pre_prepared=())
+    raw = traitor.sealed(inner).raw
+    forged = replace(envelope, messages=(inner,), raw=raw, signature=bytes([envelope.signature[0] ^ 1]) + bytes(63))
+    return replace(message, view_changes=_put(message.view_changes, index, forged))
+
+
+def _foreign_view_change(_: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
+    return _with_own(traitor, message, lambda own: replace(own, view=own.view + 1))
+
+
+def _with_own(traitor: Traitor, message: NewView, change: Callable[[ViewChange], ViewChange]) -> NewView | None:
+    """V with another VIEW-CHANGE of the traitor itself in it."""
+    for index, envelope in enumerate(message.view_changes):
+        if envelope.sender == traitor.replica:
+            forged = traitor.sealed(change(compute_view_change(envelope)))
+            return replace(message, view_changes=_put(message.view_changes, index, forged))
+    return None
+
+
+def _put(envelopes: tuple[Envelope, ...], index: int, envelope: Envelope) -> tuple[Envelope, ...]:
+    return (*envelopes[:index], envelope, *envelopes[index + 1 :])
+
+
+def _decided(configuration: CoreConfiguration, message: NewView | None) -> NewView | None:
+    """The NEW-VIEW that truly follows from its V; None where V decides nothing."""
+    if message is None:
+        return None
+    decision = compute_new_view(configuration, {e.sender: compute_view_change(e) for e in message.view_changes})
+    return None if decision is None else replace(message, choices=decision.choices)
+
+
+def _other_quorum(configuration: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
+    """Well-formed: another Q of the VIEW-CHANGEs, and what follows from them."""
+    if len(message.view_changes) <= configuration.quorums.quorum:
+        return None
+    chosen = traitor.random.sample(range(len(message.view_changes)), configuration.quorums.quorum)
+    kept = tuple(message.view_changes[index] for index in sorted(chosen))
+    return _decided(configuration, replace(message, view_changes=kept))
+
+
+def _other_own(configuration: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
+    """Well-formed: the own VIEW-CHANGE in V hides what it prepared, and X follows from that."""
+    changed = _with_own(traitor, message, lambda own: replace(own, prepared=(), pre_prepared=()))
+    return _decided(configuration, changed)
+
+
+NEW_VIEW_LIES: Final[Mapping[str, NewViewLie]] = {
+    "wrong_digest": _wrong_digest,
+    "null_for_prepared": _null_for_prepared,
+    "truncated": _truncated,
+    "extended": _extended,
+    "wrong_h": _wrong_h,
+    "too_few": _too_few,
+    "repeated": _repeated,
+    "forged_view_change": _forged_view_change,
+    "foreign_view_change": _foreign_view_change,
+    "other_quorum": _other_quorum,
+    "other_own_view_change": _other_own,
+}
+
+
+def choose_wrongly(traitor: Traitor) -> None:
+    """M43: as the new primary it tells each receiver another NEW-VIEW, none of them the one that its node made."""
+
+    def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
+        if not isinstance(message, NewView) or traitor.node is None:
+            return [(message, "")]
+        configuration = traitor.node.replica.state.configuration
+        names = sorted(NEW_VIEW_LIES)
+        traitor.random.shuffle(names)
+        for name in names:
+            forged = NEW_VIEW_LIES[name](configuration, traitor, message)
+            if forged is not None:
+                return [(forged, name)]
+        return [(message, "")]
+
+    traitor.lie_signed(lie)
+
+
+# --- words of old views ---
+
+
+def replay(traitor: Traitor) -> None:
+    """M34: repeats what it and others said in older views, to anybody, for ever."""
+    said: list[Envelope] = []
+
+    def lie(receiver: int, message: PeerMessage) -> Sequence[PeerMessage | Told]:
+        envelopes = message.envelopes if isinstance(message, Forward) else (message,)
+        for envelope in envelopes:
+            if isinstance(envelope, Envelope) and traitor.random.random() < 0.2:
+                said.append(envelope)
+                del said[:-STALE_KEPT]
+        if not said:
+            return [message]
+        old = traitor.random.choice(said)
+        if old.sender == traitor.replica and traitor.random.random() < 0.5:
+            return [message, traitor.told(old, "own_words_again")]
+        return [message, traitor.told(Forward(envelopes=(old,)), "old_words_forwarded")]
+
+    traitor.lie(lie)
