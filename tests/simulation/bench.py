@@ -121,19 +121,23 @@ class Bench:
 
     def start(self) -> None:
         """Starts, or restarts from the journal and the blocks executed so far."""
-        height = self.replica.executed_height if hasattr(self, "replica") else 0
         keys = {key.hex().encode(): key for key in self.envelopes}
         records = [*self.journal.items(), *((key, name) for name, key in keys.items())]
         restored = parse_records(sorted(records), lambda name: self.envelopes[keys[name]])
-        hashes = {h: make_header_hash(h) for h in range(1, height + 1)}
         self.replica = Replica(
             configuration=self.configuration,
             replica_id=self.replica_id,
             signer=lambda message: hashlib.sha512(message).digest(),
             restored=restored if records else Restored(),
-            ledger=LedgerHead(height=height, header_hashes=hashes, next_due_ms=self.next_due_ms),
+            ledger=self.ledger_head(),
         )
         self.tick()
+
+    def ledger_head(self) -> LedgerHead:
+        """What the ledger knows: the blocks executed so far."""
+        height = self.replica.executed_height if hasattr(self, "replica") else 0
+        hashes = {h: make_header_hash(h) for h in range(1, height + 1)}
+        return LedgerHead(height=height, header_hashes=hashes, next_due_ms=self.next_due_ms)
 
     def receive(self, sender: int, message: PeerMessage | LocalMessage) -> None:
         """A message, and the end of its turn."""

@@ -1,0 +1,147 @@
+"""Scenarios as data: a script over a stage, the rule that it is about, and the edit of the product that removes it.
+
+A removal replaces one piece of a function's source and gives the function the code that results, for one run; a piece
+that is no longer there fails the test, so removals cannot go stale. The transcript holds both runs: with the rule, and
+from where they part, without.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from textwrap import dedent, wrap
+from types import FunctionType
+from typing import Any
+
+import pytest
+from scenarios.stage import WIDTH, Broken, Stage
+
+Script = Callable[[Stage], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One piece of a function's source, and what stands there without the rule."""
+
+    function: FunctionType
+    old: str
+    new: str
+
+    def words(self) -> list[str]:
+        """The edit as a transcript shows it."""
+        where = f"{self.function.__module__.removeprefix('pbft.')}.{self.function.__qualname__}"
+        old, new = ([line.strip() for line in text.splitlines()] for text in (self.old, self.new))
+        return [f"   in {where}:", *(f"   - {line}" for line in old), *(f"   + {line}" for line in new)]
+
+
+def apply_edits(edits: Iterable[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the functions the edited code, until monkeypatch is undone."""
+    sources: dict[FunctionType, str] = {}
+    for edit in edits:
+        function = edit.function
+        source = sources.get(function) or dedent(inspect.getsource(function))
+        assert source.count(edit.old) == 1, f"{function.__qualname__}: {source.count(edit.old)} times {edit.old!r}"
+        sources[function] = source.replace(edit.old, edit.new)
+    for function, source in sources.items():
+        scope: dict[str, Any] = {}
+        edited = compile(source, f"<{function.__qualname__}, edited>", "exec")
+        exec(edited, function.__globals__, scope)
+        monkeypatch.setattr(function, "__code__", scope[function.__name__].__code__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Without:
+    """A rule's absence: edits of the product or of the stage, and the property that then breaks."""
+
+    what: str
+    breaks: str  # the beginning of the property that `show` reports as broken
+    edits: tuple[Edit, ...] = ()
+    stage: dict[str, object] = field(default_factory=dict)  # attributes of the stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A script with its place in PROTOCOL.md, part II."""
+
+    name: str
+    executions: tuple[int, ...]
+    rules: str
+    title: str
+    story: str
+    script: Script
+    cast: dict[str, Any]
+    without: tuple[Without, ...]
+
+    def play(self) -> list[str]:
+        """The transcript with the rule. Raises Broken."""
+        stage = Stage(**self.cast)
+        try:
+            self.script(stage)
+        except Exception as error:
+            error.add_note("\n".join(["the stage up to here:", *stage.lines]))
+            raise
+        return stage.lines
+
+    def play_without(self, removal: Without) -> list[str]:
+        """The transcript without it, up to the property that breaks; AssertionError where none does."""
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            apply_edits(removal.edits, monkeypatch)
+            stage = Stage(**self.cast)
+            for name, value in removal.stage.items():
+                setattr(stage, name, value)
+            try:
+                self.script(stage)
+            except Broken as broken:
+                assert str(broken).startswith(removal.breaks), f"broke elsewhere: {broken}"
+                return stage.lines
+        raise AssertionError(f"{self.name}: without {removal.what}, nothing breaks")
+
+    def transcript(self) -> str:
+        """The whole text that is kept."""
+        numbers = ", ".join(map(str, self.executions))
+        title = f"{self.title}  [execution {numbers}; {self.rules}]"
+        lines = [title, "=" * len(title), ""]
+        for paragraph in self.story.split("\n\n"):
+            lines += [*wrap(" ".join(paragraph.split()), WIDTH), ""]
+        played = self.play()
+        lines += ["WITH THE RULE", "", *played]
+        for removal in self.without:
+            lines += ["", f"WITHOUT: {removal.what}", ""]
+            for edit in removal.edits:
+                lines += edit.words()
+            lines += ["", *_from_where_they_part(played, self.play_without(removal))]
+        return "\n".join(lines) + "\n"
+
+
+def _from_where_they_part(played: list[str], other: list[str]) -> list[str]:
+    """The second transcript from its first line that differs, with one line before it."""
+    alike = next(
+        (i for i, (a, b) in enumerate(zip(played, other, strict=False)) if a != b), min(len(played), len(other))
+    )
+    start = max(alike - 1, 0)
+    return [*(["  ..."] if start else []), *other[start:]]
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(
+    *executions: int, rules: str, title: str, without: tuple[Without, ...] = (), **cast: object
+) -> Callable[[Script], Script]:
+    """Registers a script; its docstring is the story, `cast` the stage's arguments."""
+
+    def register(script: Script) -> Script:
+        name = script.__name__
+        assert name not in SCENARIOS, name
+        SCENARIOS[name] = Scenario(
+            name=name,
+            executions=executions,
+            rules=rules,
+            title=title,
+            story=inspect.getdoc(script) or "",
+            script=script,
+            cast=dict(cast),
+            without=without,
+        )
+        return script
+
+    return register
