@@ -24,6 +24,7 @@ COMMANDS: Final = {  # name: (module, attribute, one line of help)
     "tx": ("pbft.cli.tx", "tx", "Submit transactions: ping, send."),
     "query": ("pbft.cli.query", "query", "Ask a contract, vouched for by f+1 replicas."),
     "simulate": ("pbft.cli.simulate", "simulate", "Search the protocol: whole networks on virtual time, from seeds."),
+    "evidence": ("pbft.cli.evidence", "evidence", "Proof against a replica: list, export, verify off line."),
     "proof": ("pbft.cli.proof", "proof", "Export a proof, verify one off line."),
 }
 ENTRY_POINTS: Final = "gridquorum.commands"

@@ -79,8 +79,9 @@ class Evidence:
     """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
 
     replica: int  # the accused
-    kind: str  # a stable code: equivocation_pre_prepare, equivocation_prepare, invalid_new_view, ...
-    height: int
+    kind: str  # one of `pbft.core.evidence.EVIDENCE_KINDS`
+    view: int  # 0 for a header vote
+    height: int  # 0 for VIEW-CHANGE and NEW-VIEW
     first: Envelope
     second: Envelope | None  # None where one message convicts by itself
 

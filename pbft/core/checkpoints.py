@@ -7,9 +7,10 @@ correct replicas choose the same ones often enough (D24). Votes leave in the env
 
 from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
-from pbft.core.actions import Evidence, Halt, Persist, Send, StoreCertificate
+from pbft.core.actions import Halt, Persist, Send, StoreCertificate
 from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS
 from pbft.core.errors import InvalidMessage
+from pbft.core.evidence import accuse_of_two
 from pbft.core.messages import CertificateNotice, Envelope, HeaderVote
 from pbft.core.persisted import (
     CERTIFIED_KEY,
@@ -85,15 +86,7 @@ def process_header_vote(state: ReplicaState, sender: int, envelope: Envelope, vo
     earlier = votes.get(sender)
     if earlier is not None:
         if earlier.vote.header_hash != vote.header_hash:
-            state.actions.append(
-                Evidence(
-                    replica=sender,
-                    kind="equivocation_header_vote",
-                    height=vote.height,
-                    first=earlier.envelope,
-                    second=envelope,
-                )
-            )
+            accuse_of_two(state, earlier.envelope, envelope, vote)
         return
     votes[sender] = CountedHeaderVote(vote=vote, envelope=envelope)
     process_vote(state, vote.height)  # a peer's vote names the height (D24)

@@ -7,7 +7,7 @@ only (M42).
 """
 
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Broadcast, Evidence, Execute, Persist
+from pbft.core.actions import Broadcast, Execute, Persist
 from pbft.core.checkpoints import (
     answer_with_certificate,
     halt,
@@ -21,6 +21,7 @@ from pbft.core.config import (
     UNCERTIFIED_SLOTS_MAX,
 )
 from pbft.core.errors import InvalidMessage
+from pbft.core.evidence import accuse_of_two
 from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_prepare_count
 from pbft.core.messages import Batch, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
 from pbft.core.persisted import body_key, encode_body, encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
@@ -138,15 +139,7 @@ def _process_second_proposal(state: ReplicaState, slot: Slot, envelope: Envelope
             slot.proposal = envelope
         return
     if slot.proposal is not None:
-        state.actions.append(
-            Evidence(
-                replica=envelope.sender,
-                kind="equivocation_pre_prepare",
-                height=slot.height,
-                first=slot.proposal,
-                second=envelope,
-            )
-        )
+        accuse_of_two(state, slot.proposal, envelope, message)
     raise InvalidMessage("second_proposal", f"height {slot.height}, view {state.view}")
 
 
@@ -174,8 +167,7 @@ def process_prepare(state: ReplicaState, sender: int, envelope: Envelope, messag
     if sender == state.primary:
         raise InvalidMessage("prepare_from_primary", f"replica {sender}, view {message.view}")
     slot = state.slot(message.height)
-    vote = CountedVote(view=message.view, digest=message.digest, envelope=envelope)
-    if _is_new_vote(state, slot.prepares, sender, vote, slot.height, "equivocation_prepare"):
+    if _is_new_vote(state, slot.prepares, message, envelope):
         process_slot(state, slot)
 
 
@@ -187,23 +179,20 @@ def process_commit(state: ReplicaState, sender: int, envelope: Envelope, message
     if message.height > max(state.high_watermark, state.reproposed_top):
         raise InvalidMessage("above_window", f"height {message.height}, H = {state.high_watermark}")
     slot = state.slot(message.height)
-    vote = CountedVote(view=message.view, digest=message.digest, envelope=envelope)
-    if _is_new_vote(state, slot.commits, sender, vote, slot.height, "equivocation_commit"):
+    if _is_new_vote(state, slot.commits, message, envelope):
         process_committed(state, slot)
 
 
 def _is_new_vote(
-    state: ReplicaState, votes: dict[int, CountedVote], sender: int, vote: CountedVote, height: int, kind: str
+    state: ReplicaState, votes: dict[int, CountedVote], message: Prepare | Commit, envelope: Envelope
 ) -> bool:
     """Keeps a member's vote of its latest view; another digest in the same view is evidence, not counted (M3, M54)."""
-    earlier = votes.get(sender)
-    if earlier is not None and earlier.view >= vote.view:
-        if earlier.view == vote.view and earlier.digest != vote.digest:
-            state.actions.append(
-                Evidence(replica=sender, kind=kind, height=height, first=earlier.envelope, second=vote.envelope)
-            )
+    earlier = votes.get(envelope.sender)
+    if earlier is not None and earlier.view >= message.view:
+        if earlier.view == message.view and earlier.digest != message.digest:
+            accuse_of_two(state, earlier.envelope, envelope, message)
         return False
-    votes[sender] = vote
+    votes[envelope.sender] = CountedVote(view=message.view, digest=message.digest, envelope=envelope)
     return True
 
 

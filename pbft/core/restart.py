@@ -60,6 +60,8 @@ def compute_state(
         bodies=dict(restored.bodies),
         voted=dict(restored.voted),
     )
+    if state.new_view is not None and state.new_view.sender == replica_id:
+        state.new_view_sent = state.view  # made before the crash: VIEW-CHANGEs that come now must not make another
     if state.own_view_change is not None:
         state.view_changes[replica_id] = state.own_view_change
     if state.active:
@@ -74,7 +76,6 @@ def _restore_slots(state: ReplicaState) -> None:
         assert isinstance(message, NewView)
         decision = verify_new_view(state.configuration, message)
         state.reproposed_top = max([decision.certified_height, *(choice.height for choice in decision.choices)])
-        state.new_view_sent = state.view if state.is_primary else 0
         for choice in decision.choices:
             if choice.height > state.certified_height:
                 slot = state.slot(choice.height)

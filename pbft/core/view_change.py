@@ -7,10 +7,11 @@ primary itself, take this replica along (M35); NEW-VIEW is believed only where a
 """
 
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Broadcast, Evidence, Persist, PersistEnvelope
+from pbft.core.actions import Broadcast, Persist, PersistEnvelope
 from pbft.core.checkpoints import halt, process_certificate
 from pbft.core.config import TIMER_DOUBLINGS_MAX
 from pbft.core.errors import InvalidMessage
+from pbft.core.evidence import accuse_of_one, accuse_of_two, compute_content, validate_new_view_sender
 from pbft.core.messages import Envelope, HeaderVote, NewView, SlotEntry, ViewChange
 from pbft.core.new_view import (
     NewViewDecision,
@@ -73,22 +74,18 @@ def compute_own_view_change(state: ReplicaState) -> ViewChange:
 
 def process_view_change(state: ReplicaState, sender: int, envelope: Envelope, message: ViewChange) -> None:
     """A VIEW-CHANGE: the latest of each member is kept (M34); its certificate counts whatever becomes of the view."""
-    validate_view_change(state.configuration, message)
+    try:
+        validate_view_change(state.configuration, message)
+    except InvalidMessage:
+        accuse_of_one(state, envelope, message)
+        raise
     if message.certificate is not None:
         process_certificate(state, message.certificate)
     earlier = state.view_changes.get(sender)
     if earlier is not None:
         known = compute_view_change(earlier)
         if known.view == message.view and known != message:
-            state.actions.append(
-                Evidence(
-                    replica=sender,
-                    kind="equivocation_view_change",
-                    height=message.certified_height,
-                    first=earlier,
-                    second=envelope,
-                )
-            )
+            accuse_of_two(state, earlier, envelope, message)
         if known.view >= message.view:
             return
     state.view_changes[sender] = envelope
@@ -168,18 +165,33 @@ def _make_new_view(state: ReplicaState) -> None:
 
 def process_new_view(state: ReplicaState, sender: int, envelope: Envelope, message: NewView) -> None:
     """A NEW-VIEW for the pending view or a later one, from its primary, recomputed before it is believed (M43, M49)."""
-    if message.view < state.view or (message.view == state.view and state.active):
+    if message.view < state.view:
         return
-    if message.view < 1 or sender != state.configuration.primary(message.view):
-        raise InvalidMessage("new_view_not_the_primary", f"replica {sender}, view {message.view}")
+    if message.view == state.view and state.active:
+        _process_second_new_view(state, envelope, message)
+        return
+    try:
+        validate_new_view_sender(state.configuration, envelope, message)
+    except InvalidMessage:
+        accuse_of_one(state, envelope, message)
+        raise
     try:
         decision = verify_new_view(state.configuration, message)
     except InvalidMessage:
-        state.actions.append(Evidence(replica=sender, kind="invalid_new_view", height=0, first=envelope, second=None))
+        accuse_of_one(state, envelope, message)
         if message.view == state.view:  # one faulty primary of a far view must not carry anybody there
             start_view_change(state, state.view + 1)
         raise
     enter_view(state, envelope, message, decision)
+
+
+def _process_second_new_view(state: ReplicaState, envelope: Envelope, message: NewView) -> None:
+    """Another NEW-VIEW of the primary that this view was entered by: evidence, and nothing else."""
+    first = state.new_view
+    if first is not None and first.sender == envelope.sender:
+        (known,) = first.messages
+        if compute_content(known) != compute_content(message):
+            accuse_of_two(state, first, envelope, message)
 
 
 def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decision: NewViewDecision) -> None:

@@ -3,7 +3,7 @@
     DIR/lock            held for as long as the replica runs: a second copy would vote twice with one key
     DIR/genesis.json    written at the first start; every later start must bring the same network
     DIR/journal/        LMDB: the promises of this replica        DIR/ledger/   LMDB: blocks, state, certificates
-    DIR/evidence.jsonl  proof against other replicas
+    DIR/evidence/       proof against other replicas, a file for each piece
 
 Its rules: nothing else in the directory is touched before the lock is held and the genesis agrees; what does not agree
 is refused with both values, never repaired. Keys live elsewhere.
@@ -11,19 +11,14 @@ is refused with both values, never repaired. Keys live elsewhere.
 
 import fcntl
 import hashlib
-import json
 import os
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from ledger.errors import InvalidGenesis
 from ledger.genesis import Genesis
-from pbft.core.actions import Evidence
 from pbft.node.genesis_file import GenesisMismatch, build_genesis, check_genesis
-from pbft.node.log import Logger
 from pbft.node.network_config import NetworkDefinition
-
-EVIDENCE_BYTES_MAX: Final = 16_777_216  # thousands of pieces: one convicts, more of the same adds nothing
 
 
 class StartRefused(Exception):
@@ -64,6 +59,10 @@ class DataDirectory:
     @property
     def ledger_path(self) -> Path:
         return self.path / "ledger"
+
+    @property
+    def evidence_path(self) -> Path:
+        return self.path / "evidence"
 
     @property
     def genesis_path(self) -> Path:
@@ -112,36 +111,6 @@ class DataDirectory:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-
-class EvidenceFile:
-    """Keeps proof against replicas, a JSON object a line, up to a bound (M54), and tells the log."""
-
-    def __init__(self, path: Path, log: Logger, *, bytes_max: int = EVIDENCE_BYTES_MAX) -> None:
-        self._path = path
-        self._log = log
-        self._bytes_max = bytes_max
-        self._seen: set[bytes] = set()
-
-    def record(self, evidence: Evidence) -> None:
-        """Append a piece that was not recorded by this process before, as long as there is room."""
-        pieces = [evidence.first, *([evidence.second] if evidence.second is not None else [])]
-        digest = hashlib.sha256(b"".join(piece.raw for piece in pieces)).digest()
-        if digest in self._seen:
-            return
-        self._log.warning("evidence", peer=evidence.replica, kind=evidence.kind, height=evidence.height)
-        line = {
-            "replica": evidence.replica,
-            "kind": evidence.kind,
-            "height": evidence.height,
-            "envelopes": [{"signed": piece.raw.hex(), "signature": piece.signature.hex()} for piece in pieces],
-        }
-        text = json.dumps(line) + "\n"
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size + len(text) <= self._bytes_max:
-            self._seen.add(digest)
-            with self._path.open("a", encoding="ascii") as file:
-                file.write(text)
 
 
 def _network_id(genesis: bytes) -> str:

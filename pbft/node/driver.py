@@ -74,8 +74,8 @@ class Sealer(Protocol):
 class EvidenceSink(Protocol):
     """Where proof against a replica is kept (M54)."""
 
-    def record(self, evidence: Evidence) -> None:
-        """Keeps one piece; the same one again may come."""
+    def record(self, evidence: Evidence) -> bool:
+        """Keeps one piece, if it is new: the same one comes as often as its offence is repeated."""
         ...
 
 
@@ -261,8 +261,8 @@ class Driver:
                 if blocks is not None:
                     self._send(action.replica, blocks)
             case Evidence():
-                self._counters.count("evidence", action.kind)
-                self._evidence.record(action)
+                if self._evidence.record(action):
+                    self._counters.count("evidence", action.kind)
             case Dropped():
                 self._counters.count("message_dropped", action.code)
             case Halt():

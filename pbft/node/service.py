@@ -35,7 +35,8 @@ from pbft.core.persisted import DamagedJournal
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
 from pbft.node.client_port import ClientPort
-from pbft.node.data_directory import DataDirectory, EvidenceFile, StartRefused
+from pbft.node.data_directory import DataDirectory, StartRefused
+from pbft.node.evidence_store import EvidenceStore
 from pbft.node.identity import ReplicaIdentity
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.log import Logger
@@ -104,7 +105,7 @@ class _Parts:
     node: Node
     worker: ProcessWorker
     transport: PeerTransport
-
+    evidence: EvidenceStore
     door: ClientDoor
 
 
@@ -175,6 +176,7 @@ class ReplicaService:
         )
         worker.start()
         self._closers.append(worker.stop)
+        evidence = EvidenceStore(data.evidence_path, genesis.network_id, self._log)
         transport = PeerTransport(
             self._reactor,
             replica_id=config.replica_id,
@@ -194,15 +196,15 @@ class ReplicaService:
             ledger_store=ledger,
             worker=worker,
             outbound=transport,
-            evidence=EvidenceFile(data.path / "evidence.jsonl", self._log),
+            evidence=evidence,
             counters=self.metrics,
             wall_ms=_wall_ms,
             wake=self._wake,
             on_halt=self._halt,
-            on_ready=lambda node: self._begin(node, worker, transport),
+            on_ready=lambda node: self._begin(node, worker, transport, evidence),
         )
 
-    def _begin(self, node: Node, worker: ProcessWorker, transport: PeerTransport) -> None:
+    def _begin(self, node: Node, worker: ProcessWorker, transport: PeerTransport, evidence: EvidenceStore) -> None:
         """The node is whole: let clients and replicas in, and let time pass."""
         if self._is_stopping:
             return
@@ -217,7 +219,7 @@ class ReplicaService:
             standing=node.replica,
             metrics=self.metrics,
         )
-        self._parts = _Parts(node=node, worker=worker, transport=transport, door=door)
+        self._parts = _Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
         node.execution.subscribe(self)
         node.execution.subscribe(door)
         port = ClientPort(door=door, metrics=self.metrics, log=self._log, on_fault=self.fail)
@@ -355,7 +357,7 @@ class ReplicaService:
         }
         if self._parts is None:
             unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root")
-            return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": []}
+            return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": [], "accused": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
             "network_id": node.chain.genesis.network_id.hex(),
@@ -369,6 +371,7 @@ class ReplicaService:
             "worker_pid": self._parts.worker.pid,
             "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
+            "accused": list(self._parts.evidence.accused),  # by evidence that is kept here
         }
 
     def _metrics_text(self) -> bytes:

@@ -6,6 +6,7 @@ validity         blocks hold only what clients signed
 certificates     what a node stores verifies against the genesis alone
 journal first    nothing promised leaves a node before its durable journal says it
 one voice        no node signs two different things for one (type, view, height)
+evidence         what is kept as evidence convicts off line, and never a replica that said nothing false
 bounds           slots lie between the watermarks, executed is not below certified, what peers can fill is limited
 
 Nothing is demanded of a replica in `faulty`. How a run ends is `pbft.simulation.outcome`.
@@ -18,6 +19,7 @@ from ledger.genesis import Genesis
 from ledger.quorum_certificate import verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
+from pbft.core.actions import Evidence
 from pbft.core.config import (
     EARLY_BYTES_MAX,
     EARLY_ENVELOPES_MAX,
@@ -46,9 +48,10 @@ from pbft.core.persisted import (
     prepared_key,
     voted_key,
 )
-from pbft.node.assembly import Node
+from pbft.node.assembly import Node, compute_core_configuration
 from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.wire.codec import WireRules, decode_envelope, decode_peer
+from pbft.wire.codec import Verifier, WireRules, decode_envelope, decode_peer
+from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
 
 
 class Violation(AssertionError):
@@ -69,10 +72,26 @@ class Checkers:
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
+    liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
     rules: WireRules = field(init=False)
 
     def __post_init__(self) -> None:
         self.rules = WireRules.of(self.genesis.configuration)
+
+    def check_evidence(self, evidence: Evidence) -> None:
+        """A node keeps a piece of evidence."""
+        if evidence.replica not in self.liars | self.faulty:
+            raise Violation("evidence", f"r{evidence.replica} is accused of {evidence.kind}")
+        data = encode_evidence(evidence, self.genesis.network_id)
+        try:
+            verify_evidence(
+                data,
+                verifier=Verifier(self.genesis.configuration),
+                rules=self.rules,
+                configuration=compute_core_configuration(self.genesis, self.headers[0]),
+            )
+        except InvalidEvidence as error:
+            raise Violation("evidence", f"{evidence.kind} of r{evidence.replica} does not hold: {error}") from error
 
     def process_start(self, node: Node, replica: int) -> None:
         """A node starts: what it kept is part of the one history."""

@@ -179,7 +179,7 @@ class Cluster:
             ledger_store=machine.ledger,
             worker=worker,
             outbound=_Outbound(self, machine),
-            evidence=EvidenceList(machine),
+            evidence=EvidenceList(machine, self.checkers),
             counters=CounterTable(machine),
             wall_ms=lambda: self.now_ms + machine.clock_offset_ms,
             wake=lambda: self._wake(machine),
@@ -340,13 +340,18 @@ class _Outbound:
 
 
 class EvidenceList:
-    """`driver.EvidenceSink`: kept with the machine."""
+    """`driver.EvidenceSink`: kept with the machine, each piece once; each must convict, and no correct replica."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, checkers: Checkers) -> None:
         self._machine = machine
+        self._checkers = checkers
 
-    def record(self, evidence: Evidence) -> None:
+    def record(self, evidence: Evidence) -> bool:
+        if evidence in self._machine.evidence:
+            return False
+        self._checkers.check_evidence(evidence)
         self._machine.evidence.append(evidence)
+        return True
 
 
 class CounterTable:

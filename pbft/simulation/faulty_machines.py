@@ -29,6 +29,7 @@ class Twin:
     """
 
     def __init__(self, cluster: Cluster, replica: int, hears: Collection[int], *, clock_offset_ms: int = 0) -> None:
+        cluster.checkers.liars.add(replica)
         self.node: Node | None = None
         self.halted: str | None = None
         self.hears = set(hears)
@@ -65,7 +66,7 @@ class Twin:
             ledger_store=ledger,
             worker=InlineWorker(Runtime(), ledger),
             outbound=self,
-            evidence=EvidenceList(machine),
+            evidence=EvidenceList(machine, cluster.checkers),
             counters=CounterTable(machine),
             wall_ms=lambda: cluster.now_ms + clock_offset_ms,
             wake=wake,

@@ -52,6 +52,7 @@ SignedLie: TypeAlias = Callable[[int, SignedMessage], Sequence[tuple[SignedMessa
 
 def corrupt(cluster: Cluster, replica: int, lie: Lie, arrivals: "Arrivals | None" = None) -> None:
     """From now on `replica` lies."""
+    cluster.checkers.liars.add(replica)
     honest, rules = cluster.network.send, WireRules.of(cluster.genesis.configuration)
 
     def send(sender: int, receiver: int, frame: bytes) -> None:

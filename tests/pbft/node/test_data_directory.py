@@ -1,16 +1,12 @@
-"""The data directory: one process, one network, and evidence that is kept but never grows without bound."""
+"""The data directory: one process, one network."""
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from pbft.core.actions import Evidence
-from pbft.core.messages import Envelope
-from pbft.node.data_directory import DataDirectory, EvidenceFile, StartRefused
+from pbft.node.data_directory import DataDirectory, StartRefused
 from pbft.node.local_network import LocalNetwork
-from pbft.node.log import make_logger
 from pbft.node.network_config import NetworkDefinition, load_network
 
 
@@ -64,23 +60,3 @@ def test_a_genesis_that_is_not_the_definitions_is_refused_and_not_stored(
             data.settle_genesis(definition, own.replace(b"coop-0", b"coop-9"))
         assert caught.value.code == "foreign_genesis"
         assert data.genesis_path.read_bytes() == own
-
-
-def evidence(number: int) -> Evidence:
-    envelope = Envelope(sender=1, messages=(), raw=bytes([number]) * 40, signature=bytes(64))
-    return Evidence(replica=1, kind="equivocation_prepare", height=5, first=envelope, second=None)
-
-
-def test_evidence_is_kept_once_and_bounded(tmp_path: Path) -> None:
-    """The same piece again adds nothing, and a flood of pieces ends at the bound; the log hears of each once."""
-    stream = StringIO()
-    path = tmp_path / "evidence.jsonl"
-    sink = EvidenceFile(path, make_logger(replica=0, stream=stream), bytes_max=700)
-    sink.record(evidence(1))
-    sink.record(evidence(1))
-    assert len(path.read_text().splitlines()) == 1
-    assert len(stream.getvalue().splitlines()) == 1
-    for number in range(2, 12):
-        sink.record(evidence(number))
-    assert path.stat().st_size <= 700
-    assert len(path.read_text().splitlines()) == 2
