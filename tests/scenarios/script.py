@@ -13,9 +13,10 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from scenarios.stage import WIDTH, Broken, Stage
+from scenarios.narration import WIDTH, Broken
+from scenarios.stage import Stage
 
-Script = Callable[[Stage], None]
+Script = Callable[[Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class Edit:
 
     def words(self) -> list[str]:
         """The edit as a transcript shows it."""
-        where = f"{self.function.__module__.removeprefix('pbft.')}.{self.function.__qualname__}"
+        where = f"{self.function.__module__}.{self.function.__qualname__}"
         old, new = ([line.strip() for line in text.splitlines()] for text in (self.old, self.new))
-        return [f"   in {where}:", *(f"   - {line}" for line in old), *(f"   + {line}" for line in new)]
+        return [f"   in {where}:", *(f"   - {line}" for line in old), *(f"   + {line}" for line in new if line)]
 
 
 def apply_edits(edits: Iterable[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,12 +69,13 @@ class Scenario:
     title: str
     story: str
     script: Script
+    stage: type
     cast: dict[str, Any]
     without: tuple[Without, ...]
 
     def play(self) -> list[str]:
         """The transcript with the rule. Raises Broken."""
-        stage = Stage(**self.cast)
+        stage = self.stage(**self.cast)
         try:
             self.script(stage)
         except Exception as error:
@@ -85,7 +87,7 @@ class Scenario:
         """The transcript without it, up to the property that breaks; AssertionError where none does."""
         with pytest.MonkeyPatch.context() as monkeypatch:
             apply_edits(removal.edits, monkeypatch)
-            stage = Stage(**self.cast)
+            stage = self.stage(**self.cast)
             for name, value in removal.stage.items():
                 setattr(stage, name, value)
             try:
@@ -98,17 +100,17 @@ class Scenario:
     def transcript(self) -> str:
         """The whole text that is kept."""
         numbers = ", ".join(map(str, self.executions))
-        title = f"{self.title}  [execution {numbers}; {self.rules}]"
+        title = f"{self.title}  [{f'execution {numbers}; ' if numbers else ''}{self.rules}]"
         lines = [title, "=" * len(title), ""]
         for paragraph in self.story.split("\n\n"):
             lines += [*wrap(" ".join(paragraph.split()), WIDTH), ""]
         played = self.play()
-        lines += ["WITH THE RULE", "", *played]
+        lines += [*(["WITH THE RULE", ""] if self.without else []), *played]
         for removal in self.without:
             lines += ["", f"WITHOUT: {removal.what}", ""]
             for edit in removal.edits:
-                lines += edit.words()
-            lines += ["", *_from_where_they_part(played, self.play_without(removal))]
+                lines += [*edit.words(), ""]
+            lines += [*_from_where_they_part(played, self.play_without(removal))]
         return "\n".join(lines) + "\n"
 
 
@@ -125,7 +127,12 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    *executions: int, rules: str, title: str, without: tuple[Without, ...] = (), **cast: object
+    *executions: int,
+    rules: str,
+    title: str,
+    without: tuple[Without, ...] = (),
+    on: type = Stage,
+    **cast: object,
 ) -> Callable[[Script], Script]:
     """Registers a script; its docstring is the story, `cast` the stage's arguments."""
 
@@ -139,6 +146,7 @@ def scenario(
             title=title,
             story=inspect.getdoc(script) or "",
             script=script,
+            stage=on,
             cast=dict(cast),
             without=without,
         )

@@ -6,12 +6,11 @@ and everything that happens is written down: `lines` is the transcript.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
-from textwrap import wrap
 
+from scenarios.narration import Narration
 from scenarios.words import action_words, heights, kinds_of, message_words
 from simulation.bench import GENESIS_HASH, WALL_MS, Bench, make_configuration, make_envelope, make_request
 
@@ -32,12 +31,6 @@ from pbft.core.messages import (
     SignedMessage,
 )
 from pbft.core.persisted import LedgerHead
-
-WIDTH = 118
-
-
-class Broken(AssertionError):
-    """What a scenario shows does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +117,11 @@ class Actor(Bench):
         )
 
 
-class Stage:
+class Stage(Narration):
     """n replicas and a transcript. `liars` have no core: the script speaks for them with `forge`."""
 
     def __init__(self, *, replicas: int = 4, liars: tuple[int, ...] = (), **parameters: int) -> None:
-        self.lines: list[str] = []
+        super().__init__()
         self.flights: list[Flight] = []
         self.replicas = replicas
         self.liars = liars
@@ -137,7 +130,7 @@ class Stage:
         self.cut_off: set[int] = set()
         self._effects: dict[int, list[str]] = {}
         self._deleted: dict[int, set[int]] = {}
-        self._is_quiet = True
+        self._is_quiet = True  # the first ticks
         self.actors: dict[int, Actor] = {}
         configuration = make_configuration(replicas, **parameters)
         for replica in range(replicas):
@@ -151,30 +144,6 @@ class Stage:
 
     # --- the transcript ---
 
-    def say(self, text: str) -> None:
-        """The narrator."""
-        self._write(f"-- {text}", "   ")
-
-    def show(self, text: str, holds: bool) -> None:
-        """The property that the scenario is about. Raises Broken where it does not hold."""
-        self._write(f"{'SHOWN' if holds else 'BROKEN'}: {text}", "       ")
-        if not holds:
-            raise Broken(text)
-
-    @contextmanager
-    def quietly(self, summary: str) -> Iterator[None]:
-        """What happens inside is summed up in one line."""
-        self._is_quiet, before = True, self._is_quiet
-        yield
-        self._is_quiet = before
-        self._effects.clear()
-        self._deleted.clear()
-        self.say(summary)
-
-    def _write(self, line: str, indent: str) -> None:
-        if not self._is_quiet:
-            self.lines += wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-
     def note(self, replica: int, action: Action) -> None:
         """An action that a replica performs, to be written under the event that caused it."""
         if isinstance(action, Persist) and action.value is None and action.key[:2] in (b"p/", b"q/"):
@@ -185,6 +154,10 @@ class Stage:
         if words is not None:
             self._effects.setdefault(replica, []).append(words)
 
+    def _forget_effects(self) -> None:
+        self._effects.clear()
+        self._deleted.clear()
+
     def _write_effects(self) -> None:
         for replica, deleted in self._deleted.items():
             self._effects.setdefault(replica, []).append(f"forgets P and Q at {heights(deleted)}")
@@ -194,8 +167,7 @@ class Stage:
         for effects, replicas in alike.items():
             names = replica_names(sorted(replicas))
             self._write(f"      {names}: {effects}", "          ")
-        self._effects.clear()
-        self._deleted.clear()
+        self._forget_effects()
 
     # --- messages ---
 

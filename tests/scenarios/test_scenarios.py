@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from scenarios import crash, new_views, primaries, votes
+from scenarios import answers, crash, new_views, primaries, votes, worked
 from scenarios.script import SCENARIOS
 
 TRANSCRIPTS = Path(__file__).with_name("transcripts")
-MODULES = (crash, new_views, primaries, votes)
+MODULES = (answers, crash, new_views, primaries, votes, worked)
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

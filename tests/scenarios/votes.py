@@ -1,6 +1,6 @@
 """Executions 1, 2, 3, 5 and 9: header votes, certificates, and the low watermark."""
 
-from scenarios.liars import liar_follows
+from scenarios.liars import knows_nothing, liar_follows
 from scenarios.script import Edit, Without, scenario
 from scenarios.stage import Stage
 
@@ -269,3 +269,41 @@ def divergence_is_seen_at_any_height(stage: Stage) -> None:
     stage.deliver("COMMIT", height=2)
     stage.deliver("HEADER-VOTE", to=1)
     stage.show("R1 has stopped", stage[1].halted is not None)
+
+
+@scenario(
+    10,
+    rules="D31",
+    title="A header that tells in which view its batch was decided",
+    liars=(3,),
+    without=(
+        Without(
+            what="the closed list: the header holds the view too",
+            breaks="R0, R1 and R2 have the same header",
+            stage={"header_holds_view": True},
+        ),
+    ),
+)
+def the_header_knows_no_view(stage: Stage) -> None:
+    """R0 executes 1 as decided in view 0, R1 and R2 execute the same batch re-proposed in view 1. With a view, a
+    proposer, a signature or an arrival time in the header, three correct replicas would have two headers for one
+    block: no Q, and the rule that finds divergence stops the one that was first.
+
+    So the header is a closed list of what all correct replicas know alike.
+    """
+    stage.hand_in(0, "a0")
+    stage.deliver("PRE-PREPARE")
+    stage.deliver("PREPARE")
+    stage.deliver("COMMIT", to=0)
+    stage.lose("COMMIT")
+    stage.say("R0 has executed 1 in view 0. It is cut off, and view 1 opens.")
+    stage.cut(0)
+    stage.hand_in(1, "b0")
+    stage.wait(1500, 1)
+    stage.forge(3, knows_nothing(stage, view=1))
+    stage.settle("VIEW-CHANGE", "NEW-VIEW")
+    liar_follows(stage, 3, 1, 1)
+    stage.settle("PREPARE", "COMMIT")
+    stage.heal()
+    hashes = {stage[replica].hashes[1] for replica in (0, 1, 2)}
+    stage.show("R0, R1 and R2 have the same header for block 1", len(hashes) == 1)
