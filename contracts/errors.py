@@ -75,6 +75,9 @@ FAULT_CODES: Final = {
     "REENTRY": "a call of a contract that is already being called",
     "READ_ONLY": "a write, event or scheduled call inside a view",
     "SCHEDULE": "a due time out of range, a method that is not @scheduled, or too many scheduled calls",
+    "GOVERNANCE": "a change of configuration by another contract than `governance`, or in genesis",
+    "PENDING": "a change of configuration while one is decided and its epoch has not begun",
+    "CONFIGURATION": "a document that is no configuration, or not that of the next epoch",
     "INTERNAL": "the engine met a state it should never meet; all gas is consumed",
 }
 

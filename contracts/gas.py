@@ -66,6 +66,8 @@ class GasTable:
     sha256_bytes: int = 64
     ed25519: int = 1_500
     schedule: int = 400
+    configuration: int = 5_000
+    """Of a change of configuration; its document's bytes cost what read and written bytes cost."""
     transaction: int = 200
     transaction_bytes: int = 4
     result_bytes: int = 8

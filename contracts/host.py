@@ -32,8 +32,9 @@ from contracts.values import (
     take_any_apart,
     take_apart,
 )
+from ledger.configuration import configuration_key, encode_decision, parse_configuration
 from ledger.encoding import decode, encode
-from ledger.errors import EncodingError, InvalidSignature
+from ledger.errors import EncodingError, InvalidConfiguration, InvalidSignature
 from ledger.transaction import Event
 
 VerifySignature = Callable[[bytes, bytes, bytes], None]
@@ -41,6 +42,9 @@ VerifySignature = Callable[[bytes, bytes, bytes], None]
 
 MEMBERS_CONTRACT: Final = "members"
 """The contract that knows who holds which role."""
+
+GOVERNANCE_CONTRACT: Final = "governance"
+"""The contract whose word decides on the next configuration: the one that genesis deploys under this name."""
 
 NEXT_CALL_KEY: Final = b"m/next_call"
 PARKED_PREFIX: Final = b"m/parked/"
@@ -90,6 +94,7 @@ class Host:
             "canonical": canonical,
             "sha256": sha256,
             "verify_ed25519": self._verify_ed25519,
+            "change_configuration": self._change_configuration,
         }
 
     # --- contracts ---
@@ -240,6 +245,30 @@ class Host:
         except InvalidSignature:
             return False
         return True
+
+    def _change_configuration(self, machine: Machine, document: Any) -> list[bytes]:
+        """D40: one change may wait; it ends the epoch one window later. What block it is decided in, the chain knows
+        from the record that is written here."""
+        if machine.read_only:
+            raise Fault("READ_ONLY")
+        if type(document) is not bytes:
+            raise Fault("TYPE")
+        if machine.contract != GOVERNANCE_CONTRACT or machine.window == 0:
+            raise Fault("GOVERNANCE")
+        machine.charge(GAS.configuration + GAS.storage_read + GAS.container_byte * len(document))
+        key = configuration_key(machine.epoch + 1)
+        if machine.overlay.get(key) is not None:
+            raise Fault("PENDING")
+        try:
+            configuration = parse_configuration(document, machine.network)
+        except InvalidConfiguration:
+            raise Fault("CONFIGURATION") from None
+        if configuration.epoch != machine.epoch + 1:
+            raise Fault("CONFIGURATION")
+        machine.charge(GAS.storage_write + GAS.storage_write_byte * len(document))
+        machine.grow(len(configuration.members))
+        machine.overlay.put(key, encode_decision(machine.height + machine.window, document))
+        return [member.operator_key for member in configuration.members]
 
 
 # --- kit functions of values alone ---

@@ -222,3 +222,9 @@ def sha256(data: bytes, /) -> bytes:
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes, /) -> bool:
     """Whether the signature is this key's over the message; False too for malformed keys and signatures."""
     _only_in_a_contract("verify_ed25519")
+
+
+def change_configuration(document: bytes, /) -> list[Address]:
+    """Decide the members and parameters of the next epoch; the contract `governance` alone may. Returns the operator
+    keys of its members, in their order. PENDING while a change waits."""
+    _only_in_a_contract("change_configuration")

@@ -23,6 +23,7 @@ class Machine:
         "cells",
         "contract",
         "depth",
+        "epoch",
         "events",
         "gas",
         "height",
@@ -34,6 +35,7 @@ class Machine:
         "signer",
         "time",
         "tx_id",
+        "window",
     )
 
     def __init__(self, overlay: "Overlay") -> None:
@@ -48,6 +50,9 @@ class Machine:
         self.time = 0
         self.height = 0
         self.network = b""
+        self.epoch = 0
+        self.window = 0
+        """A change of configuration that this block decides ends the epoch so many heights later."""
         self.tx_id = b""
         self.read_only = False
         self.events: list[Event] = []

@@ -117,6 +117,7 @@ class Runtime:
     def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
         """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""
         self._open(state, plan.height, plan.time_ms, plan.network)
+        self._machine.epoch, self._machine.window = plan.epoch, plan.window
         scheduled = self._run_scheduled(plan)
         calls = tuple(self._run_call(call, _TRANSACTION_KINDS) for call in plan.calls)
         return self._close(scheduled, calls)
@@ -154,6 +155,7 @@ class Runtime:
         machine = self._machine
         machine.overlay = Overlay(state)
         machine.height, machine.time, machine.network = height, time_ms // 1_000, network
+        machine.epoch = machine.window = 0  # only a block decides on a configuration
 
     def _close(self, scheduled: tuple[ScheduledOutcome, ...], calls: tuple[CallOutcome, ...]) -> BlockOutcome:
         overlay = self._machine.overlay

@@ -30,6 +30,8 @@ GENESIS_TIME: Final = 1_750_000_000
 """Seconds: a fixed date, so that tests do not depend on the day they run."""
 GAS_LIMIT: Final = 5_000_000
 """The network's limit of one transaction."""
+WINDOW: Final = 64
+"""Heights after which a decided change of configuration ends the epoch; a test that goes on sets `epoch` itself."""
 _MEMBERS_STUB: Final = b"""
 from contracts import Address, Contract, Map, external, view
 
@@ -130,6 +132,7 @@ class Chain:
         self.time = time
         self.height = 0
         self.network = network
+        self.epoch = 0
         self.next_due: int | None = None
         self.contracts: dict[str, Deployed] = {}
         self.scheduled: list[ScheduledOutcome] = []
@@ -250,6 +253,8 @@ class Chain:
             height=self.height,
             time_ms=self.time * 1_000,
             network=self.network,
+            epoch=self.epoch,
+            window=WINDOW,
             calls=calls,
             transaction_gas_max=GAS_LIMIT,
             scheduled_gas_max=4 * GAS_LIMIT,

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
 from ledger.block import TIME_MAX_MS, Block, Header, parse_header
 from ledger.encoding import decode, encode
+from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array, expect_bytes, expect_int
@@ -27,6 +28,7 @@ RECEIPTS_TABLE: Final = "receipts"  # height, index -> receipt
 BY_ID_TABLE: Final = "receipts_by_id"  # tx id -> height, index: the newest receipt of it
 BY_NONCE_TABLE: Final = "receipts_by_nonce"  # client, nonce -> height, index: the one receipt that used the nonce
 CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
+EPOCHS_TABLE: Final = "epochs"  # epoch -> the link that ends it: certified header and the next configuration
 LEDGER_TABLES: Final = (
     META_TABLE,
     HEADERS_TABLE,
@@ -35,6 +37,7 @@ LEDGER_TABLES: Final = (
     BY_ID_TABLE,
     BY_NONCE_TABLE,
     CERTIFICATES_TABLE,
+    EPOCHS_TABLE,
     *STATE_TABLES,
 )
 """The tables with which a ledger store is opened."""
@@ -112,6 +115,11 @@ class Archive:
         data = self._store.get(CERTIFICATES_TABLE, height_key(height))
         return None if data is None else read_record(CERTIFICATES_TABLE, parse_certificate, data)
 
+    def epoch_link(self, epoch: int) -> EpochLink | None:
+        """What ends an epoch, for whoever is still in it and for proofs; None until its last height is certified."""
+        data = self._store.get(EPOCHS_TABLE, height_key(epoch))
+        return None if data is None else read_record(EPOCHS_TABLE, parse_link, data)
+
     def first_certificate(self, height: int) -> QuorumCertificate | None:
         """The stored certificate of the lowest height at or above this one."""
         for _, data in self._store.scan(CERTIFICATES_TABLE, start=height_key(height)):
@@ -161,7 +169,7 @@ def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequenc
 
 
 def height_key(height: int) -> bytes:
-    """The key of a height: order of keys = order of heights."""
+    """The key of a height or an epoch: order of keys = order of numbers."""
     return height.to_bytes(8, "big")
 
 

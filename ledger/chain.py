@@ -16,6 +16,7 @@ from ledger import merkle
 from ledger.admission import NonceWindow, Verdict, judge_transactions, nonce_key
 from ledger.archive import (
     CERTIFICATES_TABLE,
+    EPOCHS_TABLE,
     HEAD_KEY,
     LEDGER_TABLES,
     META_TABLE,
@@ -28,7 +29,9 @@ from ledger.archive import (
     read_record,
 )
 from ledger.block import Block, Header, compute_batch_digest
+from ledger.configuration import CONFIGURATION_PREFIX, Configuration
 from ledger.encoding import encode
+from ledger.epochs import EpochLink, Epochs
 from ledger.errors import (
     InvalidBlock,
     InvalidCertificate,
@@ -40,10 +43,10 @@ from ledger.errors import (
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, scheduled_call_id
 from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
-from ledger.proofs import write_receipt_proof, write_state_proof
+from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.state_trie import StateProof
-from ledger.store import Put, ReadView, Store
+from ledger.store import Operation, Put, ReadView, Store
 from ledger.transaction import Receipt, SignedTransaction
 from ledger.world_state import VALUES_TABLE, WorldState
 
@@ -88,6 +91,8 @@ class Chain(Archive):
     def __init__(self, store: Store, genesis: Genesis) -> None:
         super().__init__(store)
         self.genesis = genesis
+        self.epochs = Epochs(genesis.configuration)
+        """Which configuration holds at which height; read it, `commit` extends it."""
         self._head: Header | None = None
         self.next_due_ms: int | None = None
         """When the earliest scheduled call is due, None if none waits."""
@@ -115,6 +120,7 @@ class Chain(Archive):
         if self.state.root != head.state_root:
             raise InvariantViolation("state", "damaged world state", expected=head.state_root, got=self.state.root)
         self._head = head
+        self.epochs.restore(self._store.scan(VALUES_TABLE, CONFIGURATION_PREFIX))
         self.next_due_ms = _earliest_due_ms(self._store, ())
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
@@ -139,6 +145,10 @@ class Chain(Archive):
         """The last executed height."""
         return self.head.height
 
+    def configuration(self, height: int) -> Configuration:
+        """The configuration in force at a height, at most one window above the head (M57)."""
+        return self.epochs.at(height)
+
     def create(self, genesis_outcome: BlockOutcome) -> Header:
         """Stores height 0: what deploying and initialising the genesis contracts did. Has no receipts.
 
@@ -149,6 +159,7 @@ class Chain(Archive):
         for call in genesis_outcome.calls:
             if call.status != "ok":
                 raise InvalidGenesis("contract", "a genesis contract failed", status=call.status, code=call.code)
+        self.epochs.compute_decided(0, genesis_outcome.writes)  # a contract of genesis decides on no configuration
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, genesis_outcome.writes)
         header = Header(
@@ -190,12 +201,15 @@ class Chain(Archive):
             time_ms = max(parent.time_ms, batch_time_ms)
             batch_digest, transactions_root = compute_batch_digest(batch_time_ms, [t.raw for t in transactions])
         verdicts, windows = judge_transactions(transactions, height, time_ms, self.nonce_window)
-        parameters = self.genesis.protocol
+        configuration = self.configuration(height)
+        parameters = configuration.parameters
         return PlannedBlock(
             plan=BlockPlan(
                 height=height,
                 time_ms=time_ms,
                 network=self.genesis.network_id,
+                epoch=configuration.epoch,
+                window=parameters.window,
                 calls=tuple(
                     _call(signed) for signed, verdict in zip(transactions, verdicts, strict=True) if verdict.is_executed
                 ),
@@ -225,13 +239,14 @@ class Chain(Archive):
         next_due_ms = _earliest_due_ms(self._store, outcome.writes)
         if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
+        self.epochs.compute_decided(planned.height, outcome.writes)
         receipts, consumed = _receipts(planned, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, _merge_writes(outcome.writes, planned.windows))
         header = Header(
             network=self.genesis.network_id,
-            epoch=0,
+            epoch=planned.plan.epoch,
             height=planned.height,
             parent_hash=planned.parent_hash,
             batch_digest=planned.batch_digest,
@@ -240,13 +255,14 @@ class Chain(Archive):
             receipts_root=merkle.root(leaves),
             state_root=update.root,
             gas_used=sum(receipt.gas_used for receipt in receipts),
-            next_config_hash=self.genesis.configuration.hash,
+            next_config_hash=self.configuration(planned.height + 1).hash,
         )
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves)
         operations += index_operations(planned.height, receipts, consumed)
         self._store.write(operations + update.operations)
         self.state.adopt(update)
+        self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
         return Block(header=header, batch_time_ms=planned.batch_time_ms, transactions=raws, receipts=leaves)
@@ -270,12 +286,17 @@ class Chain(Archive):
         """
         if certificate.height > self.height:
             raise InvalidCertificate("not_executed", expected_max=self.height, got=certificate.height)
-        header_hash = self.header(certificate.height).hash
-        if certificate.header_hash != header_hash:
-            raise InvalidCertificate("header_hash", expected=header_hash, got=certificate.header_hash)
+        header = self.header(certificate.height)
+        if certificate.header_hash != header.hash:
+            raise InvalidCertificate("header_hash", expected=header.hash, got=certificate.header_hash)
         key = height_key(certificate.height)
         if self._store.get(CERTIFICATES_TABLE, key) is None:
-            self._store.write([Put(CERTIFICATES_TABLE, key, certificate.to_bytes())])
+            kept: list[Operation] = [Put(CERTIFICATES_TABLE, key, certificate.to_bytes())]
+            if header.height == self.epochs.last_height(header.epoch):
+                document = self.configuration(header.height + 1).to_bytes()
+                link = EpochLink(header=header, certificate=certificate, document=document)
+                kept.append(Put(EPOCHS_TABLE, height_key(header.epoch), link.to_bytes()))
+            self._store.write(kept)
         newest = self._newest_certificate
         if newest is None or newest.height < certificate.height:
             self._newest_certificate = certificate
@@ -289,8 +310,8 @@ class Chain(Archive):
         stored = self.receipt(tx_id)
         if stored is None:
             raise InvalidProof("unknown", "no receipt of this transaction is stored", tx_id=tx_id)
-        headers, certificate = self._certified_headers(stored.height)
-        return write_receipt_proof(self.block(stored.height).receipts, stored.index, headers, certificate)
+        evidence = self._evidence(stored.height)
+        return write_receipt_proof(self.block(stored.height).receipts, stored.index, evidence)
 
     def state_proof(self, key: bytes) -> bytes:
         """A proof file for a key's value, or its absence, after the head. Raises ProofNotReady until the head is
@@ -305,14 +326,21 @@ class Chain(Archive):
 
     def complete_state_proof(self, draft: StateProofDraft) -> bytes:
         """The proof file of a draft. Raises ProofNotReady."""
-        headers, certificate = self._certified_headers(draft.height)
-        return write_state_proof(draft.proof, headers, certificate)
+        return write_state_proof(draft.proof, self._evidence(draft.height))
 
-    def _certified_headers(self, height: int) -> tuple[list[Header], QuorumCertificate]:
+    def _evidence(self, height: int) -> Evidence:
+        """What leads from genesis to the header of a height. An epoch's last height is certified, so the headers from
+        there to the certificate are of one epoch.
+        """
         certificate = self.first_certificate(height)
         if certificate is None:
             raise ProofNotReady("not_certified", "no certificate at or above this height yet", height=height)
-        return [self.header(number) for number in range(height, certificate.height + 1)], certificate
+        links = [self.epoch_link(epoch) for epoch in range(certificate.epoch)]
+        return Evidence(
+            epochs=tuple(link for link in links if link is not None),
+            headers=tuple(self.header(number) for number in range(height, certificate.height + 1)),
+            certificate=certificate,
+        )
 
 
 # --- the parts of a block ---

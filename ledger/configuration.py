@@ -1,21 +1,33 @@
 """Who the members of an epoch are and which parameters they agreed on: all that counting votes needs (D6, D41).
 
 Pure data, the same on every replica; per-machine settings are elsewhere (`pbft.node.network_config`). Everything here
-is consensus-critical and hashed into `next_config_hash` of every header.
+is consensus-critical and hashed into `next_config_hash` of every header. Epoch 0's configuration is in the genesis
+file, each later one is a *document*: canonical bytes that governance decides on. Which one holds at which height is
+`ledger.epochs`' business.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Final
 
-from ledger.encoding import encode
-from ledger.errors import InvalidGenesis
-from ledger.hashing import Tag, tagged_hash
+from ledger.encoding import Value, decode, encode
+from ledger.errors import EncodingError, InvalidConfiguration, InvalidGenesis
+from ledger.hashing import PUBLIC_KEY_BYTES, Tag, tagged_hash
+from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
 
 MEMBERS_MIN: Final = 4
 """Fewer replicas tolerate no fault (n > 3f)."""
 MEMBERS_MAX: Final = 64
 """A VIEW-CHANGE round is quadratic in the members; 64 is four times the largest network this is designed for."""
+MEMBER_NAME_CHARACTERS_MAX: Final = 64
+"""A cooperative's legal name, as it is shown to people."""
+DOCUMENT_BYTES_MAX: Final = 32_768
+"""64 members with names of four bytes a character take 25 KB; it travels in one transaction."""
+NUMBER_MAX: Final = 2**63 - 1
+"""Of an epoch and of a height."""
+CONFIGURATION_PREFIX: Final = b"e/"
+"""State keys of decided configurations: prefix, epoch (8 bytes, big-endian)."""
 
 # A parameter's name -> the values that a network may choose, and why the bounds are there.
 _BOUNDS: Final[dict[str, tuple[int, int]]] = {
@@ -72,6 +84,10 @@ class Member:
     operator_key: bytes  # Ed25519, the cooperative's own, for governance
 
 
+MEMBER_FIELDS: Final = tuple(field.name for field in fields(Member))
+"""The fields in their hashed order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
     """The members and parameters of an epoch. `network` is in every signed byte string, not in the hash."""
@@ -104,9 +120,74 @@ class Configuration:
     @cached_property
     def hash(self) -> bytes:
         """What `next_config_hash` of a header names (D31)."""
-        members = [[m.id, m.name, m.consensus_key, m.transport_key, m.operator_key] for m in self.members]
-        parameters = [getattr(self.parameters, name) for name in PARAMETER_NAMES]
-        return tagged_hash(Tag.CONFIGURATION, encode([1, self.epoch, members, parameters]))
+        return tagged_hash(Tag.CONFIGURATION, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The document: canonical bytes of [1, epoch, members, parameters]."""
+        members = [[getattr(member, name) for name in MEMBER_FIELDS] for member in self.members]
+        return encode([1, self.epoch, members, [getattr(self.parameters, name) for name in PARAMETER_NAMES]])
+
+
+def parse_configuration(document: bytes, network: bytes) -> Configuration:
+    """A configuration from its document. Raises InvalidConfiguration: malformed, a parameter out of its bounds, too few
+    members, two alike. The same rules hold for the members and parameters of a genesis file.
+    """
+    try:
+        fields = expect_array(decode(document, max_bytes=DOCUMENT_BYTES_MAX), "configuration", 4)
+        expect_int(fields[0], "version", 1, 1)
+        items = expect_array(fields[2], "members")
+        if not MEMBERS_MIN <= len(items) <= MEMBERS_MAX:
+            raise InvalidConfiguration("members", expected_min=MEMBERS_MIN, expected_max=MEMBERS_MAX, got=len(items))
+        numbers = expect_array(fields[3], "parameters", len(PARAMETER_NAMES))
+        parameters = {name: expect_int(v, name, 0, 2**31) for name, v in zip(PARAMETER_NAMES, numbers, strict=True)}
+        configuration = Configuration(
+            network=network,
+            epoch=expect_int(fields[1], "epoch", 0, NUMBER_MAX),
+            members=tuple(_parse_member(item, index) for index, item in enumerate(items)),
+            parameters=ProtocolParameters(**parameters),
+        )
+        require_distinct(configuration.members)
+    except EncodingError as error:
+        raise InvalidConfiguration("malformed", str(error)) from None
+    except InvalidGenesis as error:
+        raise InvalidConfiguration(error.code, error.detail, **error.fields) from None
+    return configuration
+
+
+def _parse_member(value: Value, index: int) -> Member:
+    fields = expect_array(value, "member", len(MEMBER_FIELDS))
+    name = expect_str(fields[1], "name", MEMBER_NAME_CHARACTERS_MAX)
+    if not name:
+        raise InvalidConfiguration("name", "a member has a name", member=index)
+    keys = zip(MEMBER_FIELDS[2:], fields[2:], strict=True)
+    return Member(
+        id=expect_int(fields[0], "id", index, index),
+        name=name,
+        **{field: expect_bytes(key, field, PUBLIC_KEY_BYTES) for field, key in keys},
+    )
+
+
+def require_distinct(members: Sequence[Member]) -> None:
+    """No two members share a name or a key of one kind. Raises InvalidGenesis (duplicate)."""
+    for field in MEMBER_FIELDS[1:]:
+        if len({getattr(member, field) for member in members}) != len(members):
+            raise InvalidGenesis("duplicate", f"members: two have the same {field}")
+
+
+def configuration_key(epoch: int) -> bytes:
+    """Where the world state holds the configuration of an epoch above 0, once it is decided."""
+    return CONFIGURATION_PREFIX + epoch.to_bytes(8, "big")
+
+
+def encode_decision(last_height: int, document: bytes) -> bytes:
+    """What the world state holds there: the last height of the epoch before, and the document."""
+    return encode([last_height, document])
+
+
+def parse_decision(data: bytes) -> tuple[int, bytes]:
+    """The opposite of `encode_decision`. Raises EncodingError."""
+    fields = expect_array(decode(data), "decision", 2)
+    return expect_int(fields[0], "last_height", 0, NUMBER_MAX), expect_bytes(fields[1], "document")
 
 
 def faults_tolerated(n: int) -> int:

@@ -56,6 +56,10 @@ class InvalidGenesis(LedgerError):
     """A genesis file that is malformed, or that is not the genesis of this store."""
 
 
+class InvalidConfiguration(LedgerError):
+    """A configuration document that is malformed, or that no epoch could have."""
+
+
 class InvalidProof(LedgerError):
     """A proof that does not hold. Nothing can be concluded from it, not even the opposite."""
 

@@ -62,6 +62,8 @@ class BlockPlan:
     height: int
     time_ms: int  # agreed time
     network: bytes
+    epoch: int
+    window: int  # L: a change that this block decides ends the epoch at height + window (D40)
     calls: tuple[Call, ...]
     transaction_gas_max: int
     scheduled_gas_max: int
@@ -70,7 +72,7 @@ class BlockPlan:
         """Canonical bytes."""
         calls = [(c.tx_id, c.sender, c.contract, c.method, c.arguments, c.gas_limit) for c in self.calls]
         limits = (self.transaction_gas_max, self.scheduled_gas_max)
-        return encode((self.height, self.time_ms, self.network, calls, *limits))
+        return encode((self.height, self.time_ms, self.network, self.epoch, self.window, calls, *limits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +117,16 @@ def _outcome_fields(outcome: CallOutcome) -> tuple[object, ...]:
 
 def parse_block_plan(data: bytes) -> BlockPlan:
     """A plan from its canonical bytes. Raises EncodingError."""
-    fields = expect_array(decode(data, max_bytes=PLAN_BYTES_MAX), "plan", 6)
+    fields = expect_array(decode(data, max_bytes=PLAN_BYTES_MAX), "plan", 8)
     return BlockPlan(
         height=expect_int(fields[0], "height", 0, _INT_MAX),
         time_ms=expect_int(fields[1], "time_ms", 0, TIME_MAX_MS),
         network=expect_bytes(fields[2], "network", HASH_BYTES),
-        calls=tuple(_parse_call(item) for item in expect_array(fields[3], "calls")),
-        transaction_gas_max=expect_int(fields[4], "transaction_gas_max", 0, _INT_MAX),
-        scheduled_gas_max=expect_int(fields[5], "scheduled_gas_max", 0, _INT_MAX),
+        epoch=expect_int(fields[3], "epoch", 0, _INT_MAX),
+        window=expect_int(fields[4], "window", 0, _INT_MAX),
+        calls=tuple(_parse_call(item) for item in expect_array(fields[5], "calls")),
+        transaction_gas_max=expect_int(fields[6], "transaction_gas_max", 0, _INT_MAX),
+        scheduled_gas_max=expect_int(fields[7], "scheduled_gas_max", 0, _INT_MAX),
     )
 
 

@@ -15,12 +15,14 @@ from typing import Any, Final, TypeAlias
 
 from ledger.block import TIME_MAX_MS
 from ledger.configuration import (
+    MEMBER_NAME_CHARACTERS_MAX,
     MEMBERS_MAX,
     MEMBERS_MIN,
     PARAMETER_NAMES,
     Configuration,
     Member,
     ProtocolParameters,
+    require_distinct,
 )
 from ledger.encoding import INTEGER_MAX, INTEGER_MIN, encode
 from ledger.errors import InvalidGenesis
@@ -199,15 +201,13 @@ def _parse_members(value: Any) -> tuple[Member, ...]:
         members.append(
             Member(
                 id=_integer(fields["id"], f"{path}.id", index, index),
-                name=_text(fields["name"], f"{path}.name", NAME_CHARACTERS_MAX),
+                name=_text(fields["name"], f"{path}.name", MEMBER_NAME_CHARACTERS_MAX),
                 consensus_key=_hex(fields["consensus_key"], f"{path}.consensus_key", 32),
                 transport_key=_hex(fields["transport_key"], f"{path}.transport_key", 32),
                 operator_key=_hex(fields["operator_key"], f"{path}.operator_key", 32),
             )
         )
-    for field in ("name", "consensus_key", "transport_key", "operator_key"):
-        if len({getattr(member, field) for member in members}) != len(members):
-            raise InvalidGenesis("duplicate", f"members: two have the same {field}")
+    require_distinct(members)
     return tuple(members)
 
 

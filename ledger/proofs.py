@@ -1,11 +1,13 @@
 """Proof files: that a receipt or a state value is in the chain, checked offline with the genesis file alone (D13).
 
-A proof holds the value with its path to a root of one header, the headers from there up to a certified one, and the
-quorum certificate of that. The verifier needs the proof's bytes, the bytes of genesis.json and this room; no node, no
-network. The file is canonical JSON (sorted keys, no spaces, lower-case hexadecimal, one newline at the end): parsing
-writes it again and compares, so any changed, missing or added byte is refused. Every part is bound by a hash or
-signature (a path names sides instead of index and count, which RFC 6962 roots do not bind), but for one: the proof
-that a key is absent also holds for another absent key at the same place. A checksum over the document catches that.
+A proof holds the value with its path to a root of one header, the headers from there up to a certified one, the quorum
+certificate of that, and for each epoch before it the certified header that ended it with the configuration that it
+names: so the keys of every epoch follow from those of genesis. The verifier needs the proof's bytes, the bytes of
+genesis.json and this room; no node, no network. The file is canonical JSON (sorted keys, no spaces, lower-case
+hexadecimal, one newline at the end): parsing writes it again and compares, so any changed, missing or added byte is
+refused. Every part is bound by a hash or signature (a path names sides instead of index and count, which RFC 6962 roots
+do not bind), but for one: the proof that a key is absent also holds for another absent key at the same place. A
+checksum over the document catches that.
 """
 
 import hashlib
@@ -17,6 +19,8 @@ from typing import Any, Final
 
 from ledger import merkle
 from ledger.block import Header, parse_header
+from ledger.configuration import Configuration
+from ledger.epochs import EpochLink, parse_link, verify_link
 from ledger.errors import InvalidBlock, InvalidCertificate, InvalidGenesis, InvalidProof, LedgerError
 from ledger.genesis import parse_genesis
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate, verify_certificate
@@ -27,6 +31,8 @@ PROOF_BYTES_MAX: Final = 8 * 1024 * 1024
 """The largest receipt takes 4 MiB of hexadecimal; certificate, headers and paths a few hundred kilobytes."""
 HEADERS_MAX: Final = 1024
 """The largest window: a certificate is never further above an executed block than that."""
+EPOCHS_MAX: Final = 1024
+"""Three kilobytes each with four members; a change a week lasts twenty years."""
 _PATH_MAX: Final = 32
 """A block has far fewer than 2^32 receipts."""
 
@@ -50,16 +56,23 @@ class VerifiedState:
     certified_height: int
 
 
-def write_receipt_proof(
-    receipts: Sequence[bytes], index: int, headers: Sequence[Header], certificate: QuorumCertificate
-) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What leads from a genesis to a header: the same for every kind of proof."""
+
+    epochs: tuple[EpochLink, ...]  # the end of every epoch before the certificate's, from epoch 0 on
+    headers: tuple[Header, ...]  # from the one with the value to the certified one, all of the certificate's epoch
+    certificate: QuorumCertificate
+
+
+def write_receipt_proof(receipts: Sequence[bytes], index: int, evidence: Evidence) -> bytes:
     """A proof file for receipt `index` of the block of `headers[0]`, whose receipts are given, in order."""
     path = merkle.sided_path(receipts, index)
     body = {"receipt": receipts[index].hex(), "path": [[side, sibling.hex()] for side, sibling in path]}
-    return _write("receipt", body, headers, certificate)
+    return _write("receipt", body, evidence)
 
 
-def write_state_proof(proof: StateProof, headers: Sequence[Header], certificate: QuorumCertificate) -> bytes:
+def write_state_proof(proof: StateProof, evidence: Evidence) -> bytes:
     """A proof file for a state key after the block of `headers[0]`."""
     body = {
         "key": proof.key.hex(),
@@ -67,16 +80,17 @@ def write_state_proof(proof: StateProof, headers: Sequence[Header], certificate:
         "neighbours": [[key_hash.hex(), entry_hash.hex()] for key_hash, entry_hash in proof.neighbours],
         "siblings": [hashes.hex() for hashes in proof.siblings],
     }
-    return _write("state", body, headers, certificate)
+    return _write("state", body, evidence)
 
 
-def _write(kind: str, body: object, headers: Sequence[Header], certificate: QuorumCertificate) -> bytes:
+def _write(kind: str, body: object, evidence: Evidence) -> bytes:
     document = {
         "version": 1,
         "kind": kind,
         kind: body,
-        "headers": [header.to_bytes().hex() for header in headers],
-        "certificate": certificate.to_bytes().hex(),
+        "epochs": [link.to_bytes().hex() for link in evidence.epochs],
+        "headers": [header.to_bytes().hex() for header in evidence.headers],
+        "certificate": evidence.certificate.to_bytes().hex(),
     }
     return _canonical_json(document | {"sha256": _checksum(document)})
 
@@ -92,15 +106,26 @@ def _canonical_json(document: object) -> bytes:
 def verify_proof(proof: bytes, genesis: bytes) -> VerifiedReceipt | VerifiedState:
     """Checks a proof file against the bytes of a genesis file; raises InvalidProof where anything does not hold.
 
-    1. Genesis and proof are in their canonical form. 2. The certificate holds under the genesis members. 3. It is for
-    the last header. 4. The headers are of this network and epoch, and each names its predecessor. 5. The path leads
-    from the receipt or state value to the root in the first header.
+    1. Genesis and proof are in their canonical form. 2. From the genesis members on, each epoch's members certified
+    the header that names the next ones. 3. The certificate holds under the last of them. 4. It is for the last header.
+    5. The headers are of this network and epoch, and each names its predecessor. 6. The path leads from the receipt or
+    state value to the root in the first header.
     """
     try:
         configuration = parse_genesis(genesis).configuration
     except InvalidGenesis as error:
         raise InvalidProof("genesis", str(error)) from None
     document = _parse_document(proof)
+    for item in _list(document["epochs"], "epochs", EPOCHS_MAX):
+        configuration = verify_link(parse_link(_hex(item, "epochs")), configuration)
+    headers, certificate = _verify_headers(document, configuration)
+    if document["kind"] == "receipt":
+        return _verify_receipt(document["receipt"], headers[0], certificate.height)
+    return _verify_state(document["state"], headers[0], certificate.height)
+
+
+def _verify_headers(document: dict[str, Any], configuration: Configuration) -> tuple[list[Header], QuorumCertificate]:
+    """The headers of a proof, linked, of this epoch, the last one certified. Raises InvalidProof."""
     try:
         headers = [parse_header(_hex(item, "headers")) for item in _list(document["headers"], "headers", HEADERS_MAX)]
         certificate = parse_certificate(_hex(document["certificate"], "certificate"))
@@ -110,15 +135,14 @@ def verify_proof(proof: bytes, genesis: bytes) -> VerifiedReceipt | VerifiedStat
     if not headers or certificate.height != headers[-1].height or certificate.header_hash != headers[-1].hash:
         raise InvalidProof("certificate", "certifies another header", got=certificate.header_hash)
     for header in headers:
-        named = (header.network, header.epoch, header.next_config_hash)
-        if named != (configuration.network, configuration.epoch, configuration.hash):
+        if (header.network, header.epoch) != (configuration.network, configuration.epoch):
             raise InvalidProof("header", "of another network or epoch", height=header.height)
     for parent, child in pairwise(headers):
         if child.parent_hash != parent.hash or child.height != parent.height + 1:
             raise InvalidProof("header", "does not name its predecessor", height=child.height)
-    if document["kind"] == "receipt":
-        return _verify_receipt(document["receipt"], headers[0], certificate.height)
-    return _verify_state(document["state"], headers[0], certificate.height)
+        if parent.next_config_hash != configuration.hash:
+            raise InvalidProof("header", "ends the epoch before its last header", height=parent.height)
+    return headers, certificate
 
 
 def _verify_receipt(value: Any, header: Header, certified_height: int) -> VerifiedReceipt:
@@ -168,7 +192,7 @@ def _check_document(document: Any, data: bytes) -> dict[str, Any]:
     kind = document.get("kind") if type(document) is dict else None
     if kind not in ("receipt", "state"):
         raise InvalidProof("shape", "kind", expected=("receipt", "state"), got=kind)
-    fields = _object(document, ("version", "kind", kind, "headers", "certificate", "sha256"))
+    fields = _object(document, ("version", "kind", kind, "epochs", "headers", "certificate", "sha256"))
     if type(fields["version"]) is not int or fields["version"] != 1:
         raise InvalidProof("version", expected=1, got=fields["version"])
     if _canonical_json(document) != data:

@@ -11,8 +11,9 @@ from ledger.encoding import decode
 from ledger.execution import CallOutcome
 
 ALL_NAMES = (
-    "Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, ctx, emit, external, init, "
-    "invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view"
+    "Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, "
+    "emit, external, init, invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, "
+    "view"
 )
 SENDER = b"\x01" * 32
 

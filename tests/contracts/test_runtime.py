@@ -308,6 +308,8 @@ def plan_of(chain: Chain, *calls: Call) -> BlockPlan:
         height=chain.height + 1,
         time_ms=chain.time * 1_000,
         network=chain.network,
+        epoch=0,
+        window=64,
         calls=calls,
         transaction_gas_max=GAS_LIMIT,
         scheduled_gas_max=4 * GAS_LIMIT,

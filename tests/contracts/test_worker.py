@@ -65,6 +65,8 @@ def block_question(*calls: Call) -> bytes:
         height=1,
         time_ms=5_000,
         network=NETWORK,
+        epoch=0,
+        window=64,
         calls=calls,
         transaction_gas_max=GAS_LIMIT,
         scheduled_gas_max=GAS_LIMIT,

@@ -128,6 +128,8 @@ class Side:
             height=height,
             time_ms=(TIME + height) * 1_000,
             network=bytes(32),
+            epoch=0,
+            window=64,
             calls=calls,
             transaction_gas_max=200_000,
             scheduled_gas_max=1_000_000,

@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 _HEAD: Final = """from contracts import (
-    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, ctx, emit, external, init,
-    invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view,
+    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, emit,
+    external, init, invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view,
 )
 
 STEP = 7
@@ -129,7 +129,7 @@ GRAMMAR: Final[dict[str, str]] = {
         | {str}.endswith({str}) | {int} in self.m | {key} in self.homes | ({key}, {small}) in self.seen
         | self.seen[({key}, {small})] | self.maybe is None | verify_ed25519({bytes}, {bytes}, {bytes})
         | {bytes} < {bytes} | {wide} == {wide} | {tuple} in {wide} | {range} == {range} | b'a' in {bytes}
-        | bool({any})
+        | bool({any}) | change_configuration({bytes}) == {list}
     """,
     "str": """
         {str} + {str} | {str}.upper() | {str}.lower() | {str}.strip() | {str}.replace({str}, {str})

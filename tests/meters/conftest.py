@@ -81,6 +81,8 @@ class EngineBench:
             height=self.height,
             time_ms=self.time_s * 1000,
             network=NETWORK,
+            epoch=0,
+            window=64,
             calls=calls,
             transaction_gas_max=5_000_000,
             scheduled_gas_max=20_000_000,

@@ -69,6 +69,8 @@ class Network:
             height=self.height,
             time_ms=self.time * 1000,
             network=NETWORK,
+            epoch=0,
+            window=64,
             calls=calls,
             transaction_gas_max=GAS,
             scheduled_gas_max=4 * GAS,

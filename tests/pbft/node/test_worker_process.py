@@ -91,6 +91,8 @@ def plan(*calls: Call) -> BlockPlan:
         height=1,
         time_ms=GENESIS.time_ms,
         network=GENESIS.network_id,
+        epoch=0,
+        window=64,
         calls=calls,
         transaction_gas_max=10_000,
         scheduled_gas_max=10_000,

@@ -1,7 +1,8 @@
 """A small chain with fixed keys and a stand-in for the contract runtime: for vectors and for this room's tests.
 
-The stand-in knows four methods: `put` writes its arguments under the contract, `drop` deletes them, `fail` is
-reverted, `later` puts a call on the schedule. Scheduled calls that are due run first, write what they ran, and leave
+The stand-in knows these methods: `put` writes its arguments under the contract, `drop` deletes them, `fail` is
+reverted, `later` puts a call on the schedule; `govern` decides its argument as the next configuration, without
+the checks that the real runtime makes. Scheduled calls that are due run first, write what they ran, and leave
 the schedule, as the real runtime's do.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 
 from ledger.block import Block, Header
 from ledger.chain import LEDGER_TABLES, Chain
+from ledger.configuration import configuration_key, encode_decision
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, CallOutcome, ScheduledOutcome, StateReader
 from ledger.genesis import (
@@ -39,12 +41,12 @@ CLIENT = seeded_key("client")
 OTHER_CLIENT = seeded_key("other client")
 
 
-def genesis_bytes(name: str = "sample", members: int = 4) -> bytes:
+def genesis_bytes(name: str = "sample", members: int = 4, protocol: ProtocolParameters | None = None) -> bytes:
     """A genesis of so many members and one contract."""
     return write_genesis(
         name=name,
         time_ms=TIME_MS,
-        protocol=ProtocolParameters(),
+        protocol=protocol or ProtocolParameters(),
         members=[
             Member(
                 id=index,
@@ -86,10 +88,12 @@ def transaction(nonce: int, *, client: SigningKey = CLIENT, **changes: Any) -> S
     return sign_transaction(Transaction(**fields | changes), client)
 
 
-def certify(header: Header, genesis: Genesis = GENESIS, signers: Sequence[int] = (0, 1, 2)) -> QuorumCertificate:
+def certify(
+    header: Header, genesis: Genesis = GENESIS, signers: Sequence[int] = (0, 1, 2), key_names: str = "consensus {}"
+) -> QuorumCertificate:
     """A certificate with the votes of these members."""
     message = vote_bytes(genesis.network_id, header.epoch, header.height, header.hash)
-    votes = tuple((signer, seeded_key(f"consensus {signer}").sign(message)) for signer in signers)
+    votes = tuple((signer, seeded_key(key_names.format(signer)).sign(message)) for signer in signers)
     return QuorumCertificate(epoch=header.epoch, height=header.height, header_hash=header.hash, signatures=votes)
 
 
@@ -114,6 +118,9 @@ def run_block(plan: BlockPlan, state: StateReader) -> BlockOutcome:
             due = decode(call.arguments)[0]  # type: ignore[index]
             key = b"s/" + due.to_bytes(8, "big") + (plan.height * 1000 + index).to_bytes(8, "big")
         writes[key] = None if call.method == "drop" else call.arguments
+        if call.method == "govern":
+            (document,) = decode(call.arguments)  # type: ignore[misc]
+            writes[configuration_key(plan.epoch + 1)] = encode_decision(plan.height + plan.window, document)
         event = Event.of(call.contract, "Noted", {"height": plan.height, "index": index})
         calls.append(outcome(result=encode(index), events=(event,)))
     kept = [key for key in pending if key not in writes]
