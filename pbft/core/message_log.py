@@ -33,6 +33,7 @@ class Slot:
     prepares: dict[int, CountedVote] = field(default_factory=dict)  # of the view that this replica is in
     commits: dict[int, CountedVote] = field(default_factory=dict)  # each member's latest view (M13, D28)
     committed: bytes | None = None  # digest proved by Q COMMITs
+    committed_view: int = 0  # the view that they are of
     batch: Batch | None = None  # the body of `digest` or `committed`, None while unknown or null
     gas: int = 0  # sum of the batch's gas limits (D58)
 
@@ -71,8 +72,8 @@ def compute_prepare_count(slot: Slot, view: int, primary: int) -> int:
     )
 
 
-def compute_committed(slot: Slot, quorum: int) -> bytes | None:
-    """The digest for which Q members sent COMMIT in one view, or None.
+def compute_committed(slot: Slot, quorum: int) -> tuple[int, bytes] | None:
+    """The view in which Q members sent COMMIT for one digest, and the digest; or None.
 
     Unlike the paper (section 4.2), committed-local does not ask for the own prepared certificate: Q COMMITs for one
     (v, n, d) show that Q - f correct members journaled it, which is all that safety uses, and they let a replica that
@@ -83,4 +84,4 @@ def compute_committed(slot: Slot, quorum: int) -> bytes | None:
         key = (vote.view, vote.digest)
         counts[key] = counts.get(key, 0) + 1
     proved = sorted(key for key, count in counts.items() if count >= quorum)
-    return proved[-1][1] if proved else None
+    return proved[-1] if proved else None

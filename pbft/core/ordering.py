@@ -255,14 +255,15 @@ def _is_time_plausible(state: ReplicaState, slot: Slot) -> bool:
 
 def process_committed(state: ReplicaState, slot: Slot) -> None:
     """Looks whether Q COMMITs prove the slot; then its body is needed and execution goes on."""
-    digest = compute_committed(slot, state.configuration.quorums.quorum)
-    if digest is None:
+    proved = compute_committed(slot, state.configuration.quorums.quorum)
+    if proved is None:
         return
+    view, digest = proved
     if slot.committed is not None:
         if slot.committed != digest:
             halt(state, f"height {slot.height} committed twice: {slot.committed.hex()} and {digest.hex()}")
         return
-    slot.committed = digest
+    slot.committed, slot.committed_view = digest, view
     if slot.height <= state.reproposed_top and state.view_deadline is not None:
         state.view_deadline = state.clock + state.view_timer_ticks  # D57: re-armed by each committed slot of X
     process_find_body(state, slot, digest)

@@ -220,16 +220,25 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
 
 
 def _install_choice(state: ReplicaState, height: int, digest: bytes) -> None:
-    """One slot of X. Another digest than the committed one means more than f faults, or a bug: halt (M43)."""
+    """One slot of X, against which something else may be committed here already.
+
+    Committed in an earlier view, it means more than f faults, or a bug: halt (M43). Committed in this view or a later
+    one, it means that this view's primary made two valid NEW-VIEWs, and Q COMMITs came from where the other one went:
+    the commit stands, and no vote follows for the choice (`ordering.process_slot`).
+    """
     slot = state.slot(height)
-    if slot.committed is not None and slot.committed != digest:
+    is_against = slot.committed is not None and slot.committed != digest
+    if is_against and slot.committed_view < state.view:
         halt(
             state,
-            f"height {height}: view {state.view} chose {digest.hex()}, {slot.committed.hex()} is committed here",
+            f"height {height}: view {state.view} chose {digest.hex()}, another digest is committed here"
+            f" since view {slot.committed_view}",
         )
         return
     slot.digest = digest
     slot.is_reproposed = True
+    if is_against:
+        return
     if digest != NULL_DIGEST and not slot.is_complete(digest):
         known = find_body(state, digest)
         if known is not None:

@@ -12,6 +12,7 @@ from simulation.bench import (
 )
 from simulation.bench_messages import T_TICKS, certificate, enter_view, pre_prepare, prepare, status, view_change
 
+from ledger.hashing import NULL_DIGEST
 from pbft.core.messages import (
     Batches,
     CertificateNotice,
@@ -161,6 +162,25 @@ def test_m43_another_choice_than_the_committed_one_halts() -> None:
     choices = (SlotChoice(height=1, digest=other.digest),)
     bench.say(1, NewView(epoch=0, view=1, view_changes=changes, choices=choices))
     assert bench.halted is not None and "is committed here" in bench.halted
+
+
+def test_m43_a_primary_of_two_valid_new_views_halts_nobody() -> None:
+    """M43: V may be chosen so that two NEW-VIEWs of one view are both valid. Q COMMITs of that view for what the other
+    one chose are no contradiction: they stand, and this replica votes for nothing else at that height."""
+    bench = make_bench(3)
+    proposal = pre_prepare(1, 0)
+    bench.say(0, proposal)
+    bench.tick(2 * T_TICKS)
+    other = SlotEntry(height=2, digest=bytes([9]) * 32, view=0)
+    for sender in (0, 1, 2):
+        bench.say(sender, Commit(epoch=0, view=1, height=1, digest=proposal.digest))
+    changes = tuple(make_envelope(sender, view_change(1, prepared=(other,))) for sender in (0, 1, 2))
+    choices = (SlotChoice(height=1, digest=NULL_DIGEST), SlotChoice(height=2, digest=other.digest))
+    bench.say(1, NewView(epoch=0, view=1, view_changes=changes, choices=choices))
+    assert bench.halted is None
+    assert (bench.replica.view, bench.replica.is_active) == (1, True)
+    assert [action.height for action in bench.asked] == [1]
+    assert not [message for message in bench.said(Prepare) if message.view == 1 and message.height == 1]
 
 
 def test_m49_a_new_view_is_learned_from_any_holder() -> None:
