@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from contracts.calls import HostOperation, call_routine
 from contracts.closures import Weaver, routine_name
@@ -21,9 +21,16 @@ from contracts.hints import Hint
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
-from contracts.tree import Function, Parameter, Tree, parse_tree
+from contracts.tree import Function, Parameter, Tree, compute_tree_hash, parse_tree
 from contracts.values import InterfaceValue, Shapes, StructShape
+from ledger.encoding import decode, encode
 from ledger.hashing import Tag, tagged_hash
+from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
+
+SOURCE_POSITION_MAX: Final = 2**31
+"""Lines and columns: far above what the gate lets through."""
+HINT_CHARACTERS_MAX: Final = 500
+"""Of a refusal's hint: one sentence."""
 
 
 def compile_source(source: bytes) -> Tree:
@@ -44,6 +51,46 @@ def compile_source(source: bytes) -> Tree:
         fields=tuple(declared.fields.values()),
         functions=tuple(lower_function(declared, item) for item in sources),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVerdict:
+    """Whether a source is a contract: the hash of its tree, or the refusal. The other half is empty."""
+
+    tree_hash: bytes = b""
+    code: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+
+    @property
+    def is_accepted(self) -> bool:
+        """A contract, ready to be deployed."""
+        return not self.code
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes: [tree hash, code, line, column, hint]."""
+        return encode([self.tree_hash, self.code, self.line, self.column, self.hint])
+
+
+def parse_source_verdict(data: bytes) -> SourceVerdict:
+    """A verdict from its bytes. Raises EncodingError."""
+    tree_hash, code, line, column, hint = expect_array(decode(data), "verdict", 5)
+    return SourceVerdict(
+        expect_bytes(tree_hash, "tree hash"),
+        expect_str(code, "code", 64),
+        expect_int(line, "line", 0, SOURCE_POSITION_MAX),
+        expect_int(column, "column", 0, SOURCE_POSITION_MAX),
+        expect_str(hint, "hint", HINT_CHARACTERS_MAX),
+    )
+
+
+def judge_source(source: bytes) -> SourceVerdict:
+    """What a deploy of this source would say."""
+    try:
+        return SourceVerdict(tree_hash=compute_tree_hash(compile_source(source).to_bytes()))
+    except ContractRefused as refusal:
+        return SourceVerdict(b"", refusal.code, refusal.line, refusal.column, refusal.hint[:HINT_CHARACTERS_MAX])
 
 
 def _parse(text: str) -> ast.Module:

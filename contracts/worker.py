@@ -4,6 +4,7 @@ It holds no key and no file but the ledger store, read only; all it can do is an
 socket, and the kernel sees to it (`confinement`). One message per block, in frames with a 4-byte big-endian length:
 
 - `["hello"]` -> `["ok", encoded {"pid", "limits", "confinement"}]`;
+- `["check", source]` -> the verdict of the checker: an encoded `SourceVerdict`;
 - `["block", plan]` -> the outcome on the newest committed state, through a snapshot of its own;
 - `["genesis", [[name, source, arguments], ...], time_ms, network]` -> the outcome on the empty state;
 - `["view", [tx_id, sender, contract, method, arguments, gas_limit], height, time_ms, network]` -> a block outcome of
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.compiler import judge_source
 from contracts.confinement import confine
 from contracts.runtime import Runtime
 from ledger.encoding import Value, decode, encode
@@ -79,6 +81,7 @@ class Answers:
         self._greeting = greeting
         self._kinds: dict[str, Callable[[list[Value]], bytes]] = {
             "hello": self._hello,
+            "check": self._check,
             "block": self._block,
             "genesis": self._genesis,
             "view": self._view,
@@ -98,6 +101,10 @@ class Answers:
     def _hello(self, fields: list[Value]) -> bytes:
         expect_array(fields, "hello", 1)
         return self._greeting
+
+    def _check(self, fields: list[Value]) -> bytes:
+        expect_array(fields, "check", 2)
+        return judge_source(expect_bytes(fields[1], "source")).to_bytes()
 
     def _block(self, fields: list[Value]) -> bytes:
         expect_array(fields, "block", 2)

@@ -1,13 +1,15 @@
 """What a replica asks its contract worker: canonical bytes both ways, one answer per question.
 
-Questions: `["hello"]` first, `["block", plan]`, `["genesis", [[name, source, arguments], ...], time, network]` and
-`["view", call..., height, time, network]`. Answers: `["ok", outcome]`, or `["fault", sentence]` when the worker could
-not do its work, which is never a transaction's result (D54). Parsers are total and bounded and raise EncodingError.
+Questions: `["hello"]` first, `["check", source]`, `["block", plan]`, `["view", call..., height, time, network]` and
+`["genesis", [[name, source, arguments], ...], time, network]`. Answers: `["ok", outcome]`, or `["fault", sentence]`
+when the worker could not do its work, which is never a transaction's result (D54). Parsers are total and bounded and
+raise EncodingError.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from contracts.compiler import SourceVerdict, parse_source_verdict
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, BlockPlan, Call, CallOutcome, parse_block_outcome
@@ -21,6 +23,11 @@ CONFINEMENTS_MAX: Final = 16  # features of the kernel that a worker may name
 def encode_greeting() -> bytes:
     """Who are you, and what holds you?"""
     return encode(["hello"])
+
+
+def encode_check(source: bytes) -> bytes:
+    """Is this a contract?"""
+    return encode(["check", source])
 
 
 def encode_block(plan: BlockPlan) -> bytes:
@@ -47,6 +54,11 @@ def parse_greeting(message: bytes) -> Mapping[str, str]:
     if not isinstance(confinement, dict) or len(confinement) > CONFINEMENTS_MAX:
         raise EncodingError("confinement", "a map of few features is expected")
     return {expect_name(name, "feature"): expect_str(state, "state", 200) for name, state in confinement.items()}
+
+
+def parse_check_answer(message: bytes) -> SourceVerdict:
+    """The checker's verdict. Raises EncodingError."""
+    return parse_source_verdict(_content(message))
 
 
 def parse_block_answer(message: bytes) -> BlockOutcome:

@@ -26,6 +26,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
+from contracts.compiler import SourceVerdict
 from ledger.encoding import encode
 from ledger.errors import EncodingError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
@@ -36,10 +37,12 @@ from pbft.node.metrics import Metrics
 from pbft.node.worker_messages import (
     MESSAGE_BYTES_MAX,
     encode_block,
+    encode_check,
     encode_genesis,
     encode_greeting,
     encode_view,
     parse_block_answer,
+    parse_check_answer,
     parse_greeting,
     parse_view_answer,
 )
@@ -58,6 +61,8 @@ WORKER_FD: Final = 3  # where the child finds its end of the socketpair
 STDERR_CHARACTERS_MAX: Final = 2_000  # of a dying worker's last words, for the log
 
 Outcome = TypeVar("Outcome")
+_NO_ANSWER: Final = CallOutcome(status="error", code="worker", gas_used=0, result=encode(None), events=())
+_NO_VERDICT: Final = SourceVerdict(code="WORKER", hint="the contract worker did not survive this source")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +74,7 @@ class _Question(Generic[Outcome]):
     on_outcome: Callable[[Outcome], None]
     gas: int
     failures: int = 0
-    is_view: bool = False
+    fallback: Outcome | None = None  # the answer where no worker survives it; None: it is execution, which then stops
 
     @property
     def processor_seconds_max(self) -> float:
@@ -78,7 +83,7 @@ class _Question(Generic[Outcome]):
 
 
 def _is_executing(question: "_Question[Any] | None") -> bool:
-    return question is not None and not question.is_view
+    return question is not None and question.fallback is None
 
 
 class ProcessWorker:
@@ -153,12 +158,19 @@ class ProcessWorker:
         """Run a read on the newest committed state. A worker that fails on it answers for nobody: code `worker`."""
         message = encode_view(call, height, time_ms, network)
         question = _Question(
-            message=message, parse=parse_view_answer, on_outcome=on_outcome, gas=call.gas_limit, is_view=True
+            message=message, parse=parse_view_answer, on_outcome=on_outcome, gas=call.gas_limit, fallback=_NO_ANSWER
+        )
+        self._ask(question)
+
+    def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
+        """Whether a source is a contract (D53). One that no worker survives is refused here: code `WORKER`."""
+        question = _Question(
+            message=encode_check(source), parse=parse_check_answer, on_outcome=on_verdict, gas=0, fallback=_NO_VERDICT
         )
         self._ask(question)
 
     def _ask(self, question: _Question[Any]) -> None:
-        if self._stopped_cause is None or question.is_view:
+        if self._stopped_cause is None or not _is_executing(question):
             self._queue.append(question)
             self._send_next()
 
@@ -285,13 +297,12 @@ class ProcessWorker:
 
     def _give_up(self, question: _Question[Any], cause: str) -> None:
         self._current = None
-        if question.is_view:
-            outcome = CallOutcome(status="error", code="worker", gas_used=0, result=encode(None), events=())
+        if question.fallback is not None:
             with self._guard:
-                question.on_outcome(outcome)
+                question.on_outcome(question.fallback)
             return
         self._stopped_cause = cause
-        self._queue = deque(waiting for waiting in self._queue if waiting.is_view)
+        self._queue = deque(waiting for waiting in self._queue if not _is_executing(waiting))
         self._on_stopped(cause)
 
     def stop(self) -> "defer.Deferred[None]":

@@ -1,0 +1,243 @@
+"""`gridquorum contract`: for those who write contracts. No network is needed.
+
+`check` says whether a file is a contract, `abi` what it shows, `try` runs one method in the node's own worker.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pbft.cli.surface import CommandError, ExitCode, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from contracts.compiler import SourceVerdict
+    from contracts.tree import Tree
+    from pbft.node.contract_trial import ContractTrial
+
+SOURCE_BYTES_MAX: Final = 1_048_576  # of the file; what a contract may have is the gate's to say, below this
+CALLS_MAX: Final = 10_000  # in one block of a trial
+GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
+
+source_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@click.group()
+def contract() -> None:
+    """Write contracts: check, look, try."""
+
+
+@contract.command(short_help="Say whether a file is a contract.")
+@source_file
+@json_option
+def check(file: Path, as_json: bool) -> None:
+    """Check FILE as a deploy would: exit code 0, or 1 with the first thing that is not allowed, where, and a hint."""
+    from contracts.compiler import judge_source
+
+    verdict = judge_source(_read_source(file))
+    if as_json:
+        print_json(_describe_verdict(verdict) | {"tree": verdict.tree_hash.hex() or None})
+    elif verdict.is_accepted:
+        click.echo(f"{file}: a contract, tree {verdict.tree_hash.hex()[:16]}")
+    if not verdict.is_accepted:
+        raise CommandError(f"{file}:{verdict.line}:{verdict.column}: {verdict.code}: {verdict.hint}")
+
+
+@contract.command(short_help="Show methods, events and structs of a contract.")
+@source_file
+@click.option("--schema", is_flag=True, help="JSON Schemas of arguments, results and events instead.")
+@json_option
+def abi(file: Path, schema: bool, as_json: bool) -> None:
+    """Show what FILE offers: methods with arguments and results, events, structs."""
+    from contracts.abi import compute_abi, compute_schemas
+
+    tree = _compile(file)
+    answer = compute_schemas(tree) if schema else compute_abi(tree)
+    if as_json:
+        print_json(answer)
+    elif schema:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines_of(answer):
+            click.echo(line)
+
+
+@contract.command("try", short_help="Deploy a file in memory and call a method.")
+@source_file
+@click.argument("method")
+@click.argument("arguments", default="[]")
+@click.option("--gas", type=click.IntRange(1, 2**62), default=GAS_DEFAULT, show_default=True, help="Limit of the call.")
+@click.option("--calls", type=click.IntRange(1, CALLS_MAX), default=1, help="Transactions that make the same call.")
+@click.option("--init", "init_text", default="[]", help="Arguments of @init, a JSON array.")
+@json_option
+def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, init_text: str, as_json: bool) -> None:
+    """Deploy FILE in memory and call METHOD with ARGUMENTS, a JSON array, in the worker that a replica runs.
+
+    Bytes and addresses are hexadecimal text. With --calls the last outcome is shown. Exit code 0 where the call worked,
+    1 where the contract was refused or the call failed.
+    """
+    answer = _run_trial(_read_source(file), method, (arguments, init_text), gas, calls)
+    call = answer["call"]
+    if as_json:
+        print_json(answer)
+    elif call is not None:
+        _show_call(call, answer["worker"])
+    deploy = answer["deploy"]
+    if not deploy["accepted"]:
+        where = f"{deploy['line']}:{deploy['column']}" if deploy["line"] else "@init" if not deploy["hint"] else "file"
+        raise CommandError(f"{file}: not deployed: {where}: {deploy['code']} {deploy['hint'] or ''}".rstrip())
+    if call["status"] != "ok":
+        raise CommandError(f"{method}: {call['status']} {call['code']}")
+
+
+def _run_trial(source: bytes, method: str, texts: tuple[str, str], gas: int, calls: int) -> dict[str, Any]:
+    """The trial in this process's reactor, from start to end."""
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import ensureDeferred
+
+    from pbft.node.contract_trial import ContractTrial, TrialStopped
+    from pbft.node.log import make_logger
+
+    reactor: Any = installed
+    answers: list[dict[str, Any]] = []
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        with ContractTrial(reactor, make_logger(replica=0, stream=sys.stderr)) as trial:
+            try:
+                answers.append(await _try(trial, source, method, texts, gas, calls))
+            except (CommandError, TrialStopped) as error:
+                errors.append(error)
+            finally:
+                await trial.close()
+
+    def begin() -> None:
+        ensureDeferred(run()).addErrback(fail).addCallback(stop)
+
+    def stop(_: None) -> None:
+        reactor.stop()
+
+    def fail(failure: Any) -> None:
+        errors.append(failure.value)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    for error in errors:
+        if isinstance(error, TrialStopped):
+            raise CommandError(f"the contract worker did not survive: {error}") from error
+        raise error
+    if not answers:  # Ctrl-C ended the reactor
+        raise click.Abort
+    return answers[0]
+
+
+async def _try(
+    trial: "ContractTrial", source: bytes, method: str, texts: tuple[str, str], gas: int, calls: int
+) -> dict[str, Any]:
+    from contracts.abi import value_to_json
+    from contracts.compiler import compile_source
+    from pbft.node.contract_trial import describe_call
+
+    verdict = await trial.check(source)
+    deploy, call = _describe_verdict(verdict), None
+    if verdict.is_accepted:
+        tree = compile_source(source)
+        init = next((function.name for function in tree.functions if function.kind == "init"), None)
+        deployed = await trial.deploy(source.decode(), _parse_arguments(tree, init, texts[1], "--init"))
+        deploy |= {"accepted": deployed.status == "ok", "code": deployed.code or None}
+        if deployed.status == "ok":
+            arguments = _parse_arguments(tree, method, texts[0], "ARGUMENTS")
+            outcomes = await trial.call(method, arguments, gas=gas, count=calls)
+            call = describe_call(outcomes[-1], value_to_json)
+    return {"deploy": deploy, "call": call, "worker": {"pid": trial.pid, **trial.confinement}}
+
+
+def _parse_arguments(tree: "Tree", method: str | None, text: str, what: str) -> list[Any]:
+    """A JSON array as plain values, by the parameters of the method. Raises CommandError.
+
+    What does not fit, and arguments of a method that is not there, go on as they are: the runtime's answer is the one
+    that counts.
+    """
+    from contracts.abi import InvalidArgument, value_from_json
+
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"{what}: {text!r} is no JSON: {error}", ExitCode.USAGE) from error
+    if not isinstance(values, list):
+        raise CommandError(f"{what}: {text!r} is no JSON array", ExitCode.USAGE)
+    function = next((function for function in tree.functions if function.name == method), None)
+    structs = {struct.name: struct for struct in tree.structs}
+    hints = [parameter.hint for parameter in function.parameters] if function is not None else []
+    plain = []
+    for place, value in enumerate(values):
+        try:
+            plain.append(value_from_json(value, hints[place], structs) if place < len(hints) else value)
+        except InvalidArgument as error:
+            raise CommandError(f"{what}: argument {place + 1}: {error}", ExitCode.USAGE) from error
+    return plain
+
+
+def _describe_verdict(verdict: "SourceVerdict") -> dict[str, Any]:
+    return {
+        "accepted": verdict.is_accepted,
+        "code": verdict.code or None,
+        "line": verdict.line or None,
+        "column": verdict.column or None,
+        "hint": verdict.hint or None,
+    }
+
+
+def _compile(file: Path) -> "Tree":
+    from contracts.compiler import compile_source
+    from contracts.errors import ContractRefused
+
+    try:
+        return compile_source(_read_source(file))
+    except ContractRefused as refusal:
+        raise CommandError(f"{file}:{refusal}") from refusal
+
+
+def _read_source(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            source = stream.read(SOURCE_BYTES_MAX + 1)
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}", ExitCode.NOT_FOUND) from error
+    if len(source) > SOURCE_BYTES_MAX:
+        raise CommandError(f"{file}: longer than {SOURCE_BYTES_MAX} bytes", ExitCode.USAGE)
+    return source
+
+
+def _show_call(call: dict[str, Any], worker: dict[str, Any]) -> None:
+    """The outcome for people."""
+    click.echo(f"{call['status']}{' ' + call['code'] if call['code'] else ''}, gas {call['gas']}")
+    if call["status"] == "ok":
+        click.echo(f"result {json.dumps(call['result'], ensure_ascii=False)}")
+    for event in call["events"]:
+        click.echo(f"event {event['name']} {json.dumps(event['fields'], ensure_ascii=False)}")
+    missing = [f"{name} {state}" for name, state in worker.items() if name != "pid" and state != "on"]
+    if missing:
+        say(f"the kernel does not confine the worker fully: {', '.join(missing)}")
+
+
+def _lines_of(abi_answer: dict[str, Any]) -> list[str]:
+    """The ABI for people: one line a method, event and struct."""
+
+    def fields_of(parts: list[dict[str, Any]]) -> str:
+        return ", ".join(
+            f"{part['name']}: {part['type']}{' = ' + json.dumps(part['default']) if 'default' in part else ''}"
+            for part in parts
+        )
+
+    lines = [f"contract {abi_answer['contract']}"]
+    for method in abi_answer["methods"]:
+        roles = f", role {' or '.join(method['roles'])}" if "roles" in method else ""
+        lines.append(
+            f"  {method['kind']} {method['name']}({fields_of(method['arguments'])}) -> {method['result']}{roles}"
+        )
+    for kind in ("events", "structs"):
+        lines += [f"  {kind[:-1]} {record['name']}({fields_of(record['fields'])})" for record in abi_answer[kind]]
+    return lines
