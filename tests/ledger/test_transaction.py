@@ -74,7 +74,7 @@ def test_what_is_signed_is_what_is_parsed() -> None:
 
 
 def test_every_flipped_byte_is_refused() -> None:
-    """No byte of a transaction is idle: parsing or the signature refuses each change."""
+    """D7: no byte of a transaction is idle: parsing or the signature refuses each change."""
     for index in range(len(SIGNED.raw)):
         changed = SIGNED.raw[:index] + bytes((SIGNED.raw[index] ^ 1,)) + SIGNED.raw[index + 1 :]
         with pytest.raises((InvalidTransaction, InvalidSignature)):
@@ -218,7 +218,7 @@ def test_a_payload_is_covered_part_by_part() -> None:
     ],
 )
 def test_a_payload_that_is_not_wholly_covered_is_refused(commitments: list[bytes], payload: bytes) -> None:
-    """Stripped, added, reordered, changed, malformed (D50)."""
+    """Stripped, added, reordered, changed, malformed (D16, D50)."""
     with pytest.raises(InvalidTransaction, match="payload"):
         verify_payload(commitments, payload)
 
