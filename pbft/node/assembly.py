@@ -6,11 +6,12 @@ Reactors, sockets, files and clocks stay with the caller.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ledger.chain import Chain
 from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.store import Store
 from pbft.core.config import CoreConfiguration
 from pbft.core.messages import Envelope, PeerMessage, SignedMessage
@@ -31,6 +32,9 @@ from pbft.wire.codec import (
     seal_turn,
 )
 
+Decode: TypeAlias = Callable[[bytes, WireRules], PeerMessage]
+"""A frame's bytes to its message; raises WireError. Messages never change, so nodes of one process may share them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -50,9 +54,10 @@ class WireSealer:
 
     replica_id: int
     epoch: int
-    key: SigningKey
+    key: Signer
     rules: WireRules
     verifier: Verifier
+    decode_frame: Decode
 
     def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
         """See `Sealer.seal`."""
@@ -71,7 +76,7 @@ class WireSealer:
 
     def decode(self, frame: bytes) -> PeerMessage:
         """See `Sealer.decode`."""
-        return decode_peer(frame, self.rules)
+        return self.decode_frame(frame, self.rules)
 
     def verify(self, message: PeerMessage) -> None:
         """See `Sealer.verify`."""
@@ -131,13 +136,14 @@ class Surroundings:
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
+    decode: Decode
 
 
 def assemble_node(
     *,
     genesis: Genesis,
     replica_id: int,
-    signing_key: SigningKey,
+    signing_key: Signer,
     journal_store: Store,
     ledger_store: Store,
     worker: Worker,
@@ -149,6 +155,7 @@ def assemble_node(
     on_halt: Callable[[str], None],
     on_ready: Callable[[Node], None],
     verified: VerifiedSignatures | None = None,
+    decode: Decode = decode_peer,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -167,6 +174,7 @@ def assemble_node(
         wake=wake,
         on_halt=on_halt,
         verified=verified,
+        decode=decode,
     )
 
     def create(outcome: BlockOutcome) -> None:
@@ -179,7 +187,7 @@ def assemble_node(
         worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
 
 
-def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings) -> Node:
+def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> Node:
     """The node over a chain that has its genesis block."""
     genesis = chain.genesis
     rules = WireRules.of(genesis.configuration)
@@ -198,7 +206,9 @@ def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings)
         replica=replica,
         replica_id=replica_id,
         journal=Journal(around.journal_store),
-        sealer=WireSealer(replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier),
+        sealer=WireSealer(
+            replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier, decode_frame=around.decode
+        ),
         outbound=around.outbound,
         execution=execution,
         evidence=around.evidence,

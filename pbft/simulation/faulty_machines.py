@@ -14,7 +14,7 @@ from pbft.core.config import TICK_MS
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
-from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
+from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.liars import Traitor
 
@@ -61,7 +61,7 @@ class Twin:
         assemble_node(
             genesis=cluster.genesis,
             replica_id=replica,
-            signing_key=replica_key(replica),
+            signing_key=cluster.replica_key(replica),
             journal_store=machine.journal,
             ledger_store=ledger,
             worker=InlineWorker(Runtime(), ledger),
@@ -73,6 +73,7 @@ class Twin:
             on_halt=lambda reason: setattr(self, "halted", reason),
             on_ready=lambda node: setattr(self, "node", node),
             verified=cluster.verified,
+            decode=cluster.decode,
         )
         cluster.network.deliver = deliver_to_both
         self._tick()
