@@ -69,7 +69,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "stale_views": Kind(install=_alone(replay), effects=("own_words_again", "old_words_forwarded")),
     "absurd_views": Kind(install=_alone(rush_ahead), effects=("absurd_view", "early_view")),
     "invalid_view_change": Kind(install=_alone(misreport), effects=(*VIEW_CHANGE_LIES, "gives_up")),
-    "invalid_new_view": Kind(install=_alone(choose_wrongly), effects=tuple(NEW_VIEW_LIES)),
+    "invalid_new_view": Kind(install=_alone(choose_wrongly), effects=(*NEW_VIEW_LIES, "vote_withheld", "withheld")),
     "lying_source": Kind(install=_alone(serve_lies), effects=(*BLOCKS_LIES, "boast", "other_bodies", "endless_more")),
     "flooding": Kind(install=_alone(flood), effects=(*STREAMS, "garbage")),
     "amnesia": Kind(install=_alone(forget), effects=("forgot_view", "forgot_promises")),

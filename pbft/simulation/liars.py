@@ -14,7 +14,7 @@ way proves nothing.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -189,6 +189,7 @@ class Traitor:
         self.cluster, self.replica, self.kind, self.random = cluster, replica, kind, random
         self.arrivals = arrivals
         self.carry = carry
+        self._tried: Counter[str] = Counter()
 
     @property
     def node(self) -> Node | None:
@@ -200,6 +201,16 @@ class Traitor:
     def others(self) -> list[int]:
         """All replicas but itself."""
         return [machine.replica for machine in self.cluster.machines if machine.replica != self.replica]
+
+    def in_turn(self, lies: Iterable[str]) -> list[str]:
+        """The names of lies, those first that were told least, so that every one has its turn."""
+        drawn = sorted(lies)
+        self.random.shuffle(drawn)
+        return sorted(drawn, key=lambda name: self._tried[name])
+
+    def tried(self, lie: str) -> None:
+        """This lie had its turn."""
+        self._tried[lie] += 1
 
     def sealed(self, *messages: SignedMessage) -> Envelope:
         """Messages under its true signature."""

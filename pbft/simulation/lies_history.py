@@ -30,7 +30,7 @@ from pbft.wire.codec import WireRules
 VOTES_AHEAD_MS: Final = 700  # how often false votes come that nobody asked for
 VOTES_AHEAD: Final = 4  # heights above the own head that they name
 BOASTED_HEIGHT: Final = 1_000_000
-ENDLESS_BLOCKS: Final = 16  # forged blocks in each answer of an endless source
+ENDLESS_BLOCKS: Final = 2  # forged blocks in each answer of an endless source: few, so that it is asked again and again
 
 CertificateLie: TypeAlias = Callable[[Traitor, QuorumCertificate], QuorumCertificate]
 BlocksLie: TypeAlias = Callable[[Traitor, Blocks], Blocks | None]
@@ -65,7 +65,8 @@ def corrupt_certificates(traitor: Traitor) -> None:
     """D5, D27: every certificate that it passes on is broken, in one way or another."""
 
     def break_one(certificate: QuorumCertificate) -> tuple[QuorumCertificate, str]:
-        name = traitor.random.choice(sorted(CERTIFICATE_LIES))
+        name = traitor.in_turn(CERTIFICATE_LIES)[0]
+        traitor.tried(name)
         return CERTIFICATE_LIES[name](traitor, certificate), name
 
     def lie_signed(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
@@ -187,10 +188,9 @@ def forge_blocks(first: Header, count: int) -> tuple[BlockBody, ...]:
 
 
 def _endless(_: Traitor, message: Blocks) -> Blocks:
-    """The truth, and an invented path on top of it."""
-    return replace(
-        message, blocks=message.blocks + forge_blocks(_headers(message)[-1], ENDLESS_BLOCKS), certificate=None
-    )
+    """One true block, and an invented path on top of it, which is gone on with whenever the receiver asks for more."""
+    path = forge_blocks(_headers(message)[0], ENDLESS_BLOCKS)
+    return replace(message, blocks=(message.blocks[0], *path), certificate=None)
 
 
 BLOCKS_LIES: Final[Mapping[str, BlocksLie]] = {
@@ -221,11 +221,10 @@ def serve_lies(traitor: Traitor) -> None:
                 other = tuple(compute_batch(batch.time_ms + 1, batch.requests) for batch in message.batches)
                 return [traitor.told(Batches(batches=other), "other_bodies")]
             case Blocks() if message.blocks:
-                names = sorted(BLOCKS_LIES)
-                traitor.random.shuffle(names)
-                for name in names:
+                for name in traitor.in_turn(BLOCKS_LIES):
                     forged = BLOCKS_LIES[name](traitor, message)
                     if forged is not None:
+                        traitor.tried(name)
                         if name == "endless":
                             invented[receiver] = _headers(forged)[-1]
                         return [traitor.told(forged, name)]
@@ -239,6 +238,7 @@ def serve_lies(traitor: Traitor) -> None:
                 answer = Blocks(first_height=message.first_height, blocks=bodies, certificate=None)
                 invented[sender] = parse_header(bodies[-1].header)
                 traitor.say(sender, answer, "endless_more")
+                return
         deliver(receiver, sender, frame)
 
     cluster.network.deliver = hear

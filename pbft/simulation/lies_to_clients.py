@@ -65,7 +65,7 @@ class LyingDoors:
     def _falsify_reply(self, replica: int, frame: Reply) -> tuple[str, ReplicaFrame]:
         content = parse_reply(frame.reply)
         names = [*sorted(REPLY_LIES), "empty_reply", "refused", "hints"]
-        drawn = hashlib.sha256(content.client + content.nonce.to_bytes(8, "big")).digest()
+        drawn = hashlib.sha256(content.tx_id).digest()
         name = names[drawn[0] % len(names)]
         if name == "refused":
             told: ReplicaFrame = Refused(

@@ -11,7 +11,18 @@ from typing import Final, TypeAlias
 
 from ledger.hashing import NULL_DIGEST
 from pbft.core.config import CoreConfiguration
-from pbft.core.messages import Envelope, Forward, NewView, PeerMessage, SignedMessage, SlotChoice, SlotEntry, ViewChange
+from pbft.core.messages import (
+    Commit,
+    Envelope,
+    Forward,
+    HeaderVote,
+    NewView,
+    PeerMessage,
+    SignedMessage,
+    SlotChoice,
+    SlotEntry,
+    ViewChange,
+)
 from pbft.core.new_view import compute_new_view, compute_view_change
 from pbft.node.assembly import Node
 from pbft.simulation.liars import Told, Traitor
@@ -94,9 +105,12 @@ def misreport(traitor: Traitor) -> None:
         if not isinstance(message, ViewChange) or traitor.node is None:
             return [(message, "")]
         configuration = traitor.node.replica.state.configuration
-        name = traitor.random.choice(sorted(VIEW_CHANGE_LIES))
-        forged = VIEW_CHANGE_LIES[name](configuration, message)
-        return [(message, "")] if forged is None else [(forged, name)]
+        for name in traitor.in_turn(VIEW_CHANGE_LIES):
+            forged = VIEW_CHANGE_LIES[name](configuration, message)
+            if forged is not None:
+                traitor.tried(name)
+                return [(forged, name)]
+        return [(message, "")]
 
     def give_up(node: Node) -> None:
         state = node.replica.state
@@ -219,12 +233,19 @@ def _decided(configuration: CoreConfiguration, message: NewView | None) -> NewVi
 
 
 def _other_quorum(configuration: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
-    """Well-formed: another Q of the VIEW-CHANGEs, and what follows from them."""
-    if len(message.view_changes) <= configuration.quorums.quorum:
+    """Well-formed: another Q of the VIEW-CHANGEs that it holds by now, and what follows from them."""
+    known = _known(traitor, message)
+    if len(known) <= configuration.quorums.quorum:
         return None
-    chosen = traitor.random.sample(range(len(message.view_changes)), configuration.quorums.quorum)
-    kept = tuple(message.view_changes[index] for index in sorted(chosen))
-    return _decided(configuration, replace(message, view_changes=kept))
+    chosen = traitor.random.sample(sorted(known), configuration.quorums.quorum)
+    return _decided(configuration, replace(message, view_changes=tuple(known[sender] for sender in sorted(chosen))))
+
+
+def _known(traitor: Traitor, message: NewView) -> dict[int, Envelope]:
+    """The VIEW-CHANGEs for a NEW-VIEW's view that the traitor holds, by sender."""
+    assert traitor.node is not None
+    held = traitor.node.replica.state.view_changes.values()
+    return {e.sender: e for e in (*message.view_changes, *held) if compute_view_change(e).view == message.view}
 
 
 def _other_own(configuration: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
@@ -246,20 +267,34 @@ NEW_VIEW_LIES: Final[Mapping[str, NewViewLie]] = {
     "other_quorum": _other_quorum,
     "other_own_view_change": _other_own,
 }
+CHOICE_LIES: Final = ("wrong_digest", "null_for_prepared", "truncated", "wrong_h")  # where there is something to choose
 
 
 def choose_wrongly(traitor: Traitor) -> None:
-    """M43: as the new primary it tells each receiver another NEW-VIEW, none of them the one that its node made."""
+    """M43: as the new primary it tells each receiver another NEW-VIEW, none of them the one that its node made. In the
+    view before its own it keeps its COMMITs and header votes back, so that something is left to be chosen."""
+    keeps_back: dict[int, bool] = {}  # view -> its votes
+    waits: dict[int, bool] = {}  # view -> its NEW-VIEW, until it holds more VIEW-CHANGEs than it needs
 
     def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
-        if not isinstance(message, NewView) or traitor.node is None:
+        if traitor.node is None:
             return [(message, "")]
-        configuration = traitor.node.replica.state.configuration
-        names = sorted(NEW_VIEW_LIES)
-        traitor.random.shuffle(names)
-        for name in names:
+        configuration, view = traitor.node.replica.state.configuration, traitor.node.replica.view
+        keeps = configuration.primary(view + 1) == traitor.replica and isinstance(message, Commit | HeaderVote)
+        if keeps and keeps_back.setdefault(view, traitor.random.random() < 0.7):
+            traitor.count("vote_withheld")
+            return []
+        if not isinstance(message, NewView):
+            return [(message, "")]
+        waits_for_more = waits.setdefault(view, traitor.random.random() < 0.4)
+        if waits_for_more and len(_known(traitor, message)) <= configuration.quorums.quorum:
+            traitor.count("withheld")
+            return []
+        about_choices = CHOICE_LIES if message.choices and traitor.random.random() < 0.6 else NEW_VIEW_LIES
+        for name in traitor.in_turn(about_choices):
             forged = NEW_VIEW_LIES[name](configuration, traitor, message)
             if forged is not None:
+                traitor.tried(name)
                 return [(forged, name)]
         return [(message, "")]
 
