@@ -28,6 +28,7 @@ from contracts.values import (
     InterfaceValue,
     StructValue,
     encode_plain,
+    put_any_together,
     put_together,
     take_any_apart,
     take_apart,
@@ -95,6 +96,7 @@ class Host:
             "sha256": sha256,
             "verify_ed25519": self._verify_ed25519,
             "change_configuration": self._change_configuration,
+            "private_value": private_value,
         }
 
     # --- contracts ---
@@ -271,7 +273,19 @@ class Host:
         return [member.operator_key for member in configuration.members]
 
 
-# --- kit functions of values alone ---
+# --- kit functions of values and the transaction alone ---
+
+
+def private_value(machine: Machine, index: Any) -> Any:
+    """A value of the transaction's private payload: each read pays for each byte, since each may be a value (D50)."""
+    if type(index) is not int:
+        raise Fault("TYPE")
+    if not 0 <= index < len(machine.private_values):
+        raise Fault("INDEX")
+    data = machine.private_values[index]
+    machine.charge(GAS.convert + GAS.container_byte * len(data))
+    machine.grow(len(data) // GAS.text_chars)
+    return put_any_together(machine, decode(data))
 
 
 def require(machine: Machine, condition: Any, code: Any) -> None:

@@ -228,3 +228,11 @@ def change_configuration(document: bytes, /) -> list[Address]:
     """Decide the members and parameters of the next epoch; the contract `governance` alone may. Returns the operator
     keys of its members, in their order. PENDING while a change waits."""
     _only_in_a_contract("change_configuration")
+
+
+def private_value(index: int, /) -> Any:
+    """A value of the private payload that came beside the transaction, from 0 on; INDEX where there is none.
+
+    Whatever a contract stores, emits or returns is public for ever: derive from it only what may be.
+    """
+    _only_in_a_contract("private_value")

@@ -26,6 +26,7 @@ HOST_FUNCTIONS: Final[dict[str, tuple[int, int]]] = {  # name -> least and most 
     "sha256": (1, 1),
     "verify_ed25519": (3, 3),
     "change_configuration": (1, 1),
+    "private_value": (1, 1),
 }
 KIT_NAMES: Final = KIT_TYPES | KIT_MARKERS | HOST_FUNCTIONS.keys() | {"ctx"}
 CONTEXT_NAMES: Final = frozenset({"sender", "signer", "address", "time", "height", "network", "tx_id"})

@@ -29,6 +29,7 @@ class Machine:
         "height",
         "network",
         "overlay",
+        "private_values",
         "read_only",
         "result",
         "sender",
@@ -54,6 +55,8 @@ class Machine:
         self.window = 0
         """A change of configuration that this block decides ends the epoch so many heights later."""
         self.tx_id = b""
+        self.private_values: tuple[bytes, ...] = ()
+        """The values of the transaction's private payload, encoded; none in views and scheduled calls (D50)."""
         self.read_only = False
         self.events: list[Event] = []
         self.calling: list[str] = []

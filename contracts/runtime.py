@@ -198,6 +198,7 @@ class Runtime:
         due, call_id = _split_schedule_key(key)
         address = contract_address(contract)
         machine.signer, machine.tx_id = address, scheduled_call_id(machine.height, due, call_id)
+        machine.private_values = ()
         data = encode(arguments)
         outcome = self._run(
             gas_limit, len(data), lambda: self._host.enter(contract, method, data, address, {"scheduled"})
@@ -216,13 +217,14 @@ class Runtime:
     def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
         machine = self._machine
         machine.signer, machine.tx_id = call.sender, call.tx_id
+        machine.private_values = call.private_values
         is_view = kinds is _VIEW_KINDS
 
         def work() -> bytes:
             machine.read_only = is_view
             return self._host.enter(call.contract, call.method, call.arguments, call.sender, kinds)
 
-        return self._run(call.gas_limit, len(call.arguments), work)
+        return self._run(call.gas_limit, len(call.arguments) + sum(map(len, call.private_values)), work)
 
     def _run(self, gas_limit: int, argument_bytes: int, work: Callable[[], bytes]) -> CallOutcome:
         """Run with a full meter; whatever fails leaves no write and no event."""
@@ -263,6 +265,7 @@ class Runtime:
     def _run_init(self, contract: Deployment, sender: bytes) -> CallOutcome:
         machine = self._machine
         machine.signer, machine.tx_id = sender, NO_TRANSACTION
+        machine.private_values = ()
         arguments = contract.encoded_arguments()
         init = self._host.woven(contract.name).init
         if init is None:

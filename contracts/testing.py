@@ -13,9 +13,9 @@
 Each call is a block of its own. Every `@invariant` of every deployed contract is checked after each block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,16 +176,29 @@ class Chain:
     # --- calls ---
 
     def attempt(
-        self, contract: Deployed, method: str, *arguments: Any, sender: bytes, gas: int = GAS_LIMIT
+        self,
+        contract: Deployed,
+        method: str,
+        *arguments: Any,
+        sender: bytes,
+        gas: int = GAS_LIMIT,
+        private: Sequence[Any] = (),
     ) -> CallOutcome:
-        """One transaction in a block of its own: its outcome, whatever it is."""
-        return self._block(self._call(contract, method, arguments, sender, gas))[0]
+        """One transaction in a block of its own, with `private` values beside it: its outcome, whatever it is."""
+        call = self._call(contract, method, arguments, sender, gas)
+        return self._block(replace(call, private_values=tuple(encode(value) for value in private)))[0]
 
     def call(
-        self, contract: Deployed, method: str, *arguments: Any, sender: bytes, gas: int = GAS_LIMIT
+        self,
+        contract: Deployed,
+        method: str,
+        *arguments: Any,
+        sender: bytes,
+        gas: int = GAS_LIMIT,
+        private: Sequence[Any] = (),
     ) -> CallReceipt:
         """One transaction that must work. Raises CallFailedError."""
-        outcome = self.attempt(contract, method, *arguments, sender=sender, gas=gas)
+        outcome = self.attempt(contract, method, *arguments, sender=sender, gas=gas, private=private)
         if outcome.status != "ok":
             raise CallFailedError(f"{contract.name}.{method}", outcome)
         events = [EmittedEvent(event.contract, event.name, event.values) for event in outcome.events]

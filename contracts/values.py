@@ -279,6 +279,17 @@ def put_together(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> An
     return StructValue(shapes[hint.name], parts) if kind == "struct" else parts
 
 
+def put_any_together(machine: Machine, plain: Any) -> Any:
+    """The value of a decoded plain value that no hint describes: arrays become lists. The caller has paid by length."""
+    if type(plain) is list:
+        machine.grow(len(plain))
+        return [put_any_together(machine, part) for part in plain]
+    if type(plain) is dict:
+        machine.grow(2 * len(plain))
+        return {make_key(machine, key): put_any_together(machine, part) for key, part in plain.items()}
+    return plain
+
+
 def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
     """A value without a hint as plain values: for `canonical`, and arguments before the callee's hints are known."""
     kind = type(value)

@@ -31,6 +31,7 @@ from contracts.walker_operations import (
 from contracts.walker_storage import HANDLES, Place
 from contracts.walker_values import (
     ADDRESS_LENGTH,
+    any_from_plain,
     any_to_plain,
     as_key,
     in_range,
@@ -39,6 +40,7 @@ from contracts.walker_values import (
     pay_text,
     to_bytes,
 )
+from ledger.encoding import decode
 
 Locals = dict[int, Any]
 """Slot -> value, for the variables that are bound."""
@@ -313,6 +315,13 @@ class ExpressionWalker(ABC):
                 need_type(values[0], bytes)
                 machine.charge(GAS.sha256 + len(values[0]) // GAS.sha256_bytes)
                 return hashlib.sha256(values[0]).digest()
+            case "private_value":
+                need_type(values[0], int)
+                need(0 <= values[0] < len(machine.private_values), "INDEX")
+                data = machine.private_values[values[0]]
+                machine.charge(GAS.convert + GAS.container_byte * len(data))
+                machine.grow(len(data) // GAS.text_chars)
+                return any_from_plain(machine, decode(data))
         return self.host[name](machine, *values)
 
 

@@ -230,6 +230,17 @@ def from_plain(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> Any:
     return parts if kind == "list" else tuple(parts)
 
 
+def any_from_plain(machine: Machine, plain: Any) -> Any:
+    """The value of a plain one that has no hint: arrays are lists. Gas was paid by the bytes; each part is a cell."""
+    if type(plain) is list:
+        machine.grow(len(plain))
+        return [any_from_plain(machine, part) for part in plain]
+    if type(plain) is dict:
+        machine.grow(2 * len(plain))
+        return {as_key(machine, key): any_from_plain(machine, part) for key, part in plain.items()}
+    return plain
+
+
 def any_to_plain(machine: Machine, value: Any, depth: int = 0) -> Any:
     """A value of any hint as plain values: what `canonical` encodes. Keys of a dict are of one type, never tuples."""
     if value is None or type(value) in {int, bool, str, bytes}:

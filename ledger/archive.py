@@ -29,6 +29,7 @@ BY_ID_TABLE: Final = "receipts_by_id"  # tx id -> height, index: the newest rece
 BY_NONCE_TABLE: Final = "receipts_by_nonce"  # client, nonce -> height, index: the one receipt that used the nonce
 CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
 EPOCHS_TABLE: Final = "epochs"  # epoch -> the link that ends it: certified header and the next configuration
+PAYLOADS_TABLE: Final = "payloads"  # tx id -> private payload, sealed under the key of its period (D50)
 LEDGER_TABLES: Final = (
     META_TABLE,
     HEADERS_TABLE,
@@ -38,6 +39,7 @@ LEDGER_TABLES: Final = (
     BY_NONCE_TABLE,
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
+    PAYLOADS_TABLE,
     *STATE_TABLES,
 )
 """The tables with which a ledger store is opened."""
@@ -100,6 +102,10 @@ class Archive:
         if receipt is None:
             raise InvariantViolation("receipt", "an index names a receipt that is not stored", height=height)
         return StoredReceipt(height=height, index=index, receipt=receipt, header_hash=self.header(height).hash)
+
+    def sealed_payload(self, tx_id: bytes) -> bytes | None:
+        """The private payload of a transaction in a block, as it is sealed; None where it declares none (D50)."""
+        return self._store.get(PAYLOADS_TABLE, tx_id)
 
     def nonce_window(self, client: bytes) -> NonceWindow:
         """Which nonces of a client are used, as the state after the head says."""
@@ -166,6 +172,11 @@ def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequenc
         if is_consumed:
             operations.append(Put(BY_NONCE_TABLE, receipt.sender + receipt.nonce.to_bytes(8, "big"), place))
     return operations
+
+
+def payload_operations(sealed: Sequence[tuple[bytes, bytes]]) -> list[Operation]:
+    """What stores the (tx id, sealed payload) of a block's transactions."""
+    return [Put(PAYLOADS_TABLE, tx_id, data) for tx_id, data in sealed]
 
 
 def height_key(height: int) -> bytes:

@@ -8,7 +8,7 @@ the store (the deliver gate, M47). The layout of the store and its reads are in 
 in `ledger.proofs`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ from ledger.archive import (
     block_operations,
     height_key,
     index_operations,
+    payload_operations,
     read_record,
 )
 from ledger.block import Block, Header, compute_batch_digest
@@ -43,6 +44,7 @@ from ledger.errors import (
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, scheduled_call_id
 from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
+from ledger.payload import read_values
 from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.state_trie import StateProof
@@ -56,6 +58,7 @@ SCHEDULE_PREFIX: Final = b"s/"
 """State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
 SCHEDULED_SENDER: Final = bytes(32)
 """The sender in the receipt of a scheduled call: nobody."""
+_NO_PAYLOADS: Final[Mapping[bytes, bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +187,18 @@ class Chain(Archive):
 
     # --- execution ---
 
-    def plan(self, height: int, batch_time_ms: int | None, transactions: Sequence[SignedTransaction]) -> PlannedBlock:
+    def plan(
+        self,
+        height: int,
+        batch_time_ms: int | None,
+        transactions: Sequence[SignedTransaction],
+        payloads: Mapping[bytes, bytes] = _NO_PAYLOADS,
+    ) -> PlannedBlock:
         """Judges an ordered batch (`batch_time_ms` None: the null request) and says what the worker has to call.
 
-        Raises InvalidBlock with code ``gap`` or ``executed`` for any height but the next one.
+        `payloads` holds the verified private payload of each transaction that declares commitments, by tx id (D50).
+        Raises InvalidBlock with code ``gap`` or ``executed`` for any height but the next one, InvariantViolation
+        (payload) where one is missing: no body without it is ever executed.
         """
         parent = self.head
         if height != parent.height + 1:
@@ -211,7 +222,9 @@ class Chain(Archive):
                 epoch=configuration.epoch,
                 window=parameters.window,
                 calls=tuple(
-                    _call(signed) for signed, verdict in zip(transactions, verdicts, strict=True) if verdict.is_executed
+                    _call(signed, payloads)
+                    for signed, verdict in zip(transactions, verdicts, strict=True)
+                    if verdict.is_executed
                 ),
                 transaction_gas_max=parameters.transaction_gas_max,
                 scheduled_gas_max=parameters.scheduled_gas_max,
@@ -225,15 +238,19 @@ class Chain(Archive):
             windows=windows,
         )
 
-    def commit(self, planned: PlannedBlock, outcome: BlockOutcome) -> Block:
+    def commit(self, planned: PlannedBlock, outcome: BlockOutcome, sealed: Sequence[tuple[bytes, bytes]] = ()) -> Block:
         """Builds block and header, and makes them durable with everything that follows from them, in one write.
 
+        `sealed` holds the (tx id, sealed payload) of every transaction in the block that declares commitments.
         A block that is stored already is returned as it is (M47). Raises InvalidBlock (executed) if another one is
         stored at this height, StoreError if the write failed (the replica must stop), and InvariantViolation if the
         outcome does not answer the plan.
         """
         if planned.height <= self.height:
             return self._committed(planned)
+        declared = {signed.tx_id for signed in planned.transactions if signed.transaction.commitments}
+        if {tx_id for tx_id, _ in sealed} != declared:
+            raise InvariantViolation("payload", "not the sealed payloads of this block", expected=len(declared))
         if planned.parent_hash != self.head.hash:
             raise InvalidBlock("parent", "planned on another block", expected=self.head.hash, got=planned.parent_hash)
         next_due_ms = _earliest_due_ms(self._store, outcome.writes)
@@ -259,7 +276,7 @@ class Chain(Archive):
         )
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves)
-        operations += index_operations(planned.height, receipts, consumed)
+        operations += index_operations(planned.height, receipts, consumed) + payload_operations(sealed)
         self._store.write(operations + update.operations)
         self.state.adopt(update)
         self.epochs.add_decided(planned.height, outcome.writes)
@@ -346,8 +363,11 @@ class Chain(Archive):
 # --- the parts of a block ---
 
 
-def _call(signed: SignedTransaction) -> Call:
+def _call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
     transaction = signed.transaction
+    payload = payloads.get(signed.tx_id, b"")
+    if bool(payload) != bool(transaction.commitments):
+        raise InvariantViolation("payload", "a body without its payloads reached execution", tx_id=signed.tx_id)
     return Call(
         tx_id=signed.tx_id,
         sender=transaction.sender,
@@ -355,6 +375,7 @@ def _call(signed: SignedTransaction) -> Call:
         method=transaction.method,
         arguments=signed.encoded_arguments,
         gas_limit=transaction.gas_limit,
+        private_values=read_values(payload),
     )
 
 

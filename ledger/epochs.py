@@ -32,7 +32,6 @@ from ledger.errors import (
     InvalidProof,
     InvariantViolation,
 )
-from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import (
     CERTIFICATE_BYTES_MAX,
     QuorumCertificate,
@@ -70,15 +69,13 @@ def parse_link(data: bytes) -> EpochLink:
         raise InvalidProof("epoch", str(error)) from None
 
 
-def verify_link(
-    link: EpochLink, configuration: Configuration, verify: VerifySignature = verify_signature
-) -> Configuration:
+def verify_link(link: EpochLink, configuration: Configuration) -> Configuration:
     """The configuration after this one. Raises InvalidProof unless a quorum of this one certified the header that
     names it.
     """
     header, certificate = link.header, link.certificate
     try:
-        verify_certificate(certificate, configuration, verify)
+        verify_certificate(certificate, configuration)
         following = parse_configuration(link.document, configuration.network)
     except (InvalidCertificate, InvalidConfiguration) as error:
         raise InvalidProof("epoch", str(error), epoch=configuration.epoch) from None

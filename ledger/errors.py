@@ -72,6 +72,10 @@ class KeyFileError(LedgerError):
     """A key file that is missing, readable by others, damaged, or whose passphrase is wrong."""
 
 
+class PayloadError(LedgerError):
+    """A sealed payload that cannot be opened: damaged, or its period's key is destroyed."""
+
+
 class StoreError(LedgerError):
     """The store cannot do what it was asked: full, closed, of another schema, or the disk failed."""
 

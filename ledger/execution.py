@@ -53,6 +53,7 @@ class Call:
     method: str
     arguments: bytes  # canonical bytes of an array
     gas_limit: int
+    private_values: tuple[bytes, ...] = ()  # of the verified payload, each canonical bytes, without their salts (D50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,9 @@ class BlockPlan:
 
     def to_bytes(self) -> bytes:
         """Canonical bytes."""
-        calls = [(c.tx_id, c.sender, c.contract, c.method, c.arguments, c.gas_limit) for c in self.calls]
+        calls = [
+            (c.tx_id, c.sender, c.contract, c.method, c.arguments, c.gas_limit, c.private_values) for c in self.calls
+        ]
         limits = (self.transaction_gas_max, self.scheduled_gas_max)
         return encode((self.height, self.time_ms, self.network, self.epoch, self.window, calls, *limits))
 
@@ -131,7 +134,7 @@ def parse_block_plan(data: bytes) -> BlockPlan:
 
 
 def _parse_call(value: Value) -> Call:
-    fields = expect_array(value, "call", 6)
+    fields = expect_array(value, "call", 7)
     return Call(
         tx_id=expect_bytes(fields[0], "tx_id", HASH_BYTES),
         sender=expect_bytes(fields[1], "sender", PUBLIC_KEY_BYTES),
@@ -139,6 +142,7 @@ def _parse_call(value: Value) -> Call:
         method=expect_name(fields[3], "method"),
         arguments=expect_bytes(fields[4], "arguments"),
         gas_limit=expect_int(fields[5], "gas_limit", 0, _INT_MAX),
+        private_values=tuple(expect_bytes(item, "value") for item in expect_array(fields[6], "private values")),
     )
 
 

@@ -33,6 +33,8 @@ class Tag(Enum):
     CONTRACT_TREE = b"gridquorum/contract-tree/1"
     SCHEDULED_CALL = b"gridquorum/scheduled-call/1"
     COMMITMENT = b"gridquorum/payload-commitment/1"
+    PAYLOAD_ROOT_KEY = b"gridquorum/payload-root-key/1"
+    PAYLOAD_KEY_FILE = b"gridquorum/payload-key-file/1"
     READING = b"gridquorum/reading/1"
     # Signing domains: the prefix of the bytes that a key signs.
     SIGN_TRANSACTION = b"gridquorum/sign/transaction/1"

@@ -244,6 +244,8 @@ TAGGED_HASHES: Final[tuple[tuple[str, bytes], ...]] = (
     ("CONTRACT_TREE", bytes.fromhex("3886adb484ec5000f7327b038a13297f954b942326d3b531d457b336c93f021c")),
     ("SCHEDULED_CALL", bytes.fromhex("0eb2c70944dab1b98d30b5c063d22144ee5389cfa1b62f91df08da3fa8d86813")),
     ("COMMITMENT", bytes.fromhex("5ddf332eb6ee2617a4cd0998555e0c69c8c2502f14f668b386fdf8c0b902da9f")),
+    ("PAYLOAD_ROOT_KEY", bytes.fromhex("30dd5c530094609e2fb2fc6f3fa7e30522d7e8fc547de3616d841466e49af87d")),
+    ("PAYLOAD_KEY_FILE", bytes.fromhex("3cb8c08bd220a1f28ccd4cb21e43693ccfbd82b399688b9cddda610793d6eb04")),
     ("READING", bytes.fromhex("66919d944656b8c76bb4fdc5faf0c4eb6f200a1382d5c3a9778bf1b1d71c1fc7")),
     ("SIGN_TRANSACTION", bytes.fromhex("3b73f5aa81473c4419121870a9831899618d0ca64f6a5d13abf26e56fb68a332")),
     ("SIGN_MESSAGE", bytes.fromhex("5777db0fe7ddb4d360c455cb89de00968ad78c404ed95a87cf7dd4852d4c2095")),

@@ -2,11 +2,12 @@
 
 A transaction has one signature, one identity, one digest (D7). Its id is the hash of the signed bytes; the leaf of a
 batch is ``signature || signed bytes``, so it covers the signature too (D44). Personal data never enters the signed
-bytes: they hold salted commitments, and the payload travels beside them (D16, D50). Parsing is total and checks
-limits; signatures are `verify_transaction`'s; nonces and expiry are judged at execution, by `ledger.chain` (D42).
+bytes: they hold salted commitments, and the payload travels beside them (D16, D50; `ledger.payload`). Parsing is total
+and checks limits; signatures are `verify_transaction`'s; nonces and expiry are judged at execution, by `ledger.chain`
+(D42).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +18,11 @@ from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, e
 from ledger.value_count import has_more_values
 
 if TYPE_CHECKING:
-    from ledger.keys import Signer
+    from ledger.keys import SigningKey
 
 TRANSACTION_BYTES_MAX: Final = 131_072
-"""Of the raw bytes: a contract's source (64 KiB) fits; eight of them fill a batch."""
+"""Of the raw bytes and of the private payload beside them: a contract's source (64 KiB) fits, and so does a day of
+quarter-hours of 64 meters; eight of them fill a batch."""
 TRANSACTION_VALUES_MAX: Final = 16_384
 """Of the body, counted at every depth: each array, map, key and plain value, the body itself among them. A value costs
 time wherever the transaction is parsed, however few bytes it has, and no signature or gas limit bounds that: this many
@@ -34,7 +36,6 @@ EXPIRY_AHEAD_MAX: Final = 10_000
 """How many heights ahead an expiry may lie (D46): bounds how long an unknown outcome can stay unknown."""
 TIME_MAX_S: Final = 2**40
 """Seconds UTC; far enough, and milliseconds of it stay within 64 bits."""
-SALT_BYTES: Final = 32
 RECEIPT_BYTES_MAX: Final = 2_097_152
 """What a reader is ready to take: more than the largest result and all events that a contract may leave (a test
 compares), since a receipt that is in a block must be readable for ever."""
@@ -57,7 +58,7 @@ class Transaction:
     contract: str
     method: str
     arguments: tuple[Value, ...] = ()
-    commitments: tuple[bytes, ...] = ()  # of the private payload's parts, 32 bytes each
+    commitments: tuple[bytes, ...] = ()  # to the parts of the private payload, 32 bytes each, in their order
 
     def to_bytes(self) -> bytes:
         """The signed bytes (body). Raises EncodingError for arguments without a canonical form."""
@@ -91,7 +92,7 @@ class SignedTransaction:
     encoded_arguments: bytes  # the arguments' canonical bytes, a slice of the body
 
 
-def sign_transaction(transaction: Transaction, key: "Signer") -> SignedTransaction:
+def sign_transaction(transaction: Transaction, key: "SigningKey") -> SignedTransaction:
     """Signs and parses back, so that nothing leaves that others would refuse. Raises InvalidTransaction."""
     if key.public_key != transaction.sender:
         raise InvalidTransaction("sender", "the key is not the sender's", expected=transaction.sender)
@@ -156,48 +157,6 @@ def verify_transaction(signed: SignedTransaction) -> None:
     from ledger.keys import verify_signature  # here: reading a transaction needs no library, judging it does
 
     verify_signature(signed.transaction.sender, message, signed.signature)
-
-
-# --- private payload (D16): parts outside the signed bytes, bound by commitments inside them ---
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadPart:
-    """One erasable value: without its salt, the commitment on chain says nothing about it."""
-
-    salt: bytes  # 32 random bytes, never reused
-    value: bytes  # canonical bytes
-
-    @property
-    def commitment(self) -> bytes:
-        """What the signed bytes hold for this part."""
-        return tagged_hash(Tag.COMMITMENT, self.salt, self.value)
-
-
-def encode_payload(parts: Sequence[PayloadPart]) -> bytes:
-    """The bytes that travel beside the transaction: an array of [salt, value]."""
-    return encode([[part.salt, part.value] for part in parts])
-
-
-def verify_payload(commitments: Sequence[bytes], payload: bytes) -> tuple[PayloadPart, ...]:
-    """The parts of a payload that is canonical and covered part by part, in order, by the commitments (D50).
-
-    Raises InvalidTransaction with code ``payload``.
-    """
-    try:
-        pairs = [expect_array(p, "part", 2) for p in expect_array(decode(payload), "payload", len(commitments))]
-        parts = tuple(
-            PayloadPart(salt=expect_bytes(salt, "salt", SALT_BYTES), value=expect_bytes(value, "value"))
-            for salt, value in pairs
-        )
-        for part in parts:
-            decode(part.value)
-    except EncodingError as error:
-        raise InvalidTransaction("payload", str(error)) from None
-    for index, (part, commitment) in enumerate(zip(parts, commitments, strict=True)):
-        if part.commitment != commitment:
-            raise InvalidTransaction("payload", "not covered", index=index, expected=commitment, got=part.commitment)
-    return parts
 
 
 # --- receipts ---

@@ -90,8 +90,10 @@ class Account:
         expiry_time: int,
         gas_limit: int,
         follows: int | None = None,
+        commitments: tuple[bytes, ...] = (),
     ) -> SignedTransaction:
-        """Sign a call under a nonce that `nonces` handed out. `expiry_time` is in seconds UTC of agreed time."""
+        """Sign a call under a nonce that `nonces` handed out. `expiry_time` is in seconds UTC of agreed time;
+        `commitments` are those of the private payload that will travel beside it (`ledger.payload.make_payload`)."""
         transaction = Transaction(
             network=self._network,
             sender=self._key.public_key,
@@ -103,6 +105,6 @@ class Account:
             contract=contract,
             method=method,
             arguments=cast("tuple[Value, ...]", tuple(arguments)),  # sign_transaction refuses what has no encoding
-            commitments=(),
+            commitments=commitments,
         )
         return sign_transaction(transaction, self._key)

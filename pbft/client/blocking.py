@@ -9,7 +9,7 @@ goes on until the process ends, because a reactor cannot be started twice. A pro
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
@@ -104,9 +104,10 @@ class Client:
         *arguments: object,
         gas_limit: int | None = None,
         follows: int | None = None,
+        private: Sequence[object] = (),
         patience_ms: int | None = None,
     ) -> SubmitResult:
-        """Sign a call and see it through. Raises WindowFull, NotVouched."""
+        """Sign a call and see it through; `private` values travel beside it (D50). Raises WindowFull, NotVouched."""
         return self._wait(
             lambda: self._client.submit(
                 account,
@@ -115,15 +116,23 @@ class Client:
                 *arguments,
                 gas_limit=gas_limit,
                 follows=follows,
+                private=private,
                 patience_ms=patience_ms,
             )
         )
 
     def submit_signed(
-        self, signed: SignedTransaction, *, account: Account | None = None, patience_ms: int | None = None
+        self,
+        signed: SignedTransaction,
+        *,
+        payload: bytes = b"",
+        account: Account | None = None,
+        patience_ms: int | None = None,
     ) -> SubmitResult:
         """See a signed transaction through; safe to repeat."""
-        return self._wait(lambda: self._client.submit_signed(signed, account=account, patience_ms=patience_ms))
+        return self._wait(
+            lambda: self._client.submit_signed(signed, payload=payload, account=account, patience_ms=patience_ms)
+        )
 
     def query(
         self,

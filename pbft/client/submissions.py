@@ -74,12 +74,14 @@ class Submissions:
     def __len__(self) -> int:
         return len(self._by_tx_id)
 
-    def submit(self, signed: SignedTransaction, account: Account | None, patience_ms: int) -> "Deferred[SubmitResult]":
+    def submit(
+        self, signed: SignedTransaction, payload: bytes, account: Account | None, patience_ms: int
+    ) -> "Deferred[SubmitResult]":
         """Join the session of this transaction, or begin it. Raises TooManyWaiting."""
         running = self._by_tx_id.get(signed.tx_id)
         is_new = running is None
         if running is None:
-            running = self._begin(signed)
+            running = self._begin(signed, payload)
         if account is not None:
             running.accounts.append(account)
         waiter: Deferred[SubmitResult] = Deferred()
@@ -123,7 +125,7 @@ class Submissions:
         for running in list(self._by_tx_id.values()):
             self._answer(running, [waiter for _until, waiter in running.waiters], running.session.unknown())
 
-    def _begin(self, signed: SignedTransaction) -> _Running:
+    def _begin(self, signed: SignedTransaction, payload: bytes) -> _Running:
         if len(self._by_tx_id) >= SESSIONS_MAX:
             raise TooManyWaiting(SESSIONS_MAX)
         transaction = signed.transaction
@@ -134,6 +136,7 @@ class Submissions:
             expiry_height=transaction.expiry_height,
             expiry_time=transaction.expiry_time,
             raw=signed.raw,
+            payload=payload,
         )
         session = ClientSession(
             submission,
@@ -152,7 +155,7 @@ class Submissions:
         while pending:
             match pending.pop(0):
                 case SendRequest(replica=replica):
-                    frame = Submit(correlation=running.correlation, transaction=running.session.submission.raw)
+                    frame = _submit_frame(running.correlation, running.session.submission)
                     if not self._send(replica, frame):
                         pending += running.session.receive_refusal(replica, NOT_CONNECTED, RECONNECT_TICKS)
                 case AskHead(replica=replica):
@@ -181,6 +184,10 @@ class Submissions:
         running.waiters = [(until, waiter) for until, waiter in running.waiters if waiter not in answered]
         for waiter in answered:
             waiter.callback(result)
+
+
+def _submit_frame(correlation: int, submission: Submission) -> Submit:
+    return Submit(correlation=correlation, transaction=submission.raw, private_payload=submission.payload)
 
 
 def _settle_nonce(account: Account, nonce: int, outcome: Outcome) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from ledger.admission import NONCE_WINDOW, NonceWindow, nonce_key, parse_nonce_window
 from ledger.encoding import decode, encode
 from ledger.errors import InvalidProof
+from ledger.payload import make_payload
 from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
 from ledger.transaction import SignedTransaction
 from pbft.client.account import Account, NonceKeeper
@@ -136,13 +137,21 @@ class TwistedClient:
         *arguments: object,
         gas_limit: int | None = None,
         follows: int | None = None,
+        private: Sequence[object] = (),
         patience_ms: int | None = None,
     ) -> "Deferred[SubmitResult]":
-        """Sign a call under the account's next free nonce and see it through. Errback: WindowFull, NotVouched."""
+        """Sign a call under the account's next free nonce and see it through. Errback: WindowFull, NotVouched.
+
+        `private` values travel beside the signed bytes and are never in a block, receipt or state (D50): the contract
+        reads them by `private_value(index)`. Nothing gives them back.
+        """
 
         def send(_height: int) -> "Deferred[SubmitResult]":
-            signed = self.sign(account, contract, method, *arguments, gas_limit=gas_limit, follows=follows)
-            return self.submit_signed(signed, account=account, patience_ms=patience_ms)
+            commitments, payload = make_payload(private)
+            signed = self.sign(
+                account, contract, method, *arguments, gas_limit=gas_limit, follows=follows, commitments=commitments
+            )
+            return self.submit_signed(signed, payload=payload, account=account, patience_ms=patience_ms)
 
         return self.ready().addCallback(send)
 
@@ -155,6 +164,7 @@ class TwistedClient:
         nonce: int | None = None,
         gas_limit: int | None = None,
         follows: int | None = None,
+        commitments: tuple[bytes, ...] = (),
     ) -> SignedTransaction:
         """Sign a call with this client's expiry, under the next free nonce unless one is given; after `ready()`."""
         height = self.belief.height
@@ -169,18 +179,25 @@ class TwistedClient:
             expiry_time=int(self._now()) + self.options.expiry_seconds,
             gas_limit=self.options.gas_limit if gas_limit is None else gas_limit,
             follows=follows,
+            commitments=commitments,
         )
 
     def submit_signed(
-        self, signed: SignedTransaction, *, account: Account | None = None, patience_ms: int | None = None
+        self,
+        signed: SignedTransaction,
+        *,
+        payload: bytes = b"",
+        account: Account | None = None,
+        patience_ms: int | None = None,
     ) -> "Deferred[SubmitResult]":
         """See a signed transaction through. Safe to repeat: it runs once, and everybody gets the one answer.
 
+        `payload` is the private payload beside it, for one that declares commitments (D50).
         With `account`, its nonce is settled or released when the session ends, though nobody waits any more.
         """
         patience = self.options.patience_ms if patience_ms is None else patience_ms
         try:
-            return self._submissions.submit(signed, account, patience)
+            return self._submissions.submit(signed, payload, account, patience)
         except ClientError as error:
             return fail(error)
 

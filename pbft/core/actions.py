@@ -20,6 +20,13 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersistBody:
+    """Journal a whole body under its digest, as `Persist` does; the edge seals its private payloads (D50)."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersistEnvelope:
     """Journal an envelope that others sealed, as received: the NEW-VIEW by which a view was entered (M25d)."""
 
@@ -104,6 +111,7 @@ class Dropped:
 
 Action: TypeAlias = (
     Persist
+    | PersistBody
     | PersistEnvelope
     | Broadcast
     | Publish

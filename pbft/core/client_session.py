@@ -91,6 +91,7 @@ class Submission:
     expiry_height: int
     expiry_time: int  # seconds UTC, of agreed time
     raw: bytes
+    payload: bytes = b""  # the private payload that travels beside `raw` (D50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,8 +46,10 @@ class Slot:
         return digest == NULL_DIGEST or (self.batch is not None and self.batch.digest == digest)
 
     def put_batch(self, batch: Batch) -> None:
-        """Keeps the body, and its gas for the rule that bounds unexecuted work (D58)."""
-        self.batch = batch
+        """Keeps the body if it is whole: without a payload that it declares it stays missing (D50). Its gas is kept for
+        the rule that bounds unexecuted work (D58)."""
+        if batch.is_whole:
+            self.batch = batch
         self.gas = sum(request.gas_limit for request in batch.requests)
 
     def leave_view(self) -> None:

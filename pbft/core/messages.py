@@ -24,6 +24,12 @@ class Request:
     expiry_height: int
     gas_limit: int
     raw: bytes  # signature || signed bytes, as received; the leaf of the batch digest
+    payload: bytes | None = b""  # private, checked against the commitments; empty without any; None: not here (D50)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of a batch, a relay or a queue: its bytes and those of the payload beside them."""
+        return len(self.raw) + len(self.payload or b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +40,20 @@ class Batch:
     requests: tuple[Request, ...]
     digest: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every private payload that a request declares is here: what is not whole is missing (D50)."""
+        return all(request.payload is not None for request in self.requests)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of its requests, their payloads with them."""
+        return sum(request.size_bytes for request in self.requests)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrePrepare:
-    """Section 4.2: the primary assigns a height to a batch."""
+    """Section 4.2: the primary assigns a height to a batch. Private payloads travel beside what it signs (D50)."""
 
     epoch: int
     view: int
@@ -131,6 +147,13 @@ class Envelope:
     messages: tuple[SignedMessage, ...]
     raw: bytes  # the signed bytes as received; never re-serialised
     signature: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of a frame or of memory: the signed bytes, and the private payloads that travel beside them."""
+        first = self.messages[0]
+        beside = sum(len(r.payload or b"") for r in first.batch.requests) if isinstance(first, PrePrepare) else 0
+        return len(self.raw) + beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ only (M42).
 """
 
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Broadcast, Execute, Persist
+from pbft.core.actions import Broadcast, Execute, Persist, PersistBody
 from pbft.core.checkpoints import (
     answer_with_certificate,
     halt,
@@ -24,7 +24,7 @@ from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
 from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_prepare_count
 from pbft.core.messages import Batch, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
-from pbft.core.persisted import body_key, encode_body, encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
+from pbft.core.persisted import encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import compute_batch, compute_candidates, process_finished, validate_batch
 
@@ -93,7 +93,8 @@ def compute_pre_prepare(state: ReplicaState, slot: Slot) -> PrePrepare:
 
 
 def promise(state: ReplicaState, slot: Slot) -> None:
-    """Journals that this replica pre-prepared the slot's digest in this view: the Q entry, with its body (M25a)."""
+    """Journals that this replica pre-prepared the slot's digest in this view: the Q entry, with its whole body (M25a,
+    D50): so each prepared slot has Q - f correct replicas that can serve and execute it, payloads included."""
     assert slot.digest is not None and slot.is_complete(slot.digest)
     slot.is_pre_prepared = True
     state.proposed_top = max(state.proposed_top, slot.height)
@@ -101,7 +102,7 @@ def promise(state: ReplicaState, slot: Slot) -> None:
     state.actions.append(Persist(key=pre_prepared_key(slot.height, slot.digest), value=encode_pre_prepared(state.view)))
     if slot.batch is not None and slot.digest not in state.bodies and slot.digest != NULL_DIGEST:
         state.bodies[slot.digest] = slot.batch
-        state.actions.append(Persist(key=body_key(slot.digest), value=encode_body(slot.batch)))
+        state.actions.append(PersistBody(batch=slot.batch))
 
 
 def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, message: PrePrepare) -> None:
@@ -137,6 +138,7 @@ def _process_second_proposal(state: ReplicaState, slot: Slot, envelope: Envelope
     if slot.digest == message.digest:
         if slot.proposal is None and not slot.is_reproposed:
             slot.proposal = envelope
+        process_body(state, message.batch)  # the first one may have come without its payloads (D50)
         return
     if slot.proposal is not None:
         accuse_of_two(state, slot.proposal, envelope, message)
@@ -294,7 +296,7 @@ def find_body(state: ReplicaState, digest: bytes) -> Batch | None:
 
 def process_body(state: ReplicaState, batch: Batch) -> None:
     """A body that was asked for, by its digest: the slots that waited for it go on (M16)."""
-    if batch.digest not in state.missing_bodies:
+    if batch.digest not in state.missing_bodies or not batch.is_whole:
         return
     state.missing_bodies.discard(batch.digest)
     for height in sorted(state.slots):

@@ -9,18 +9,19 @@ start with its key named (M26). The records, and the promise that each one guard
     new-view           sealed envelope                        why this view is entered; forwarded to others (M49)
     p/<height>         [digest, view]                         P set: prepared, synced before COMMIT
     q/<height><digest> view                                   Q set: pre-prepared, synced before PREPARE or PRE-PREPARE
-    b/<digest>         [time, [requests]]                     the bodies of the Q set
+    b/<digest>         [time, [requests]]                     the bodies of the Q set, their payloads sealed (D50)
     v/<height>         header hash                            header votes given: re-execution is compared (D34)
 
-Heights in keys are 8 bytes big-endian, so keys sort by height. Envelopes are encoded by `pbft.wire`, outside the core.
+Heights in keys are 8 bytes big-endian, so keys sort by height. Envelopes are encoded by `pbft.wire`, and private
+payloads sealed by `ledger.payload_vault`, both outside the core.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledger.encoding import decode, encode
-from ledger.errors import EncodingError
+from ledger.errors import EncodingError, InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.messages import Batch, Envelope, Request, SlotEntry
 
@@ -107,13 +108,29 @@ def encode_voted(header_hash: bytes) -> bytes:
     return encode(header_hash)
 
 
-def encode_body(batch: Batch) -> bytes:
-    """A batch with every field of its requests: reading it back needs no transaction parser."""
-    requests = [[r.client, r.nonce, r.tx_id, r.expiry_height, r.gas_limit, r.raw] for r in batch.requests]
+SealPayload: TypeAlias = Callable[[int, bytes, bytes], bytes]
+"""Batch time in ms, tx id, payload: the payload as it may lie on a disk."""
+OpenPayload: TypeAlias = Callable[[bytes, bytes], bytes]
+"""Tx id, sealed payload: the payload. ValueError for one that is damaged or whose key is destroyed."""
+
+
+def encode_body(batch: Batch, seal: SealPayload) -> bytes:
+    """A whole batch with every field of its requests: reading it back needs no transaction parser."""
+    if not batch.is_whole:
+        raise InvariantViolation("body_without_payload", "only whole bodies are promised (D50)", digest=batch.digest)
+    requests = [
+        [
+            *(r.client, r.nonce, r.tx_id, r.expiry_height, r.gas_limit, r.raw),
+            seal(batch.time_ms, r.tx_id, r.payload) if r.payload else b"",
+        ]
+        for r in batch.requests
+    ]
     return encode([batch.time_ms, requests])
 
 
-def parse_records(records: Iterable[tuple[bytes, bytes]], decode_envelope: Callable[[bytes], Envelope]) -> Restored:
+def parse_records(
+    records: Iterable[tuple[bytes, bytes]], decode_envelope: Callable[[bytes], Envelope], open_payload: OpenPayload
+) -> Restored:
     """The journal's records as one value, or DamagedJournal naming the record. `decode_envelope` raises ValueError."""
     fields: dict[str, object] = {}
     prepared: dict[int, SlotEntry] = {}
@@ -138,7 +155,7 @@ def parse_records(records: Iterable[tuple[bytes, bytes]], decode_envelope: Calla
                 height = int.from_bytes(key[2:10], "big")
                 pre_prepared.setdefault(height, {})[key[10:]] = _number(decode(value))
             elif key[:2] == b"b/" and len(key) == 34:
-                bodies[key[2:]] = _body(key[2:], decode(value, max_bytes=RECORD_BYTES_MAX))
+                bodies[key[2:]] = _body(key[2:], decode(value, max_bytes=RECORD_BYTES_MAX), open_payload)
             elif key[:2] == b"v/" and len(key) == 10:
                 voted[int.from_bytes(key[2:], "big")] = _hash(decode(value))
             else:
@@ -178,11 +195,11 @@ def _certified(value: object) -> dict[str, object]:
     return {"certified_height": _number(height), "certified_hash": _hash(header_hash), "certificate": certificate}
 
 
-def _body(digest: bytes, value: object) -> Batch:
+def _body(digest: bytes, value: object, open_payload: OpenPayload) -> Batch:
     time_ms, items = _list(value, 2)
     requests = []
     for item in _list(items, None):
-        client, nonce, tx_id, expiry_height, gas_limit, raw = _list(item, 6)
+        client, nonce, tx_id, expiry_height, gas_limit, raw, sealed = _list(item, 7)
         requests.append(
             Request(
                 client=_hash(client),
@@ -191,6 +208,7 @@ def _body(digest: bytes, value: object) -> Batch:
                 expiry_height=_number(expiry_height),
                 gas_limit=_number(gas_limit),
                 raw=_bytes(raw),
+                payload=open_payload(_hash(tx_id), _bytes(sealed)) if _bytes(sealed) else b"",
             )
         )
     return Batch(time_ms=_number(time_ms), requests=tuple(requests), digest=digest)

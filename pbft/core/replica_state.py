@@ -61,9 +61,9 @@ class PeerNotes:
         if self.early and self.early[-1] is envelope:
             return  # one envelope holds many votes
         self.early.append(envelope)
-        self.early_bytes += len(envelope.raw)
+        self.early_bytes += envelope.size_bytes
         while len(self.early) > EARLY_ENVELOPES_MAX or self.early_bytes > EARLY_BYTES_MAX:
-            self.early_bytes -= len(self.early.popleft().raw)
+            self.early_bytes -= self.early.popleft().size_bytes
 
     def take_early(self) -> tuple[Envelope, ...]:
         """All that was kept, in order of arrival; nothing is kept any more."""

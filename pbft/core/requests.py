@@ -39,7 +39,7 @@ def process_client_request(state: ReplicaState, request: Request) -> None:
     if request.tx_id in state.pending:
         return
     validate_request(state, request)
-    if not has_room(state, len(request.raw)):
+    if not has_room(state, request.size_bytes):
         raise InvalidMessage("requests_full", f"{len(state.pending)} pending")
     _remember(state, state.replica_id, request)
     if not state.is_primary:
@@ -51,7 +51,7 @@ def process_relay(state: ReplicaState, sender: int, relay: Relay) -> None:
     relayed them does it again. InvalidMessage for the last of those that no correct replica relays."""
     refused = None
     for request in relay.requests:
-        size = len(request.raw)
+        size = request.size_bytes
         if request.tx_id in state.pending or not (has_room(state, size) and has_relay_room(state, sender, size)):
             continue
         try:
@@ -65,7 +65,8 @@ def process_relay(state: ReplicaState, sender: int, relay: Relay) -> None:
 
 
 def validate_request(state: ReplicaState, request: Request) -> None:
-    """M6: a request that no batch can hold is not queued and not timed: its primary would be suspected for ever."""
+    """M6: a request that no batch can hold is not queued and not timed: its primary would be suspected for ever. Nor is
+    one without its payload, which nobody could prepare (D50)."""
     configuration = state.configuration
     if request.expiry_height <= state.executed_height:
         raise InvalidMessage("request_expired", f"expires at {request.expiry_height}, e = {state.executed_height}")
@@ -73,19 +74,21 @@ def validate_request(state: ReplicaState, request: Request) -> None:
         raise InvalidMessage(
             "request_too_much_gas", f"{request.gas_limit}, at most {configuration.transaction_gas_max}"
         )
-    if len(request.raw) > configuration.batch_bytes_max:
-        raise InvalidMessage("request_too_large", f"{len(request.raw)}, at most {configuration.batch_bytes_max}")
+    if request.payload is None:
+        raise InvalidMessage("payload_missing", request.tx_id.hex())
+    if request.size_bytes > configuration.batch_bytes_max:
+        raise InvalidMessage("request_too_large", f"{request.size_bytes}, at most {configuration.batch_bytes_max}")
 
 
 def _remember(state: ReplicaState, source: int, request: Request) -> None:
     if not state.pending:
         state.head_since = state.clock
     state.pending[request.tx_id] = PendingRequest(request=request, source=source, since=state.clock)
-    state.pending_bytes += len(request.raw)
+    state.pending_bytes += request.size_bytes
     state.queue[request.tx_id] = request
     notes = peer_notes(state, source)
     notes.relayed_requests += 1
-    notes.relayed_bytes += len(request.raw)
+    notes.relayed_bytes += request.size_bytes
 
 
 def process_finished(state: ReplicaState, finished: tuple[bytes, ...], used: tuple[tuple[bytes, int], ...]) -> None:
@@ -110,10 +113,10 @@ def _forget(state: ReplicaState, tx_id: bytes) -> None:
     state.queue.pop(tx_id, None)
     known = state.pending.pop(tx_id, None)
     if known is not None:
-        state.pending_bytes -= len(known.request.raw)
+        state.pending_bytes -= known.request.size_bytes
         notes = peer_notes(state, known.source)
         notes.relayed_requests -= 1
-        notes.relayed_bytes -= len(known.request.raw)
+        notes.relayed_bytes -= known.request.size_bytes
 
 
 def process_requeue(state: ReplicaState) -> None:
@@ -154,7 +157,7 @@ def process_relay_to_all(state: ReplicaState) -> None:
         since = pending.since if pending.relayed is None else pending.relayed
         if 2 * (state.clock - since) < state.timer_ticks:
             continue
-        size += len(pending.request.raw)
+        size += pending.request.size_bytes
         if due and (len(due) == RELAYED_REQUESTS_MAX or size > RELAY_BYTES_MAX):
             break
         pending.relayed = state.clock
@@ -169,11 +172,11 @@ def _relays(requests: list[Request]) -> list[Relay]:
     group: list[Request] = []
     size = 0
     for request in requests:
-        if group and (len(group) == RELAYED_REQUESTS_MAX or size + len(request.raw) > RELAY_BYTES_MAX):
+        if group and (len(group) == RELAYED_REQUESTS_MAX or size + request.size_bytes > RELAY_BYTES_MAX):
             relays.append(Relay(requests=tuple(group)))
             group, size = [], 0
         group.append(request)
-        size += len(request.raw)
+        size += request.size_bytes
     if group:
         relays.append(Relay(requests=tuple(group)))
     return relays
@@ -189,7 +192,7 @@ def compute_candidates(state: ReplicaState, height: int) -> tuple[tuple[Request,
     for request in state.queue.values():
         if request.expiry_height < height or (request.client, request.nonce) in nonces:
             continue
-        size_with, gas_with = size + len(request.raw), gas + request.gas_limit
+        size_with, gas_with = size + request.size_bytes, gas + request.gas_limit
         is_full = (
             len(chosen) == configuration.batch_requests_max
             or size_with > configuration.batch_bytes_max
@@ -226,7 +229,7 @@ def validate_batch(state: ReplicaState, batch: Batch, height: int) -> None:
     configuration = state.configuration
     if len(batch.requests) > configuration.batch_requests_max:
         raise InvalidMessage("batch_too_many", f"{len(batch.requests)} requests")
-    if sum(len(request.raw) for request in batch.requests) > configuration.batch_bytes_max:
+    if batch.size_bytes > configuration.batch_bytes_max:
         raise InvalidMessage("batch_too_large")
     if sum(request.gas_limit for request in batch.requests) > configuration.block_gas_max:
         raise InvalidMessage("batch_too_much_gas")

@@ -87,7 +87,7 @@ def process_fetch_batches(state: ReplicaState, sender: int, message: FetchBatche
     for batch in (find_body(state, digest) for digest in dict.fromkeys(message.digests)):
         if batch is None:
             continue
-        size += compute_batch_bytes(batch)
+        size += batch.size_bytes
         if batches and size > BODIES_BYTES_MAX:
             break
         batches.append(batch)
@@ -104,14 +104,10 @@ def _may_answer_fetch(state: ReplicaState, peer: int) -> bool:
     return notes.fetches_answered <= FETCHES_ANSWERED_MAX
 
 
-def compute_batch_bytes(batch: Batch) -> int:
-    """What a batch weighs against the limits of transfer: the bytes of its transactions."""
-    return sum(len(request.raw) for request in batch.requests)
-
-
 def process_batches(state: ReplicaState, sender: int, message: Batches) -> None:
-    """Bodies that were asked for; others are ignored, so nobody fills this replica's memory."""
-    wanted = [batch for batch in message.batches if batch.digest in state.missing_bodies]
+    """Whole bodies that were asked for; others are ignored, so nobody fills this replica's memory, and nobody ends the
+    search for a payload by a body without it (D50)."""
+    wanted = [batch for batch in message.batches if batch.digest in state.missing_bodies and batch.is_whole]
     for batch in wanted:
         state.loose_bodies[batch.digest] = batch
         process_body(state, batch)
@@ -216,7 +212,9 @@ def _append_block(state: ReplicaState, body: BlockBody) -> bool:
     digest = NULL_DIGEST if body.batch is None else body.batch.digest
     if digest != header.batch_digest:
         raise InvalidMessage("block_batch", f"height {header.height}: another batch than its header's")
-    size = 0 if body.batch is None else compute_batch_bytes(body.batch)
+    if body.batch is not None and not body.batch.is_whole:
+        raise InvalidMessage("block_payload", f"height {header.height}: without its private payloads")
+    size = 0 if body.batch is None else body.batch.size_bytes
     held = [*state.fetched.values(), *state.adopted.values()]
     if len(held) >= FETCHED_BLOCKS_MAX or size + sum(block.size_bytes for block in held) > FETCHED_BLOCKS_BYTES_MAX:
         if state.adopted:

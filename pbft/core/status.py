@@ -103,7 +103,7 @@ def _within_limits(envelopes: list[Envelope]) -> tuple[Envelope, ...]:
     for envelope in envelopes:
         if envelope.signature in chosen:
             continue
-        size += len(envelope.raw)
+        size += envelope.size_bytes
         if chosen and (len(chosen) == FORWARDED_ENVELOPES_MAX or size > FORWARD_BYTES_MAX):
             break
         chosen[envelope.signature] = envelope

@@ -53,7 +53,7 @@ def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:
 
 def _is_request_wanted(state: ReplicaState, sender: int, request: Request) -> bool:
     """Not known yet, of a form that can be ordered here, and within the share of who relays it (M55)."""
-    size = len(request.raw)
+    size = request.size_bytes
     if request.tx_id in state.pending or not (has_room(state, size) and has_relay_room(state, sender, size)):
         return False
     try:

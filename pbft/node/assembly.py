@@ -6,16 +6,17 @@ Reactors, sockets, files and clocks stay with the caller.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from ledger.chain import Chain
+from ledger.errors import PayloadError
 from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
-from ledger.keys import Signer
+from ledger.keys import SigningKey
+from ledger.payload_vault import PayloadKeys, PayloadVault
 from ledger.store import Store
 from pbft.core.config import CoreConfiguration
-from pbft.core.messages import Envelope, PeerMessage, SignedMessage
-from pbft.core.persisted import LedgerHead, Restored, parse_records
+from pbft.core.messages import Batch, Envelope, PeerMessage, SignedMessage
+from pbft.core.persisted import LedgerHead, Restored, encode_body, parse_records
 from pbft.core.replica import Replica
 from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
 from pbft.node.execution import LedgerExecution, Worker
@@ -31,9 +32,6 @@ from pbft.wire.codec import (
     encode_peer_frames,
     seal_turn,
 )
-
-Decode: TypeAlias = Callable[[bytes, WireRules], PeerMessage]
-"""A frame's bytes to its message; raises WireError. Messages never change, so nodes of one process may share them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +52,10 @@ class WireSealer:
 
     replica_id: int
     epoch: int
-    key: Signer
+    key: SigningKey
     rules: WireRules
     verifier: Verifier
-    decode_frame: Decode
+    vault: PayloadVault
 
     def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
         """See `Sealer.seal`."""
@@ -74,9 +72,13 @@ class WireSealer:
         """See `Sealer.journal_bytes`."""
         return encode_envelope(envelope)
 
+    def journal_body(self, batch: Batch) -> bytes:
+        """See `Sealer.journal_body`."""
+        return encode_body(batch, self.vault.seal)
+
     def decode(self, frame: bytes) -> PeerMessage:
         """See `Sealer.decode`."""
-        return self.decode_frame(frame, self.rules)
+        return decode_peer(frame, self.rules)
 
     def verify(self, message: PeerMessage) -> None:
         """See `Sealer.verify`."""
@@ -102,8 +104,14 @@ def compute_core_configuration(genesis: Genesis, genesis_hash: bytes) -> CoreCon
     )
 
 
-def read_journal(store: Store, rules: WireRules) -> Restored:
+def read_journal(store: Store, rules: WireRules, vault: PayloadVault) -> Restored:
     """What the journal remembers. Raises DamagedJournal (M26)."""
+
+    def open_payload(tx_id: bytes, sealed: bytes) -> bytes:
+        try:
+            return vault.open(tx_id, sealed)
+        except PayloadError as error:
+            raise ValueError(str(error)) from error
 
     def envelope(data: bytes) -> Envelope:
         try:
@@ -111,7 +119,7 @@ def read_journal(store: Store, rules: WireRules) -> Restored:
         except WireError as error:
             raise ValueError(str(error)) from error
 
-    return parse_records(Journal(store).records(), envelope)
+    return parse_records(Journal(store).records(), envelope, open_payload)
 
 
 def compute_ledger_head(chain: Chain, certified_height: int) -> LedgerHead:
@@ -128,6 +136,7 @@ class Surroundings:
     """What a node is built into; each of it stays the caller's."""
 
     journal_store: Store
+    payload_keys: PayloadKeys
     worker: Worker
     outbound: Outbound
     evidence: EvidenceSink
@@ -136,16 +145,16 @@ class Surroundings:
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
-    decode: Decode
 
 
 def assemble_node(
     *,
     genesis: Genesis,
     replica_id: int,
-    signing_key: Signer,
+    signing_key: SigningKey,
     journal_store: Store,
     ledger_store: Store,
+    payload_keys: PayloadKeys,
     worker: Worker,
     outbound: Outbound,
     evidence: EvidenceSink,
@@ -155,7 +164,6 @@ def assemble_node(
     on_halt: Callable[[str], None],
     on_ready: Callable[[Node], None],
     verified: VerifiedSignatures | None = None,
-    decode: Decode = decode_peer,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -166,6 +174,7 @@ def assemble_node(
     chain = Chain.open(ledger_store, genesis)
     around = Surroundings(
         journal_store=journal_store,
+        payload_keys=payload_keys,
         worker=worker,
         outbound=outbound,
         evidence=evidence,
@@ -174,7 +183,6 @@ def assemble_node(
         wake=wake,
         on_halt=on_halt,
         verified=verified,
-        decode=decode,
     )
 
     def create(outcome: BlockOutcome) -> None:
@@ -187,12 +195,13 @@ def assemble_node(
         worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
 
 
-def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> Node:
+def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings) -> Node:
     """The node over a chain that has its genesis block."""
     genesis = chain.genesis
     rules = WireRules.of(genesis.configuration)
     verifier = Verifier(genesis.configuration, verified=around.verified)
-    restored = read_journal(around.journal_store, rules)
+    vault = PayloadVault(around.payload_keys)
+    restored = read_journal(around.journal_store, rules, vault)
     replica = Replica(
         configuration=compute_core_configuration(genesis, chain.header(0).hash),
         replica_id=replica_id,
@@ -200,15 +209,13 @@ def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> 
         restored=restored,
         ledger=compute_ledger_head(chain, min(restored.certified_height, chain.height)),
     )
-    execution = LedgerExecution(chain=chain, worker=around.worker, rules=rules)
+    execution = LedgerExecution(chain=chain, worker=around.worker, rules=rules, vault=vault)
     epoch = genesis.configuration.epoch
     driver = Driver(
         replica=replica,
         replica_id=replica_id,
         journal=Journal(around.journal_store),
-        sealer=WireSealer(
-            replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier, decode_frame=around.decode
-        ),
+        sealer=WireSealer(replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier, vault=vault),
         outbound=around.outbound,
         execution=execution,
         evidence=around.evidence,

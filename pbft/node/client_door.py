@@ -1,10 +1,10 @@
 """The door: what a client may hand in, what it is told, and who waits for which answer. No Twisted, no clock.
 
 It owns admission (form, network, signature, limits, expiry, nonce) and the table of who waits for which transaction.
-Its rules: what passes is a well-formed transaction with its client's valid signature, whatever it asks for (D42); a
-refusal here is never final (D47); a used nonce is answered with its first receipt, at once (D43); every table has a
-bound, and closing a connection frees its places. Bytes and connections are left to `client_port`, order to the core,
-views and proofs to `client_reads`.
+Its rules: what passes is a well-formed transaction with its whole private payload (D50) and its client's valid
+signature, whatever it asks for (D42); a refusal here is never final (D47); a used nonce is answered with its first
+receipt, at once (D43); every table has a bound, and closing a connection frees its places. Bytes and connections are
+left to `client_port`, order to the core, views and proofs to `client_reads`.
 """
 
 import heapq
@@ -16,6 +16,7 @@ from ledger.admission import NONCE_WINDOW
 from ledger.block import Block
 from ledger.chain import Chain, StoredReceipt
 from ledger.errors import InvalidTransaction
+from ledger.payload import verify_payload
 from ledger.transaction import EXPIRY_AHEAD_MAX, SignedTransaction, parse_receipt, parse_transaction
 from pbft.core.client_session import ReplyContent
 from pbft.core.messages import Request
@@ -108,7 +109,7 @@ class ClientDoor:
             if isinstance(frame, Submit):
                 signed = parse_transaction(frame.transaction)
                 tx_id = signed.tx_id
-                self._receive_submit(visit, frame.correlation, signed)
+                self._receive_submit(visit, frame.correlation, signed, frame.private_payload)
             elif isinstance(frame, View):
                 self._reads.receive_view(visit, frame)
             elif isinstance(frame, Proof):
@@ -128,7 +129,7 @@ class ClientDoor:
 
     # -- transactions --
 
-    def _receive_submit(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
+    def _receive_submit(self, visit: Visit, correlation: int, signed: SignedTransaction, payload: bytes) -> None:
         transaction = signed.transaction
         if transaction.network != self._network:
             raise Refusal("wrong_network", f"this is network {self._network.hex()}", RETRY_NEVER_MS)
@@ -136,18 +137,17 @@ class ClientDoor:
         if stored is not None:
             self._reply(visit, correlation, stored)
             return
-        request = _request_of(signed)
+        verify_payload(signed, payload)
+        request = _request_of(signed, payload)
         self._verifier.verify_request(request)
-        self._validate_admission(visit, signed)
+        self._validate_admission(visit, signed, request.size_bytes)
         self._wait(visit, correlation, signed)
         self._metrics.client_requests_total += 1
         self._submit(request)
 
-    def _validate_admission(self, visit: Visit, signed: SignedTransaction) -> None:
+    def _validate_admission(self, visit: Visit, signed: SignedTransaction, size_bytes: int) -> None:
         """Raise where ordering this transaction now would be in vain or too much; execution judges for good (D42)."""
         transaction, head = signed.transaction, self._chain.head
-        if transaction.commitments:
-            raise Refusal("payload_not_accepted", "validators take no private payloads yet", RETRY_NEVER_MS)
         gas_max = self._chain.genesis.protocol.transaction_gas_max
         if transaction.gas_limit > gas_max:
             raise Refusal("gas_limit_too_high", f"gas limit {transaction.gas_limit}, at most {gas_max}", RETRY_NEVER_MS)
@@ -166,7 +166,7 @@ class ClientDoor:
             raise Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
         if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
             raise Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
-        if self._waiting_count >= WAITING_MAX or not self._standing.has_room(len(signed.raw)):
+        if self._waiting_count >= WAITING_MAX or not self._standing.has_room(size_bytes):
             raise Refusal("busy", f"{self._waiting_count} transactions wait here", RETRY_BUSY_MS)
 
     def _wait(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
@@ -280,8 +280,8 @@ class ClientDoor:
         )
 
 
-def _request_of(signed: SignedTransaction) -> Request:
-    """The transaction as the core knows it."""
+def _request_of(signed: SignedTransaction, payload: bytes) -> Request:
+    """The transaction and its verified payload as the core knows them."""
     transaction = signed.transaction
     return Request(
         client=transaction.sender,
@@ -290,4 +290,5 @@ def _request_of(signed: SignedTransaction) -> Request:
         expiry_height=transaction.expiry_height,
         gas_limit=transaction.gas_limit,
         raw=signed.raw,
+        payload=payload,
     )

@@ -4,6 +4,7 @@
     DIR/genesis.json    written at the first start; every later start must bring the same network
     DIR/journal/        LMDB: the promises of this replica        DIR/ledger/   LMDB: blocks, state, certificates
     DIR/evidence/       proof against other replicas, a file for each piece
+    DIR/payload-keys/   one sealed key per day of private payloads: destroying it erases them, so no backup holds it
 
 Its rules: nothing else in the directory is touched before the lock is held and the genesis agrees; what does not agree
 is refused with both values, never repaired. Keys live elsewhere.
@@ -63,6 +64,10 @@ class DataDirectory:
     @property
     def evidence_path(self) -> Path:
         return self.path / "evidence"
+
+    @property
+    def payload_keys_path(self) -> Path:
+        return self.path / "payload-keys"
 
     @property
     def genesis_path(self) -> Path:

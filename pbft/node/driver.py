@@ -19,13 +19,15 @@ from pbft.core.actions import (
     Execute,
     Halt,
     Persist,
+    PersistBody,
     PersistEnvelope,
     Publish,
     Send,
     SendBlocks,
     StoreCertificate,
 )
-from pbft.core.messages import ClientRequest, Envelope, Executed, PeerMessage, Relay, Request, SignedMessage
+from pbft.core.messages import Batch, ClientRequest, Envelope, Executed, PeerMessage, Relay, Request, SignedMessage
+from pbft.core.persisted import body_key
 from pbft.core.replica import Replica
 from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
@@ -60,6 +62,10 @@ class Sealer(Protocol):
 
     def journal_bytes(self, envelope: Envelope) -> bytes:
         """An envelope for the journal."""
+        ...
+
+    def journal_body(self, batch: Batch) -> bytes:
+        """A whole body for the journal, its private payloads sealed (D50)."""
         ...
 
     def decode(self, frame: bytes) -> PeerMessage:
@@ -228,6 +234,8 @@ class Driver:
             match action:
                 case Persist():
                     self._journal.append(action.key, action.value)
+                case PersistBody():
+                    self._journal.append(body_key(action.batch.digest), self._sealer.journal_body(action.batch))
                 case PersistEnvelope():
                     self._journal.append(action.key, self._sealer.journal_bytes(action.envelope))
                 case Broadcast():

@@ -4,14 +4,16 @@ One block at a time, in order, from one place (M47). What a contract does is the
 this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block only when it is durable.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from ledger.block import Block
 from ledger.chain import Chain, PlannedBlock
-from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, StoreError
+from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, PayloadError, StoreError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
 from ledger.genesis import GenesisContract
+from ledger.payload_vault import PayloadVault
 from ledger.quorum_certificate import QuorumCertificate
 from ledger.store import Store
 from ledger.transaction import parse_transaction
@@ -20,7 +22,9 @@ from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request
 from pbft.wire.codec import WireRules, parse_request
 from pbft.wire.limits import BLOCKS_MAX
 
-BLOCKS_BYTES_MAX: Final = 2_097_152  # transactions in one answer to a replica that lags: two full blocks, one at least
+BLOCKS_BYTES_MAX: Final = (
+    2_097_152  # in one answer to a replica that lags: two full blocks, payloads included; one at least
+)
 
 
 class Worker(Protocol):
@@ -106,8 +110,9 @@ class ReplySink(Protocol):
 class LedgerExecution:
     """Executes what the core orders, and serves what was executed."""
 
-    def __init__(self, *, chain: Chain, worker: Worker, rules: WireRules) -> None:
+    def __init__(self, *, chain: Chain, worker: Worker, rules: WireRules, vault: PayloadVault) -> None:
         self._chain = chain
+        self._vault = vault
         self._worker = worker
         self._rules = rules
         self._sinks: list[ReplySink] = []
@@ -129,15 +134,19 @@ class LedgerExecution:
         if self._running is not None:
             raise InvariantViolation("executing_twice", running=self._running, asked=height)
         self._running = height
-        transactions = [] if batch is None else [parse_transaction(request.raw) for request in batch.requests]
-        planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions)
-        self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome))
+        requests = () if batch is None else batch.requests
+        payloads = {request.tx_id: request.payload for request in requests if request.payload}
+        transactions = [parse_transaction(request.raw) for request in requests]
+        planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions, payloads)
+        self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome, payloads))
 
-    def _commit(self, planned: PlannedBlock, outcome: BlockOutcome) -> None:
+    def _commit(self, planned: PlannedBlock, outcome: BlockOutcome, payloads: Mapping[bytes, bytes]) -> None:
         """The worker's word, at once or in a later turn: made durable, then reported to the core and to clients."""
         assert self._on_executed is not None and self._on_fault is not None
         try:
-            block = self._chain.commit(planned, outcome)
+            time_ms = planned.batch_time_ms or 0
+            sealed = [(tx_id, self._vault.seal(time_ms, tx_id, payload)) for tx_id, payload in payloads.items()]
+            block = self._chain.commit(planned, outcome, sealed)
         except (StoreError, InvalidBlock, InvariantViolation) as error:
             self._on_fault(f"block {planned.height} could not be stored: {error}")
             return
@@ -179,11 +188,13 @@ class LedgerExecution:
         bodies: list[BlockBody] = []
         size = 0
         for height in range(first_height, min(self._chain.height, first_height + BLOCKS_MAX - 1) + 1):
-            block = self._chain.block(height)
-            size += sum(len(raw) for raw in block.transactions)
+            body = self._compute_body(self._chain.block(height))
+            if body is None:
+                break
+            size += 0 if body.batch is None else body.batch.size_bytes
             if bodies and size > BLOCKS_BYTES_MAX:
                 break
-            bodies.append(self._compute_body(block))
+            bodies.append(body)
         if not bodies:
             return None
         for count in range(len(bodies), 0, -1):
@@ -192,9 +203,26 @@ class LedgerExecution:
                 return Blocks(first_height=first_height, blocks=tuple(bodies[:count]), certificate=certificate)
         return Blocks(first_height=first_height, blocks=tuple(bodies), certificate=None)
 
-    def _compute_body(self, block: Block) -> BlockBody:
+    def _compute_body(self, block: Block) -> BlockBody | None:
+        """A block with its payloads. None where one is erased: then nobody re-executes it, and whoever is below takes
+        the certified snapshot above it (D52)."""
         batch = None
         if block.batch_time_ms is not None:
-            requests = tuple(parse_request(raw, self._rules) for raw in block.transactions)
+            try:
+                requests = tuple(self._compute_request(raw) for raw in block.transactions)
+            except PayloadError as error:
+                if error.code == "erased":
+                    return None
+                raise InvariantViolation("damaged", f"a payload at height {block.header.height}: {error}") from None
             batch = Batch(time_ms=block.batch_time_ms, requests=requests, digest=block.header.batch_digest)
         return BlockBody(header=block.header.to_bytes(), batch=batch)
+
+    def _compute_request(self, raw: bytes) -> Request:
+        """A stored transaction with its payload, opened. Raises PayloadError."""
+        request = parse_request(raw, self._rules)
+        if request.payload is not None:
+            return request
+        sealed = self._chain.sealed_payload(request.tx_id)
+        if sealed is None:
+            raise InvariantViolation("payload", "a stored block lacks a payload", tx_id=request.tx_id)
+        return replace(request, payload=self._vault.open(request.tx_id, sealed))

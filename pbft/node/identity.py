@@ -4,9 +4,10 @@
     identity = read_identity(directory, passphrase=b"...")                  # IdentityError: missing, readable by others
     check_identity(identity, definition, replica_id)                        # IdentityError naming the key that differs
 
-consensus.pem, operator.pem and transport.pem are encrypted PKCS#8 (ledger.key_files), written once and never over
-another; transport.crt and card.json hold public keys only. Private keys never leave the directory. Where the passphrase
-lives is the operator's decision: it arrives as a file (systemd credential, mounted secret) that only its owner reads.
+consensus.pem, operator.pem, transport.pem and payload.pem are encrypted PKCS#8 (ledger.key_files), written once and
+never over another. payload.pem signs nothing: its seed is what the keys of the private payloads lie under (D50).
+transport.crt and card.json hold public keys only. Private keys never leave the directory. Where the passphrase lives is
+the operator's decision: it arrives as a file (systemd credential, mounted secret) that only its owner reads.
 """
 
 import json
@@ -20,12 +21,14 @@ from ledger.errors import KeyFileError
 from ledger.hashing import PUBLIC_KEY_BYTES
 from ledger.key_files import read_key_file, write_key_file
 from ledger.keys import SigningKey
+from ledger.payload_vault import derive_root_key
 from pbft.node.network_config import NetworkDefinition
 from pbft.node.tls import TlsIdentity, make_tls_identity
 
 CONSENSUS_FILE: Final = "consensus.pem"
 OPERATOR_FILE: Final = "operator.pem"
 TRANSPORT_FILE: Final = "transport.pem"
+PAYLOAD_FILE: Final = "payload.pem"
 CERTIFICATE_FILE: Final = "transport.crt"
 CARD_FILE: Final = "card.json"
 CARD_BYTES_MAX: Final = 4_096  # a name and three keys take about 300 bytes
@@ -59,14 +62,15 @@ class ReplicaIdentity:
     card: PublicCard
     consensus: SigningKey
     transport: TlsIdentity
+    payload_root_key: bytes  # 32 bytes: seals the keys of the private payloads' periods (ledger.payload_vault)
 
 
 def create_identity(directory: Path, *, name: str, passphrase: bytes) -> PublicCard:
-    """Makes three fresh keys and writes them with mode 0600; refuses a directory that already holds one.
+    """Makes four fresh keys and writes them with mode 0600; refuses a directory that already holds one.
 
     The directory is made with mode 0700 where it is missing. The card is written last: it says that all is there.
     """
-    keys = {file: SigningKey.generate() for file in (CONSENSUS_FILE, TRANSPORT_FILE, OPERATOR_FILE)}
+    keys = {file: SigningKey.generate() for file in (CONSENSUS_FILE, TRANSPORT_FILE, OPERATOR_FILE, PAYLOAD_FILE)}
     card = PublicCard(
         name=name,
         consensus_key=keys[CONSENSUS_FILE].public_key,
@@ -95,7 +99,12 @@ def read_identity(directory: Path, *, passphrase: bytes) -> ReplicaIdentity:
     card = read_card(directory / CARD_FILE)
     consensus = _read_key(directory / CONSENSUS_FILE, passphrase, card.consensus_key)
     transport = _read_key(directory / TRANSPORT_FILE, passphrase, card.transport_key)
-    return ReplicaIdentity(card=card, consensus=consensus, transport=make_tls_identity(transport.seed, card.name))
+    return ReplicaIdentity(
+        card=card,
+        consensus=consensus,
+        transport=make_tls_identity(transport.seed, card.name),
+        payload_root_key=derive_root_key(_read_key(directory / PAYLOAD_FILE, passphrase, None).seed),
+    )
 
 
 def read_operator_key(directory: Path, *, passphrase: bytes) -> SigningKey:
@@ -150,12 +159,13 @@ def check_identity(identity: ReplicaIdentity, definition: NetworkDefinition, rep
             )
 
 
-def _read_key(path: Path, passphrase: bytes, public_key: bytes) -> SigningKey:
+def _read_key(path: Path, passphrase: bytes, public_key: bytes | None) -> SigningKey:
+    """The key of a file, that of `public_key` unless the card says nothing of it."""
     try:
         key = read_key_file(path, passphrase)
     except KeyFileError as error:
         raise IdentityError(str(error)) from error
-    if key.public_key != public_key:
+    if public_key is not None and key.public_key != public_key:
         raise IdentityError(f"{path}: holds {key.public_key.hex()}, but {CARD_FILE} beside it says {public_key.hex()}")
     return key
 

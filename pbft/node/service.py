@@ -28,6 +28,7 @@ from ledger.errors import InvariantViolation, LedgerError
 from ledger.genesis import Genesis
 from ledger.keys import self_test
 from ledger.lmdb_store import LmdbStore
+from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
@@ -194,6 +195,7 @@ class ReplicaService:
             signing_key=config.identity.consensus,
             journal_store=journal,
             ledger_store=ledger,
+            payload_keys=PayloadKeyFiles(data.payload_keys_path, config.identity.payload_root_key),
             worker=worker,
             outbound=transport,
             evidence=evidence,

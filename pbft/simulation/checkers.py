@@ -7,6 +7,7 @@ certificates     what a node stores verifies against the genesis alone
 journal first    nothing promised leaves a node before its durable journal says it
 one voice        no node signs two different things for one (type, view, height)
 evidence         what is kept as evidence convicts off line, and never a replica that said nothing false
+privacy          no private value is in plain on any disk, in any answer, or in a frame that carries no body
 bounds           slots lie between the watermarks, executed is not below certified, what peers can fill is limited
 
 Nothing is demanded of a replica in `faulty`. How a run ends is `pbft.simulation.outcome`.
@@ -16,7 +17,6 @@ from dataclasses import dataclass, field
 
 from ledger.block import Block
 from ledger.genesis import Genesis
-from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
@@ -29,13 +29,17 @@ from pbft.core.config import (
     PENDING_REQUESTS_MAX,
 )
 from pbft.core.messages import (
+    Batches,
+    Blocks,
     Commit,
     Envelope,
     Forward,
     HeaderVote,
     NewView,
+    PeerMessage,
     Prepare,
     PrePrepare,
+    Relay,
     SignedMessage,
     ViewChange,
 )
@@ -49,10 +53,13 @@ from pbft.core.persisted import (
     prepared_key,
     voted_key,
 )
-from pbft.node.assembly import Decode, Node, compute_core_configuration
+from pbft.node.assembly import Node, compute_core_configuration
 from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.wire.codec import VerifiedSignatures, Verifier, WireRules, decode_envelope, decode_peer
+from pbft.wire.codec import Verifier, WireRules, decode_envelope, decode_peer
 from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
+
+PRIVATE_MARKER = b"the private value of a simulated client"
+"""A part of every private payload of a run: no place but a body in flight may show it (D50)."""
 
 
 class Violation(AssertionError):
@@ -63,13 +70,17 @@ class Violation(AssertionError):
         self.checker = checker
 
 
+def check_private(place: str, data: bytes) -> None:
+    """Bytes that lie on a disk or leave for a client: nothing private is in them in plain (D16, D50)."""
+    if PRIVATE_MARKER in data:
+        raise Violation("privacy", f"a private value in {place}")
+
+
 @dataclass(kw_only=True)
 class Checkers:
     """The properties of one run."""
 
     genesis: Genesis
-    decode: Decode = decode_peer
-    verify: VerifySignature = verify_signature
     headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
@@ -86,10 +97,11 @@ class Checkers:
         if evidence.replica not in self.liars | self.faulty:
             raise Violation("evidence", f"r{evidence.replica} is accused of {evidence.kind}")
         data = encode_evidence(evidence, self.genesis.network_id)
+        check_private(f"evidence of {evidence.kind}", data)
         try:
             verify_evidence(
                 data,
-                verifier=Verifier(self.genesis.configuration, verified=VerifiedSignatures(verify=self.verify)),
+                verifier=Verifier(self.genesis.configuration),
                 rules=self.rules,
                 configuration=compute_core_configuration(self.genesis, self.headers[0]),
             )
@@ -128,9 +140,13 @@ class Checkers:
         """A frame leaves a node, whose durable journal must cover what it promises."""
         if replica in self.faulty:
             return
-        message = self.decode(frame, self.rules)
+        message = decode_peer(frame, self.rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
+        if PRIVATE_MARKER in frame and not _carries_bodies(message):
+            raise Violation("privacy", f"r{replica} sent a private value in a {type(message).__name__}")
         for envelope in envelopes:
+            if isinstance(envelope, Envelope):
+                check_private(f"what r{envelope.sender} signed", envelope.raw)
             if isinstance(envelope, Envelope) and envelope.sender == replica:
                 for inner in envelope.messages:
                     self._check_one_voice(replica, inner)
@@ -173,7 +189,9 @@ class Checkers:
                 raise Violation("journal first", f"r{replica} sent {type(message).__name__} at {height} unjournaled")
 
     def _restored(self, journal: Store) -> Restored:
-        return parse_records(Journal(journal).records(), lambda data: decode_envelope(data, self.rules))
+        return parse_records(
+            Journal(journal).records(), lambda data: decode_envelope(data, self.rules), lambda _tx_id, sealed: sealed
+        )
 
     def _journaled_certified(self, journal: Store) -> int:
         return self._restored(journal).certified_height
@@ -187,8 +205,9 @@ class Checkers:
         if state.replica_id in self.faulty:
             return
         top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
-        if state.slots and (min(state.slots) <= state.certified_height or max(state.slots) > top):
-            raise Violation("bounds", f"slots {sorted(state.slots)} outside ({state.certified_height}, {top}]")
+        outside = [height for height in state.slots if not state.certified_height < height <= top]
+        if outside:
+            raise Violation("bounds", f"slots {outside} outside ({state.certified_height}, {top}]")
         if state.executed_height < state.certified_height:
             raise Violation("bounds", f"executed {state.executed_height} below certified {state.certified_height}")
         if len(state.pending) > PENDING_REQUESTS_MAX or state.pending_bytes > PENDING_BYTES_MAX:
@@ -199,7 +218,8 @@ class Checkers:
         held = len(state.fetched) + len(state.adopted)
         if held > FETCHED_BLOCKS_MAX:
             raise Violation("bounds", f"{held} fetched blocks")
-        if state.bodies and not state.bodies.keys() <= {d for entries in state.pre_prepared.values() for d in entries}:
+        digests = {digest for entries in state.pre_prepared.values() for digest in entries}
+        if not set(state.bodies) <= digests:
             raise Violation("bounds", "a body is kept that no Q entry names")
 
     def check_certificates(self, nodes: list[Node]) -> None:
@@ -207,6 +227,15 @@ class Checkers:
         for node in nodes:
             certificate = node.chain.newest_certificate()
             if certificate is not None:
-                verify_certificate(certificate, self.genesis.configuration, self.verify)
+                verify_certificate(certificate, self.genesis.configuration)
                 if certificate.header_hash != self.headers[certificate.height]:
                     raise Violation("certificates", f"height {certificate.height} certified against its header")
+
+
+def _carries_bodies(message: PeerMessage) -> bool:
+    """The messages beside whose bodies private payloads travel."""
+    if isinstance(message, Forward):
+        return any(_carries_bodies(envelope) for envelope in message.envelopes)
+    if isinstance(message, Envelope):
+        return isinstance(message.messages[0], PrePrepare)
+    return isinstance(message, Relay | Batches | Blocks)

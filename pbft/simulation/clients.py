@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from ledger.encoding import Value
-from ledger.keys import Signer
+from ledger.keys import SigningKey
+from ledger.payload import make_payload
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
 from pbft.core.client_session import AskHead, ClientSession, NetworkBelief, SendRequest, SessionTiming, Submission
 from pbft.core.quorum import Quorums
 from pbft.node.client_visit import Visit
+from pbft.simulation.checkers import check_private
 from pbft.simulation.cluster import Cluster, Machine
 from pbft.simulation.lies_to_clients import LyingDoors
+from pbft.simulation.workload import client_key
 from pbft.wire.client_frames import (
     ClientFrame,
     Head,
@@ -50,19 +53,27 @@ class Clients:
         self._lying_doors = lying_doors if lying_doors is not None else LyingDoors(())
         self._quorums = Quorums.of(len(cluster.machines))
         self._belief = NetworkBelief(replicas=self._quorums.n, weak_quorum=self._quorums.weak)
-        self._keys: dict[int, Signer] = {}
+        self._keys: dict[int, SigningKey] = {}
         self._nonces: Counter[int] = Counter()
+        self._payloads: dict[bytes, bytes] = {}  # by tx id: what travels beside the signed bytes
         self._visits: dict[tuple[int, int], Visit] = {}  # (replica, its start): one connection for all clients
         cluster.at(SESSION_TICK_MS, self._tick)
 
     def sign(
-        self, client: int, method: str, arguments: Sequence[Value], *, nonce: int | None = None
+        self,
+        client: int,
+        method: str,
+        arguments: Sequence[Value],
+        *,
+        nonce: int | None = None,
+        private: Sequence[Value] = (),
     ) -> SignedTransaction:
-        """The next transaction of a client, or another one of a nonce that it used."""
+        """The next transaction of a client, or another one of a nonce that it used; with `private` values beside it."""
         if nonce is None:
             nonce = self._nonces[client]
             self._nonces[client] += 1
-        key = self._keys.setdefault(client, self.cluster.client_key(client))
+        key = self._keys.setdefault(client, client_key(client))
+        commitments, payload = make_payload(private, draw=self.cluster.random.randbytes)
         transaction = Transaction(
             network=self.cluster.genesis.network_id,
             sender=key.public_key,
@@ -73,8 +84,11 @@ class Clients:
             contract="register",
             method=method,
             arguments=tuple(arguments),
+            commitments=commitments,
         )
-        return sign_transaction(transaction, key)
+        signed = sign_transaction(transaction, key)
+        self._payloads[signed.tx_id] = payload
+        return signed
 
     def submit(self, signed: SignedTransaction, *, first: int | None = None) -> ClientSession:
         """Opens a session, which asks `first` before all others, or the primary that the clients believe in."""
@@ -87,6 +101,7 @@ class Clients:
                 expiry_height=transaction.expiry_height,
                 expiry_time=transaction.expiry_time,
                 raw=signed.raw,
+                payload=self._payloads[signed.tx_id],
             ),
             replicas=self._quorums.n,
             weak_quorum=self._quorums.weak,
@@ -113,7 +128,10 @@ class Clients:
         for action in actions:
             match action:
                 case SendRequest():
-                    frame: ClientFrame = Submit(correlation=index + 1, transaction=session.submission.raw)
+                    said = session.submission
+                    frame: ClientFrame = Submit(
+                        correlation=index + 1, transaction=said.raw, private_payload=said.payload
+                    )
                     self._send(action.replica, encode_client_frame(frame))
                 case AskHead():
                     self._send(action.replica, encode_client_frame(HeadRequest(correlation=index + 1)))
@@ -135,8 +153,7 @@ class Clients:
         if known is None:
             assert machine.door is not None
             known = machine.door.open(
-                lambda frame: self._answer(machine.replica, encode_replica_frame(frame)),
-                self.cluster.client_key(0).public_key,
+                lambda frame: self._answer(machine.replica, encode_replica_frame(frame)), client_key(0).public_key
             )
             self._visits[machine.replica, machine.starts] = known
         return known
@@ -145,6 +162,7 @@ class Clients:
         """A door answers; a liar's answer is another one on the way."""
         cluster = self.cluster
         cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
+        check_private(f"an answer of r{replica}", data)
         frame = self._lying_doors.falsify(replica, decode_replica_frame(data))
         if not self._is_lost():
             cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))

@@ -17,37 +17,32 @@ from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
 from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
-from ledger.keys import Signer
+from ledger.keys import SigningKey
+from ledger.payload_vault import MemoryPayloadKeys
 from ledger.store import Operation, Put
 from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
-from pbft.node.assembly import Decode, Node, assemble_node
+from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
-from pbft.simulation.checkers import Checkers
+from pbft.simulation.checkers import Checkers, check_private
 from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
-from pbft.simulation.signing import ED25519, SharedDecoder, Signing
 from pbft.simulation.trace import Trace
-from pbft.wire.codec import VerifiedSignatures, decode_peer
+from pbft.wire.codec import VerifiedSignatures
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()
 REGISTER_SOURCE = Path(__file__).with_name("register.contract").read_text(encoding="utf-8")
 
 
-def replica_key(replica: int, signing: Signing = ED25519) -> Signer:
+def replica_key(replica: int) -> SigningKey:
     """The signing key of a simulated replica."""
-    return signing.make_key(bytes([0xA0, replica]) * 16)
-
-
-def client_key(client: int, signing: Signing = ED25519) -> Signer:
-    """The signing key of a simulated client."""
-    return signing.make_key(bytes([0xE0, client]) * 16)
+    return SigningKey.from_seed(bytes([0xA0, replica]) * 16)
 
 
 def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
@@ -55,15 +50,15 @@ def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Gene
     return parse_genesis(make_genesis_file(replicas, protocol))
 
 
-def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL, signing: Signing = ED25519) -> bytes:
+def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> bytes:
     """The genesis file of a simulated network: one small contract, `register.contract`."""
     members = [
         Member(
             id=replica,
             name=f"r{replica}",
-            consensus_key=replica_key(replica, signing).public_key,
-            transport_key=signing.make_key(bytes([0xB0, replica]) * 16).public_key,
-            operator_key=signing.make_key(bytes([0xC0, replica]) * 16).public_key,
+            consensus_key=replica_key(replica).public_key,
+            transport_key=SigningKey.from_seed(bytes([0xB0, replica]) * 16).public_key,
+            operator_key=SigningKey.from_seed(bytes([0xC0, replica]) * 16).public_key,
         )
         for replica in range(replicas)
     ]
@@ -72,7 +67,7 @@ def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL, si
         time_ms=GENESIS_TIME_MS,
         protocol=protocol,
         members=members,
-        client_authorities=[signing.make_key(bytes([0xD0]) * 32).public_key],
+        client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
         contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
     )
 
@@ -84,6 +79,7 @@ class Machine:
     replica: int
     journal: SimulatedDisk
     ledger: SimulatedDisk
+    payload_keys: MemoryPayloadKeys
     node: Node | None = None
     door: ClientDoor | None = None
     starts: int = 0  # tells events of an earlier process from those of this one
@@ -107,15 +103,11 @@ class Cluster:
         faults: LinkFaults | None = None,
         protocol: ProtocolParameters = PROTOCOL,
         runtime: AnyRuntime | None = None,
-        signing: Signing = ED25519,
     ) -> None:
         self.random = Random(seed)
-        self.signing = signing
-        self.genesis_file = make_genesis_file(replicas, protocol, signing)
+        self.genesis_file = make_genesis_file(replicas, protocol)
         self.genesis = parse_genesis(self.genesis_file)
-        # One memory for all nodes, so that a run verifies each signature and decodes each frame once.
-        self.verified = VerifiedSignatures(verify=signing.verify) if signing.is_shared else None
-        self.decode: Decode = SharedDecoder() if signing.is_shared else decode_peer
+        self.verified = VerifiedSignatures()  # one memory for all nodes: a seed verifies each signature once
         self.trace = Trace()
         self.power_failures = 0
         self.lost: set[int] = set()  # machines that never start again: their journal is damaged
@@ -124,7 +116,7 @@ class Cluster:
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
         self.runtime = runtime
-        self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
+        self.checkers = Checkers(genesis=self.genesis)
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
             random=self.random,
@@ -138,19 +130,12 @@ class Cluster:
                 replica=replica,
                 journal=SimulatedDisk((JOURNAL_TABLE,), self._writes_of(replica, "journal")),
                 ledger=SimulatedDisk(LEDGER_TABLES, self._writes_of(replica, "ledger")),
+                payload_keys=MemoryPayloadKeys(bytes([0xF0, replica]) * 16),
             )
             for replica in range(replicas)
         ]
         for machine in self.machines:
             self.start(machine.replica)
-
-    def replica_key(self, replica: int) -> Signer:
-        """The signing key of a replica."""
-        return replica_key(replica, self.signing)
-
-    def client_key(self, client: int) -> Signer:
-        """The signing key of a client."""
-        return client_key(client, self.signing)
 
     # --- time ---
 
@@ -192,9 +177,10 @@ class Cluster:
         assemble_node(
             genesis=self.genesis,
             replica_id=replica,
-            signing_key=self.replica_key(replica),
+            signing_key=replica_key(replica),
             journal_store=machine.journal,
             ledger_store=machine.ledger,
+            payload_keys=machine.payload_keys,
             worker=worker,
             outbound=_Outbound(self, machine),
             evidence=EvidenceList(machine, self.checkers),
@@ -203,7 +189,6 @@ class Cluster:
             wake=lambda: self._wake(machine),
             on_halt=halt,
             verified=self.verified,
-            decode=self.decode,
             on_ready=ready,
         )
         assert machine.node is not None
@@ -335,6 +320,7 @@ class Cluster:
     def _writes_of(self, replica: int, disk: str) -> Callable[[Sequence[Operation]], None]:
         def record(operations: Sequence[Operation]) -> None:
             data = b"".join(b"".join((o.key, o.value)) if type(o) is Put else o.key for o in operations)
+            check_private(f"the {disk} of r{replica}", data)
             self.trace.record(self.now_ms, disk, replica, -1, data)
 
         return record

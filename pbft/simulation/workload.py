@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from ledger.block import Block
 from ledger.encoding import Value
+from ledger.keys import SigningKey
+from ledger.payload import make_payload
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
 from pbft.core.quorum import Quorums
 from pbft.simulation.cluster import Cluster
@@ -13,11 +15,17 @@ from pbft.wire.codec import parse_request
 RETRY_MS = 2_000
 
 
+def client_key(client: int) -> SigningKey:
+    """The signing key of a simulated client."""
+    return SigningKey.from_seed(bytes([0xE0, client]) * 16)
+
+
 @dataclass(kw_only=True)
 class Outstanding:
     """A transaction on its way, and who answered what."""
 
     signed: SignedTransaction
+    payload: bytes  # private, beside it; empty without one
     through: tuple[int, ...]  # the replicas that it is handed to
     answers: dict[int, bytes] = field(default_factory=dict)  # replica -> receipt
     acknowledged: bytes | None = None  # the receipt that W replicas gave
@@ -42,15 +50,16 @@ class Workload:
         gas_limit: int = 50_000,
         nonce: int | None = None,
         expiry_height: int = 5_000,
+        private: Sequence[Value] = (),
     ) -> SignedTransaction:
-        """Signs a call, and hands it to replicas now and every 2 s until W of them answered alike."""
+        """Signs a call, `private` values beside it; hands it to replicas now and every 2 s until W answered alike."""
         if nonce is None:
             nonce = self.nonces.get(client, 0)
             self.nonces[client] = nonce + 1
-        key = self.cluster.client_key(client)
+        commitments, payload = make_payload(private, draw=self.cluster.random.randbytes)
         transaction = Transaction(
             network=self.cluster.genesis.network_id,
-            sender=key.public_key,
+            sender=client_key(client).public_key,
             nonce=nonce,
             expiry_height=expiry_height,
             expiry_time=self.cluster.now_ms // 1000 + 86_400,
@@ -58,9 +67,10 @@ class Workload:
             contract="register",
             method=method,
             arguments=tuple(arguments),
+            commitments=commitments,
         )
-        signed = sign_transaction(transaction, key)
-        self.outstanding[signed.tx_id] = Outstanding(signed=signed, through=tuple(through))
+        signed = sign_transaction(transaction, client_key(client))
+        self.outstanding[signed.tx_id] = Outstanding(signed=signed, payload=payload, through=tuple(through))
         self._hand_in(signed.tx_id)
         return signed
 
@@ -76,7 +86,7 @@ class Workload:
             if used is not None:
                 self._answer(replica, tx_id, used.receipt)
             else:
-                node.driver.on_request(parse_request(request.signed.raw, node.rules))
+                node.driver.on_request(parse_request(request.signed.raw, node.rules, request.payload))
         self.cluster.at(RETRY_MS, lambda: self._hand_in(tx_id))
 
     def _block_executed(self, replica: int, block: Block) -> None:

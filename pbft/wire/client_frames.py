@@ -35,6 +35,7 @@ class Submit:
 
     correlation: int
     transaction: bytes  # signature || signed bytes
+    private_payload: bytes = b""  # beside a transaction that declares commitments (D50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,10 @@ _HASH: Final = _bytes(HASH_BYTES, HASH_BYTES)
 _ANSWER: Final = _bytes(0, REPLICA_FRAME_BYTES_MAX)
 
 CLIENT_BODIES: Final[Bodies] = {
-    "submit": (Submit, {"transaction": _bytes(1, TRANSACTION_BYTES_MAX)}),
+    "submit": (
+        Submit,
+        {"transaction": _bytes(1, TRANSACTION_BYTES_MAX), "private_payload": _bytes(0, TRANSACTION_BYTES_MAX)},
+    ),
     "view": (
         View,
         {

@@ -12,8 +12,9 @@ from itertools import pairwise
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
+from ledger.payload import verify_payload
 from ledger.quorum_certificate import QuorumCertificate
-from ledger.transaction import parse_transaction
+from ledger.transaction import SignedTransaction, parse_transaction
 from pbft.core.messages import (
     Batch,
     Batches,
@@ -56,7 +57,7 @@ def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
         case "fetch_batches":
             return FetchBatches(digests=tuple(_hash(digest, "digest") for digest in frame.fetch_batches.digests))
         case "batches":
-            return Batches(batches=tuple(_batch(batch, rules) for batch in frame.batches.batches))
+            return Batches(batches=tuple(_body(body, rules) for body in frame.batches.batches))
         case "fetch_blocks":
             return FetchBlocks(first_height=_height(frame.fetch_blocks.first_height, "first height"))
         case "blocks":
@@ -64,7 +65,8 @@ def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
         case "certificate_notice":
             return CertificateNotice(certificate=_certificate(frame.certificate_notice, rules))
         case "relay":
-            return Relay(requests=_requests(frame.relay.requests, rules))
+            payloads = frame.relay.private_payloads
+            return Relay(requests=_requests(frame.relay.requests, payloads, rules, may_lack=False))
         case "forward":
             return Forward(envelopes=tuple(_envelope(envelope, rules) for envelope in frame.forward.envelopes))
         case _:
@@ -78,28 +80,42 @@ def decode_envelope(data: bytes, rules: WireRules) -> Envelope:
     return _envelope(parse_canonical(pb.Envelope, data, rules), rules)
 
 
-def parse_request(raw: bytes, rules: WireRules) -> Request:
-    """A signed transaction as the core's Request: limits and network checked, its signature not (D42).
+def parse_request(raw: bytes, rules: WireRules, payload: bytes | None = None) -> Request:
+    """A signed transaction as the core's Request: limits, network and payload checked, its signature not (D42).
 
-    All that is judged lies in the bytes, so every replica judges a proposal alike. A transaction with commitments is
-    refused: its private payload could not be held by anybody yet (D50).
+    All that is judged lies in the bytes, so every replica judges a proposal alike. `payload` is the private payload
+    that came beside the transaction; with None, one that declares commitments makes a request without it (D50).
     """
+    return _request(_transaction(raw, rules), payload)
+
+
+def _transaction(raw: bytes, rules: WireRules) -> SignedTransaction:
     try:
         signed = parse_transaction(raw)
     except LedgerError as error:
         raise WireError("bad_transaction", str(error)) from None
+    if signed.transaction.network != rules.network:
+        raise WireError("wrong_network", f"expected {rules.network.hex()}, got {signed.transaction.network.hex()}")
+    return signed
+
+
+def _request(signed: SignedTransaction, payload: bytes | None) -> Request:
     transaction = signed.transaction
-    if transaction.network != rules.network:
-        raise WireError("wrong_network", f"expected {rules.network.hex()}, got {transaction.network.hex()}")
-    if transaction.commitments:
-        raise WireError("payload_not_accepted", f"{len(transaction.commitments)} commitments")
+    if payload is None and not transaction.commitments:
+        payload = b""
+    if payload is not None:
+        try:
+            verify_payload(signed, payload)
+        except LedgerError as error:
+            raise WireError("bad_payload", str(error)) from None
     return Request(
         client=transaction.sender,
         nonce=transaction.nonce,
         tx_id=signed.tx_id,
         expiry_height=transaction.expiry_height,
         gas_limit=transaction.gas_limit,
-        raw=raw,
+        raw=signed.raw,
+        payload=payload,
     )
 
 
@@ -116,18 +132,22 @@ def _envelope(envelope: pb.Envelope, rules: WireRules, *, kind: str | None = Non
         raise WireError("version", f"expected {WIRE_VERSION}, got {payload.version}")
     if kind is not None and payload.WhichOneof("body") != kind:
         raise WireError("kind", f"expected {kind}, got {payload.WhichOneof('body')}")
+    if envelope.private_payloads and payload.WhichOneof("body") != "pre_prepare":
+        raise WireError("payload_unasked", f"{len(envelope.private_payloads)} payloads beside no PRE-PREPARE")
     return Envelope(
         sender=_replica(payload.sender, rules),
-        messages=_messages(payload, _number(payload.epoch, "epoch"), rules),
+        messages=_messages(payload, envelope.private_payloads, _number(payload.epoch, "epoch"), rules),
         raw=envelope.payload,
         signature=_signature(envelope.signature),
     )
 
 
-def _messages(payload: pb.Payload, epoch: int, rules: WireRules) -> tuple[SignedMessage, ...]:
+def _messages(
+    payload: pb.Payload, private_payloads: Sequence[bytes], epoch: int, rules: WireRules
+) -> tuple[SignedMessage, ...]:
     match payload.WhichOneof("body"):
         case "pre_prepare":
-            return (_pre_prepare(payload.pre_prepare, epoch, rules),)
+            return (_pre_prepare(payload.pre_prepare, private_payloads, epoch, rules),)
         case "votes" if payload.votes.votes:
             return tuple(_vote(vote, epoch) for vote in payload.votes.votes)
         case "view_change":
@@ -138,8 +158,9 @@ def _messages(payload: pb.Payload, epoch: int, rules: WireRules) -> tuple[Signed
             raise WireError("malformed", "an envelope without a message")
 
 
-def _pre_prepare(message: pb.PrePrepare, epoch: int, rules: WireRules) -> PrePrepare:
-    batch = _batch(message.batch, rules)
+def _pre_prepare(message: pb.PrePrepare, private_payloads: Sequence[bytes], epoch: int, rules: WireRules) -> PrePrepare:
+    """A proposal counts as what was signed; where its payloads were left out on the way, its body is missing (D50)."""
+    batch = _batch(message.batch, private_payloads, rules, may_lack=True)
     if not message.HasField("batch") or message.digest != batch.digest:
         raise WireError("digest", f"expected {batch.digest.hex()} of the batch, got {message.digest.hex()}")
     return PrePrepare(
@@ -222,18 +243,36 @@ def _new_view(message: pb.NewView, epoch: int, rules: WireRules) -> NewView:
 # ---- parts ----
 
 
-def _batch(batch: pb.Batch, rules: WireRules) -> Batch:
-    requests = _requests(batch.requests, rules)
+def _body(body: pb.Body, rules: WireRules) -> Batch:
+    if not body.HasField("batch"):
+        raise WireError("malformed", "a body without a batch")
+    return _batch(body.batch, body.private_payloads, rules, may_lack=False)
+
+
+def _batch(batch: pb.Batch, payloads: Sequence[bytes], rules: WireRules, *, may_lack: bool) -> Batch:
+    requests = _requests(batch.requests, payloads, rules, may_lack=may_lack)
     time_ms = _time(batch.time_ms)
     digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
     return Batch(time_ms=time_ms, requests=requests, digest=digest)
 
 
-def _requests(raws: Sequence[bytes], rules: WireRules) -> tuple[Request, ...]:
-    total = sum(map(len, raws))
+def _requests(
+    raws: Sequence[bytes], payloads: Sequence[bytes], rules: WireRules, *, may_lack: bool
+) -> tuple[Request, ...]:
+    """Transactions with the payloads beside them: each where it is declared; `may_lack`: all of them, or none."""
+    total = sum(map(len, raws)) + sum(map(len, payloads))
     if total > rules.batch_bytes_max:
         raise WireError("oversized", f"requests of {total} bytes, at most {rules.batch_bytes_max}")
-    return tuple(parse_request(raw, rules) for raw in raws)
+    transactions = [_transaction(raw, rules) for raw in raws]
+    declared = sum(1 for signed in transactions if signed.transaction.commitments)
+    if not payloads and may_lack:
+        return tuple(_request(signed, None) for signed in transactions)
+    if len(payloads) != declared:
+        raise WireError("payload_count", f"{len(payloads)} payloads beside {declared} transactions that declare one")
+    following = iter(payloads)
+    return tuple(
+        _request(signed, next(following) if signed.transaction.commitments else None) for signed in transactions
+    )
 
 
 def _certificate(certificate: pb.Certificate, rules: WireRules) -> QuorumCertificate:
@@ -286,7 +325,11 @@ def _blocks(blocks: pb.Blocks, rules: WireRules) -> Blocks:
 def _block_body(body: pb.BlockBody, rules: WireRules) -> BlockBody:
     if not 0 < len(body.header) <= HEADER_BYTES_MAX:
         raise WireError("length", f"header: expected 1..{HEADER_BYTES_MAX} bytes, got {len(body.header)}")
-    return BlockBody(header=body.header, batch=_batch(body.batch, rules) if body.HasField("batch") else None)
+    if not body.HasField("batch"):
+        if body.private_payloads:
+            raise WireError("payload_unasked", "payloads beside a null block")
+        return BlockBody(header=body.header, batch=None)
+    return BlockBody(header=body.header, batch=_batch(body.batch, body.private_payloads, rules, may_lack=False))
 
 
 def _number(value: int, what: str) -> int:

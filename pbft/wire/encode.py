@@ -25,6 +25,7 @@ from pbft.core.messages import (
     Prepare,
     PrePrepare,
     Relay,
+    Request,
     SignedMessage,
     SlotEntry,
     Status,
@@ -58,7 +59,9 @@ def encode_peer(message: PeerMessage) -> bytes:
         case Batches():
             frame.batches.SetInParent()
             for batch in message.batches:
-                _write_batch(frame.batches.batches.add(), batch)
+                body = frame.batches.batches.add()
+                _write_batch(body.batch, batch)
+                body.private_payloads.extend(_payloads(batch.requests))
         case FetchBlocks():
             frame.fetch_blocks.SetInParent()
             frame.fetch_blocks.first_height = message.first_height
@@ -69,6 +72,7 @@ def encode_peer(message: PeerMessage) -> bytes:
         case Relay():
             frame.relay.SetInParent()
             frame.relay.requests.extend(request.raw for request in message.requests)
+            frame.relay.private_payloads.extend(_payloads(message.requests))
         case Forward():
             frame.forward.SetInParent()
             for envelope in message.envelopes:
@@ -77,9 +81,8 @@ def encode_peer(message: PeerMessage) -> bytes:
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
-    """An envelope alone, for a journal: its signed bytes and signature."""
-    written = pb.Envelope()
-    _write_envelope(written, envelope)
+    """An envelope alone, for a journal: its signed bytes and signature, never what travels beside them (D50)."""
+    written = pb.Envelope(payload=envelope.raw, signature=envelope.signature)
     return written.SerializeToString(deterministic=True)
 
 
@@ -134,7 +137,7 @@ def encode_peer_frames(message: PeerMessage, rules: WireRules) -> Iterator[bytes
                 yield encode_peer(Forward(envelopes=envelopes))
         case Relay():
             limits = rules.batch_requests_max, rules.batch_bytes_max
-            for requests in _split(message.requests, lambda request: len(request.raw), *limits):
+            for requests in _split(message.requests, lambda request: request.size_bytes, *limits):
                 yield encode_peer(Relay(requests=requests))
         case FetchBatches():
             for digests in _split(message.digests, len, FETCHED_DIGESTS_MAX, rules.transfer_bytes_max):
@@ -163,15 +166,30 @@ def _split(
 
 
 def _batch_bytes(batch: Batch) -> int:
-    return sum(len(request.raw) + ELEMENT_OVERHEAD for request in batch.requests) + ELEMENT_OVERHEAD
+    return batch.size_bytes + (2 * len(batch.requests) + 1) * ELEMENT_OVERHEAD
 
 
 def _envelope_bytes(envelope: Envelope) -> int:
-    return len(envelope.raw) + len(envelope.signature) + ELEMENT_OVERHEAD
+    beside = len(_beside(envelope))
+    return envelope.size_bytes + len(envelope.signature) + (beside + 1) * ELEMENT_OVERHEAD
+
+
+def _payloads(requests: Sequence[Request]) -> list[bytes]:
+    """The private payloads of requests that declare one, in their order; none at all where one is not here (D50)."""
+    if any(request.payload is None for request in requests):
+        return []
+    return [request.payload for request in requests if request.payload]
+
+
+def _beside(envelope: Envelope) -> list[bytes]:
+    """The private payloads that travel beside an envelope's signed bytes."""
+    first = envelope.messages[0]
+    return _payloads(first.batch.requests) if isinstance(first, PrePrepare) else []
 
 
 def _write_envelope(written: pb.Envelope, envelope: Envelope) -> None:
     written.payload, written.signature = envelope.raw, envelope.signature
+    written.private_payloads.extend(_beside(envelope))
 
 
 def _write_batch(written: pb.Batch, batch: Batch) -> None:
@@ -232,5 +250,6 @@ def _write_blocks(written: pb.Blocks, blocks: Blocks) -> None:
         block = written.blocks.add(header=body.header)
         if body.batch is not None:
             _write_batch(block.batch, body.batch)
+            block.private_payloads.extend(_payloads(body.batch.requests))
     if blocks.certificate is not None:
         _write_certificate(written.certificate, blocks.certificate)

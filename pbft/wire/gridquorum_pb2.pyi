@@ -7,7 +7,8 @@ replicas among themselves (Hello, then PeerFrame), clients with a replica (Hello
 Rules beyond this file, all checked by pbft/wire: a frame holds exactly one message; it is in the one canonical form
 (fields ascending, no default written, no unknown field); every count, length and number has a named limit
 (pbft/wire/limits.py). Signed bytes are carried opaque and never serialised again. Hashes are 32 bytes, signatures 64,
-keys 32 (Ed25519), times UTC milliseconds. Numbers of fields are never used twice: `reserved` when one goes.
+keys 32 (Ed25519), times UTC milliseconds. Private payloads are never inside signed bytes: they travel beside them, one
+for each transaction that declares commitments, in the order of those transactions, and never empty. Numbers of fields are never used twice: `reserved` when one goes.
 """
 
 from collections import abc as _abc
@@ -123,18 +124,24 @@ class Envelope(_message.Message):
 
     PAYLOAD_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    PRIVATE_PAYLOADS_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """a Payload, exactly as signed"""
     signature: _builtins.bytes
+    @_builtins.property
+    def private_payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """of a PRE-PREPARE's batch, all or none: without them its body is missing"""
+
     def __init__(
         self,
         *,
         payload: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        private_payloads: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "private_payloads", b"private_payloads", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -581,11 +588,11 @@ class Batches(_message.Message):
 
     BATCHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]: ...
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Body]: ...
     def __init__(
         self,
         *,
-        batches: _abc.Iterable[Global___Batch] | None = ...,
+        batches: _abc.Iterable[Global___Body] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -594,6 +601,32 @@ class Batches(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Batches: _TypeAlias = Batches  # noqa: Y015
+
+@_typing.final
+class Body(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    PRIVATE_PAYLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batch(self) -> Global___Batch: ...
+    @_builtins.property
+    def private_payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """all of them"""
+
+    def __init__(
+        self,
+        *,
+        batch: Global___Batch | None = ...,
+        private_payloads: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "private_payloads", b"private_payloads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Body: _TypeAlias = Body  # noqa: Y015
 
 @_typing.final
 class FetchBlocks(_message.Message):
@@ -647,20 +680,26 @@ class BlockBody(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
+    PRIVATE_PAYLOADS_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     @_builtins.property
     def batch(self) -> Global___Batch:
         """absent for a null block"""
+
+    @_builtins.property
+    def private_payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """of the batch, all of them"""
 
     def __init__(
         self,
         *,
         header: _builtins.bytes = ...,
         batch: Global___Batch | None = ...,
+        private_payloads: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "header", b"header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "header", b"header", "private_payloads", b"private_payloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,16 +710,22 @@ class Relay(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
+    PRIVATE_PAYLOADS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def private_payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """of the requests, all of them"""
+
     def __init__(
         self,
         *,
         requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        private_payloads: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["private_payloads", b"private_payloads", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -751,16 +796,20 @@ class Submit(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRANSACTION_FIELD_NUMBER: _builtins.int
+    PRIVATE_PAYLOAD_FIELD_NUMBER: _builtins.int
     transaction: _builtins.bytes
     """signature || signed bytes"""
+    private_payload: _builtins.bytes
+    """empty where the transaction declares no commitments"""
     def __init__(
         self,
         *,
         transaction: _builtins.bytes = ...,
+        private_payload: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["private_payload", b"private_payload", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ BLOCKS_MAX: Final = 64  # blocks in one answer to a replica that lags
 FORWARDED_MAX: Final = 256  # envelopes in one answer to a STATUS
 TRANSFER_BYTES_MAX: Final = 4_194_304  # bodies, blocks or envelopes of one frame: bounds what one answer may allocate
 
-CLIENT_FRAME_BYTES_MAX: Final = 262_144  # a signed transaction or the arguments of a view, twice over
+CLIENT_FRAME_BYTES_MAX: Final = 262_144  # a transaction with its payload or the arguments of a view, twice over
 VIEW_ARGUMENTS_BYTES_MAX: Final = 65_536  # arguments of a read
 STATE_KEY_BYTES_MAX: Final = 1_024  # a key of the world state in a request for a proof
 REPLICA_FRAME_BYTES_MAX: Final = 4_194_304  # the largest answer to a client: a proof or the result of a view
@@ -55,7 +55,7 @@ class WireRules:
     replicas: int  # n of the configuration
     window: int  # L: heights that can be in flight above a certified one
     batch_requests_max: int
-    batch_bytes_max: int  # sum of the transactions' bytes in a batch
+    batch_bytes_max: int  # sum of the bytes of a batch's transactions and of their private payloads
 
     votes_max: int = field(init=False)  # votes that share an envelope
     pre_prepared_max: int = field(init=False)  # entries of a Q set
@@ -66,7 +66,7 @@ class WireRules:
         """Derives the sizes; each is the sum of its parts at their limits, so that no legal message is ever refused."""
         entry = HASH_BYTES + ELEMENT_OVERHEAD
         certificate = self.replicas * (SIGNATURE_BYTES + ELEMENT_OVERHEAD) + entry
-        batch = self.batch_bytes_max + (self.batch_requests_max + 2) * ELEMENT_OVERHEAD
+        batch = self.batch_bytes_max + (2 * self.batch_requests_max + 2) * ELEMENT_OVERHEAD
         pre_prepared = DIGESTS_PER_SLOT_MAX * self.window
         view_change = certificate + (self.window + pre_prepared) * entry + SIGNATURE_BYTES + 4 * ELEMENT_OVERHEAD
         new_view = self.replicas * view_change + self.window * entry + 2 * ELEMENT_OVERHEAD

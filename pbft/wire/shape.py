@@ -44,6 +44,10 @@ def count_limits(rules: WireRules) -> dict[str, int]:
     """How many elements each repeated field may have, by the field's full name without the package."""
     return {
         "Batch.requests": rules.batch_requests_max,
+        "Envelope.private_payloads": rules.batch_requests_max,
+        "Body.private_payloads": rules.batch_requests_max,
+        "BlockBody.private_payloads": rules.batch_requests_max,
+        "Relay.private_payloads": rules.batch_requests_max,
         "Votes.votes": rules.votes_max,
         "ViewChange.prepared": rules.window,
         "ViewChange.pre_prepared": rules.pre_prepared_max,
@@ -104,12 +108,7 @@ def check_shape(data: bytes, start: int, end: int, shape: dict[int, FieldShape])
         count = counts[tag] = counts.get(tag, 0) + 1
         if count > field.count_max:
             raise WireError("count", f"{field.name}: expected at most {field.count_max}")
-        position += 1
-        if position < end and data[position] < 0x80:  # most lengths and numbers take one byte
-            number = data[position]
-            position += 1
-        else:
-            number, position = _read_varint(data, position, end)
+        number, position = _read_varint(data, position + 1, end)
         if tag & 7 == VARINT:
             continue
         if number > end - position:

@@ -196,10 +196,19 @@ class Campaign:
             raise AssertionError(f"seed {seed}\n{source}\nclosures: {closures}\nwalker:   {walker}\ncells: {cells}")
 
 
+PRIVATE = tuple(encode(value) for value in (7, [5, "a", None], {"k": 2**70, "t": [True]}))
+
+
 def call(method: str, gas: int, *arguments: object) -> Call:
     """A transaction to the program."""
     return Call(
-        tx_id=bytes(32), sender=SENDER, contract="fuzz", method=method, arguments=encode(list(arguments)), gas_limit=gas
+        tx_id=bytes(32),
+        sender=SENDER,
+        contract="fuzz",
+        method=method,
+        arguments=encode(list(arguments)),
+        gas_limit=gas,
+        private_values=PRIVATE,
     )
 
 

@@ -11,7 +11,8 @@ from typing import Final
 
 _HEAD: Final = """from contracts import (
     Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, emit,
-    external, init, invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, view,
+    external, init, invariant, migrate, mul_div, private_value, require, role, schedule, scheduled, sha256,
+    verify_ed25519, view,
 )
 
 STEP = 7
@@ -112,6 +113,7 @@ GRAMMAR: Final[dict[str, str]] = {
         | {dict}.get({key}, {int}) | sum([q[1] for q in {dict}.items()]) | sum({dict}.values())
         | sum([k * v for k, v in {pairs}]) | u0 | sum(list({range})) | len(list({dict}))
         | sum(self.homes.values()) | len(self.pairs.keys()) | len(self.homes.items())
+        | private_value(0) | private_value({small}) | len(private_value(1)) | private_value(2)['k']
     """,
     "small": """
         len({key}) | {small} - 1 | {small} + 1

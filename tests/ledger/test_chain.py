@@ -10,10 +10,12 @@ from ledger import merkle
 from ledger.admission import EXPIRED, NONCE_OUT_OF_WINDOW, RETRY, NonceWindow, nonce_key
 from ledger.block import compute_batch_digest
 from ledger.chain import LEDGER_TABLES, Chain
+from ledger.encoding import encode
 from ledger.errors import InvalidBlock, InvalidCertificate, InvalidGenesis, InvariantViolation, StoreError
 from ledger.execution import scheduled_call_id
 from ledger.genesis import parse_genesis
 from ledger.hashing import NULL_DIGEST
+from ledger.payload import make_payload
 from ledger.store import MemoryStore, Operation, Put
 from ledger.transaction import parse_receipt
 from ledger.world_state import VALUES_TABLE
@@ -184,6 +186,37 @@ def test_commit_is_a_gate_keyed_by_height() -> None:
     assert chain.height == 1
     with pytest.raises(InvalidBlock, match="executed"):
         chain.commit(other, outcome)
+
+
+def test_a_block_is_stored_with_its_sealed_payloads() -> None:
+    """D50: the worker gets the values, the store the sealed bytes, and receipts, state and header nothing of either."""
+    chain = sample.new_chain()
+    commitments, payload = make_payload(["secret value"])
+    signed = [sample.transaction(0), sample.transaction(1, commitments=commitments)]
+    planned = chain.plan(1, T + 1, signed, {signed[1].tx_id: payload})
+    assert [call.private_values for call in planned.plan.calls] == [(), (encode("secret value"),)]
+    with chain.state_reader() as state:
+        outcome = sample.run_block(planned.plan, state)
+    chain.commit(planned, outcome, [(signed[1].tx_id, b"sealed")])
+    assert [chain.sealed_payload(each.tx_id) for each in signed] == [None, b"sealed"]
+    stored = [value for table in LEDGER_TABLES for _, value in chain._store.scan(table)]
+    assert stored and not any(b"secret value" in value for value in stored)
+
+
+def test_a_body_without_its_payloads_stops_the_replica() -> None:
+    """D50: no such body is prepared or adopted, so one that reaches the chain is our own fault; nothing is written."""
+    chain = sample.new_chain()
+    commitments, payload = make_payload([1])
+    signed = sample.transaction(0, commitments=commitments)
+    for payloads in ({}, {signed.tx_id: b""}):
+        with pytest.raises(InvariantViolation, match="payload"):
+            chain.plan(1, T + 1, [signed], payloads)
+    planned = chain.plan(1, T + 1, [signed], {signed.tx_id: payload})
+    with chain.state_reader() as state:
+        outcome = sample.run_block(planned.plan, state)
+    with pytest.raises(InvariantViolation, match="payload"):
+        chain.commit(planned, outcome)
+    assert chain.height == 0
 
 
 def test_an_outcome_that_does_not_answer_the_plan_stops_the_replica() -> None:

@@ -1,4 +1,4 @@
-"""Transactions, payloads and receipts: one form, every limit, and what a signature covers."""
+"""Transactions and receipts: one form, every limit, and what a signature covers."""
 
 import json
 from dataclasses import replace
@@ -19,13 +19,10 @@ from ledger.transaction import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_VALUES_MAX,
     Event,
-    PayloadPart,
     Receipt,
-    encode_payload,
     parse_receipt,
     parse_transaction,
     sign_transaction,
-    verify_payload,
     verify_transaction,
 )
 
@@ -74,7 +71,7 @@ def test_what_is_signed_is_what_is_parsed() -> None:
 
 
 def test_every_flipped_byte_is_refused() -> None:
-    """D7: no byte of a transaction is idle: parsing or the signature refuses each change."""
+    """No byte of a transaction is idle: parsing or the signature refuses each change."""
     for index in range(len(SIGNED.raw)):
         changed = SIGNED.raw[:index] + bytes((SIGNED.raw[index] ^ 1,)) + SIGNED.raw[index + 1 :]
         with pytest.raises((InvalidTransaction, InvalidSignature)):
@@ -187,47 +184,6 @@ def test_arguments_without_a_form_are_refused_at_signing() -> None:
     """A float never gets a signature."""
     with pytest.raises(InvalidTransaction, match="malformed"):
         sample.transaction(0, arguments=(1.5,))
-
-
-# --- private payload ---
-
-PARTS = [PayloadPart(salt=bytes([number]) * 32, value=encode({"wh": number})) for number in range(3)]
-COMMITMENTS = [part.commitment for part in PARTS]
-
-
-def test_a_payload_is_covered_part_by_part() -> None:
-    """The golden payload verifies under its commitments."""
-    payload = bytes.fromhex(VECTORS["payload"]["hex"])
-    commitments = [bytes.fromhex(commitment) for commitment in VECTORS["payload"]["commitments"]]
-    assert verify_payload(commitments, payload) == tuple(PARTS[:2])
-    assert verify_payload((), encode([])) == ()
-
-
-@pytest.mark.parametrize(
-    ("commitments", "payload"),
-    [
-        (COMMITMENTS, encode_payload(PARTS[:2])),
-        (COMMITMENTS[:2], encode_payload(PARTS)),
-        (COMMITMENTS[::-1], encode_payload(PARTS)),
-        (COMMITMENTS, encode_payload([*PARTS[:2], replace(PARTS[2], salt=bytes(32))])),
-        (COMMITMENTS, encode_payload([*PARTS[:2], replace(PARTS[2], value=encode({"wh": 9}))])),
-        (COMMITMENTS, encode_payload(PARTS) + b"\x00"),
-        (COMMITMENTS[:1], encode([[bytes(31), b"\xc0"]])),
-        (COMMITMENTS[:1], encode([[bytes(32)]])),
-        (COMMITMENTS[:1], b""),
-    ],
-)
-def test_a_payload_that_is_not_wholly_covered_is_refused(commitments: list[bytes], payload: bytes) -> None:
-    """Stripped, added, reordered, changed, malformed (D16, D50)."""
-    with pytest.raises(InvalidTransaction, match="payload"):
-        verify_payload(commitments, payload)
-
-
-def test_a_payload_value_has_one_form() -> None:
-    """Bytes that are committed to but not canonical are refused: two replicas could read them differently."""
-    part = PayloadPart(salt=bytes(32), value=b"\xcc\x01")
-    with pytest.raises(InvalidTransaction, match="payload"):
-        verify_payload([part.commitment], encode_payload([part]))
 
 
 # --- receipts ---

@@ -13,6 +13,7 @@ from pbft.core.actions import (
     Execute,
     Halt,
     Persist,
+    PersistBody,
     PersistEnvelope,
     Publish,
     Send,
@@ -34,7 +35,7 @@ from pbft.core.messages import (
     Request,
     SignedMessage,
 )
-from pbft.core.persisted import LedgerHead, Restored, parse_records
+from pbft.core.persisted import LedgerHead, Restored, body_key, encode_body, parse_records
 from pbft.core.replica import Replica
 
 WALL_MS = 1_700_000_000_000
@@ -58,8 +59,15 @@ def make_configuration(replicas: int = 4, **changes: int) -> CoreConfiguration:
     )
 
 
-def make_request(nonce: int = 0, client: int = 1, *, gas_limit: int = 10_000, expiry_height: int = 1_000) -> Request:
-    """A request as the edge hands it in."""
+def make_request(
+    nonce: int = 0,
+    client: int = 1,
+    *,
+    gas_limit: int = 10_000,
+    expiry_height: int = 1_000,
+    payload: bytes | None = b"",
+) -> Request:
+    """A request as the edge hands it in; with `payload` None one that came without what it declares (D50)."""
     raw = f"{client}/{nonce}/{gas_limit}".encode()
     return Request(
         client=bytes([client]) * 32,
@@ -68,6 +76,7 @@ def make_request(nonce: int = 0, client: int = 1, *, gas_limit: int = 10_000, ex
         expiry_height=expiry_height,
         gas_limit=gas_limit,
         raw=raw,
+        payload=payload,
     )
 
 
@@ -81,6 +90,16 @@ def make_envelope(sender: int, *messages: SignedMessage) -> Envelope:
     """A sealed envelope; equal content has equal bytes, as with Ed25519."""
     raw = f"{sender}{messages!r}".encode()
     return Envelope(sender=sender, messages=messages, raw=raw, signature=hashlib.sha512(raw).digest())
+
+
+def seal(time_ms: int, tx_id: bytes, payload: bytes) -> bytes:
+    """The bench's disk shows what was sealed, and for whom."""
+    return b"sealed %d %s " % (time_ms, tx_id) + payload
+
+
+def unseal(tx_id: bytes, sealed: bytes) -> bytes:
+    """The opposite of `seal`."""
+    return sealed.split(b" " + tx_id + b" ", 1)[1]
 
 
 def make_header_hash(height: int) -> bytes:
@@ -123,7 +142,7 @@ class Bench:
         """Starts, or restarts from the journal and the blocks executed so far."""
         keys = {key.hex().encode(): key for key in self.envelopes}
         records = [*self.journal.items(), *((key, name) for name, key in keys.items())]
-        restored = parse_records(sorted(records), lambda name: self.envelopes[keys[name]])
+        restored = parse_records(sorted(records), lambda name: self.envelopes[keys[name]], unseal)
         self.replica = Replica(
             configuration=self.configuration,
             replica_id=self.replica_id,
@@ -173,6 +192,8 @@ class Bench:
                 self.journal.pop(action.key, None)
                 if action.value is not None:
                     self.journal[action.key] = action.value
+            case PersistBody():
+                self.journal[body_key(action.batch.digest)] = encode_body(action.batch, seal)
             case PersistEnvelope():
                 self.envelopes[action.key] = action.envelope
             case Broadcast():

@@ -12,6 +12,7 @@ from simulation.bench import (
     make_configuration,
     make_envelope,
     make_vote,
+    unseal,
 )
 from simulation.bench import make_request as request
 
@@ -167,7 +168,7 @@ def test_a_primary_that_restarts_makes_no_second_new_view() -> None:
         configuration=bench.configuration,
         replica_id=1,
         signer=lambda message: bytes(64),
-        restored=parse_records(sorted(records), lambda key: bench.envelopes[key]),
+        restored=parse_records(sorted(records), lambda key: bench.envelopes[key], unseal),
         ledger=LedgerHead(height=0, header_hashes={}, next_due_ms=None),
     )
     said = []

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.bench import make_batch, make_envelope, make_request
+from simulation.bench import make_batch, make_envelope, make_request, seal, unseal
 
 from ledger.encoding import encode
+from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core import persisted
 from pbft.core.messages import Prepare, SlotEntry
@@ -16,7 +17,7 @@ ENVELOPE = make_envelope(2, Prepare(epoch=0, view=1, height=1, digest=HASH))
 CERTIFICATE = QuorumCertificate(
     epoch=0, height=5, header_hash=HASH, signatures=tuple((replica, bytes(64)) for replica in range(3))
 )
-BATCH = make_batch(make_request(0), make_request(1))
+BATCH = make_batch(make_request(0), make_request(1, payload=b"readings"))
 
 GOOD = {
     persisted.VIEW_KEY: persisted.encode_view(0, 3, active=False),
@@ -26,14 +27,14 @@ GOOD = {
     persisted.prepared_key(6): persisted.encode_entry(SlotEntry(height=6, digest=HASH, view=2)),
     persisted.pre_prepared_key(6, HASH): persisted.encode_pre_prepared(2),
     persisted.pre_prepared_key(6, BATCH.digest): persisted.encode_pre_prepared(1),
-    persisted.body_key(BATCH.digest): persisted.encode_body(BATCH),
+    persisted.body_key(BATCH.digest): persisted.encode_body(BATCH, seal),
     persisted.voted_key(6): persisted.encode_voted(HASH),
 }
 
 
 def test_records_read_back() -> None:
     """Every record of a full journal comes back as it was."""
-    restored = parse_records(sorted(GOOD.items()), lambda _: ENVELOPE)
+    restored = parse_records(sorted(GOOD.items()), lambda _: ENVELOPE, unseal)
     assert restored == Restored(
         epoch=0,
         view=3,
@@ -52,7 +53,7 @@ def test_records_read_back() -> None:
 
 def test_an_empty_journal_is_a_new_replica() -> None:
     """View 0, active, genesis certified."""
-    assert parse_records([], lambda _: ENVELOPE) == Restored()
+    assert parse_records([], lambda _: ENVELOPE, unseal) == Restored()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_an_empty_journal_is_a_new_replica() -> None:
 def test_damage_names_its_record(key: bytes, value: bytes) -> None:
     """A record that this version did not write stops the start; the message names its key."""
     with pytest.raises(DamagedJournal) as failure:
-        parse_records([(key, value)], lambda _: ENVELOPE)
+        parse_records([(key, value)], lambda _: ENVELOPE, unseal)
     assert failure.value.key == key
 
 
@@ -88,7 +89,28 @@ def test_a_damaged_envelope_names_its_record() -> None:
         raise ValueError("not an envelope")
 
     with pytest.raises(DamagedJournal, match="new-view"):
-        parse_records([(persisted.NEW_VIEW_KEY, b"")], refuse)  # type: ignore[arg-type]
+        parse_records([(persisted.NEW_VIEW_KEY, b"")], refuse, unseal)  # type: ignore[arg-type]
+
+
+def test_a_body_lies_on_disk_with_its_payloads_sealed() -> None:
+    """D50: the record holds what `seal` made of a payload, and a body that lacks one is never promised."""
+    sealed = persisted.encode_body(BATCH, lambda time_ms, tx_id, payload: b"%d" % len(payload))
+    assert b"readings" not in sealed
+    lacking = make_batch(make_request(0), make_request(1, payload=None))
+    with pytest.raises(InvariantViolation, match="body_without_payload"):
+        persisted.encode_body(lacking, seal)
+
+
+def test_a_payload_that_does_not_open_is_damage() -> None:
+    """A sealed payload under another key, or none, names its record and stops the start."""
+
+    def refuse(tx_id: bytes, sealed: bytes) -> bytes:
+        raise ValueError("not sealed under this key")
+
+    key = persisted.body_key(BATCH.digest)
+    with pytest.raises(DamagedJournal) as failure:
+        parse_records([(key, GOOD[key])], lambda _: ENVELOPE, refuse)
+    assert failure.value.key == key
 
 
 @settings(max_examples=200, deadline=None)
@@ -96,6 +118,6 @@ def test_a_damaged_envelope_names_its_record() -> None:
 def test_any_bytes_read_back_or_are_damage(key: bytes, data: bytes) -> None:
     """Total: no other exception escapes, whatever a disk returns."""
     try:
-        parse_records([(key, data)], lambda _: ENVELOPE)
+        parse_records([(key, data)], lambda _: ENVELOPE, unseal)
     except DamagedJournal as damage:
         assert damage.key == key

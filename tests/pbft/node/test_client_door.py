@@ -12,6 +12,7 @@ from ledger.encoding import decode, encode
 from ledger.execution import Call, CallOutcome
 from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
+from ledger.payload import make_payload
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from ledger.store import MemoryStore
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
@@ -162,7 +163,6 @@ def test_a_valid_transaction_reaches_the_core_and_its_receipt_the_client(house: 
 
 REFUSALS: dict[str, tuple[str, Callable[[], SignedTransaction]]] = {
     "another network": ("wrong_network", lambda: transaction(network=bytes(32))),
-    "commitments without a payload": ("payload_not_accepted", lambda: transaction(commitments=(bytes(32),))),
     "more gas than the network's limit": ("gas_limit_too_high", lambda: transaction(gas_limit=1_000_001)),
     "expired by height": ("expired", lambda: transaction(expiry_height=0)),
     "expired by time": ("expired", lambda: transaction(expiry_time=GENESIS_TIME_MS // 1000 - 1)),
@@ -183,6 +183,19 @@ def test_what_would_be_ordered_in_vain_is_refused_with_its_code(house: House, ca
     assert refused.detail
     assert house.submitted == []
     assert house.metrics.client_refused_total == {code: 1}
+
+
+def test_a_private_payload_passes_the_door_whole_or_not_at_all(house: House) -> None:
+    """D50: what is handed to the core holds its payload; stripped, foreign, changed or unasked for it is refused."""
+    commitments, payload = make_payload([{"wh": 12}])
+    signed, plain = transaction(commitments=commitments), transaction(nonce=1)
+    visit, answers = house.visit()
+    for bad in (b"", payload + b"\x00", make_payload([{"wh": 12}])[1]):
+        assert not house.door.receive(visit, Submit(correlation=7, transaction=signed.raw, private_payload=bad))
+    assert not house.door.receive(visit, Submit(correlation=7, transaction=plain.raw, private_payload=payload))
+    assert [answer.code for answer in answers] == ["payload"] * 4 and house.submitted == []
+    assert house.door.receive(visit, Submit(correlation=7, transaction=signed.raw, private_payload=payload))
+    assert [(request.tx_id, request.payload) for request in house.submitted] == [(signed.tx_id, payload)]
 
 
 @pytest.mark.parametrize("field", ["contract", "method"])

@@ -1,17 +1,20 @@
 """The bridge to the ledger: one block at a time, replies after durability, blocks for laggards."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from simulation.runtime import RegisterRuntime
 
+from ledger.archive import PAYLOADS_TABLE
 from ledger.block import Block
 from ledger.errors import InvariantViolation
 from ledger.execution import BlockOutcome, BlockPlan
+from ledger.payload_vault import PERIOD_MS, PayloadVault
 from ledger.world_state import StateSnapshot
 from pbft.core.messages import Executed
 from pbft.node.execution import LedgerExecution
-from pbft.simulation.cluster import Cluster
+from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
 from pbft.simulation.workload import Workload
 
 
@@ -46,7 +49,8 @@ class Heard:
 def make_execution(cluster: Cluster) -> tuple[LedgerExecution, LaterWorker, list[Executed], list[str]]:
     worker, executed, faults = LaterWorker(cluster), [], []
     node = cluster.node(1)
-    execution = LedgerExecution(chain=node.chain, worker=worker, rules=node.rules)  # type: ignore[arg-type]
+    vault = PayloadVault(cluster.machines[1].payload_keys)
+    execution = LedgerExecution(chain=node.chain, worker=worker, rules=node.rules, vault=vault)  # type: ignore[arg-type]
     execution.start(executed.append, faults.append)
     return execution, worker, executed, faults
 
@@ -97,3 +101,26 @@ def test_blocks_for_a_laggard_end_at_a_certificate() -> None:
         assert body.header == node.chain.header(height).to_bytes()
         assert body.batch is not None and body.batch.digest == node.chain.header(height).batch_digest
     assert node.execution.compute_blocks(21) is None
+
+
+def test_blocks_are_served_with_their_payloads_and_not_without() -> None:
+    """D50, D52: holders serve whole blocks; an answer ends before one whose payload is erased, and damage stops."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    load.submit(1, "add", [b"a", 1], through=[1])
+    assert cluster.run(3_000, until=lambda: load.is_done and cluster.is_level())
+    signed = load.submit(1, "add_private", [b"a", 7], private=[{"number": 7}], through=[1])
+    assert cluster.run(3_000, until=lambda: load.is_done and cluster.is_level())
+    execution, machine = cluster.node(1).execution, cluster.machines[1]
+    answer = execution.compute_blocks(1)
+    assert answer is not None and len(answer.blocks) == 2
+    batch = answer.blocks[1].batch
+    assert batch is not None and batch.is_whole and load.outstanding[signed.tx_id].payload == batch.requests[0].payload
+    machine.payload_keys._keys.clear()
+    assert execution.compute_blocks(2) is None
+    answer = execution.compute_blocks(1)
+    assert answer is not None and len(answer.blocks) == 1
+    machine.ledger.process_rot(PAYLOADS_TABLE, Random(1))
+    machine.payload_keys.make(GENESIS_TIME_MS // PERIOD_MS)
+    with pytest.raises(InvariantViolation, match="damaged"):
+        execution.compute_blocks(1)

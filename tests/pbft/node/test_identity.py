@@ -62,7 +62,7 @@ def make_definition() -> NetworkDefinition:
 
 def test_a_directory_is_made_once_closed_to_others_and_read_back(home) -> None:
     card = read_card(home / "card.json")
-    for name in ("consensus.pem", "operator.pem", "transport.pem"):
+    for name in ("consensus.pem", "operator.pem", "transport.pem", "payload.pem"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
     identity = read_identity(home, passphrase=PASSPHRASE)
     assert identity.card == card and card.name == "coop-a"
@@ -71,6 +71,8 @@ def test_a_directory_is_made_once_closed_to_others_and_read_back(home) -> None:
     assert identity.transport.certificate_pem == (home / "transport.crt").read_bytes()
     assert read_operator_key(home, passphrase=PASSPHRASE).public_key == card.operator_key
     assert len({card.consensus_key, card.transport_key, card.operator_key}) == 3
+    assert identity.payload_root_key not in {card.consensus_key, card.transport_key, card.operator_key}
+    assert len(identity.payload_root_key) == 32
     with pytest.raises(IdentityError, match="never overwritten"):
         create_identity(home, name="coop-a", passphrase=PASSPHRASE)
 
@@ -90,6 +92,9 @@ def test_a_directory_at_fault_is_refused_by_file(home, tmp_path) -> None:
     with pytest.raises(IdentityError, match="consensus"):
         read_identity(copy, passphrase=PASSPHRASE)
     (copy / "consensus.pem").chmod(0o600)
+    (copy / "payload.pem").unlink()
+    with pytest.raises(IdentityError, match="payload"):
+        read_identity(copy, passphrase=PASSPHRASE)
     card = json.loads((home / "card.json").read_text())
     bad_cards = {
         "beside it says": json.dumps(card | {"consensus_key": "00" * 32}),

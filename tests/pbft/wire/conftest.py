@@ -7,8 +7,10 @@ import pytest
 
 from ledger.block import compute_batch_digest
 from ledger.configuration import Configuration, Member, ProtocolParameters
+from ledger.encoding import encode
 from ledger.hashing import NULL_DIGEST
 from ledger.keys import SigningKey
+from ledger.payload import PayloadPart, encode_payload
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from ledger.transaction import Transaction, sign_transaction
 from pbft.core.messages import (
@@ -76,8 +78,23 @@ class SmallNetwork:
     def request(self, nonce: int) -> Request:
         return parse_request(self.raw_transaction(nonce), self.rules)
 
+    def private_request(self, nonce: int, *values: object) -> Request:
+        """A request with a private payload of these values, its salts fixed by nonce and place."""
+        salts = (digest_of(f"salt {nonce} {index}") for index in range(len(values)))
+        parts = [PayloadPart(salt=salt, value=encode(value)) for salt, value in zip(salts, values, strict=True)]
+        raw = self.raw_transaction(nonce, commitments=tuple(part.commitment for part in parts))
+        return parse_request(raw, self.rules, encode_payload(parts))
+
     def batch(self, *nonces: int, time_ms: int = 1_700_000_000_000) -> Batch:
-        requests = tuple(self.request(nonce) for nonce in nonces)
+        return self.batch_of(*(self.request(nonce) for nonce in nonces), time_ms=time_ms)
+
+    def private_batch(self) -> Batch:
+        """Three requests, two of them with a private payload."""
+        return self.batch_of(
+            self.private_request(1, {"wh": 7}, [1, 2]), self.request(2), self.private_request(3, "secret")
+        )
+
+    def batch_of(self, *requests: Request, time_ms: int = 1_700_000_000_000) -> Batch:
         digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
         return Batch(time_ms=time_ms, requests=requests, digest=digest)
 
@@ -118,10 +135,11 @@ class SmallNetwork:
         """What an envelope may hold, by name."""
         batch = self.batch(1, 2)
         slot = {"epoch": 0, "view": 1, "height": 6, "digest": batch.digest}
-        empty = self.batch()
+        empty, private = self.batch(), self.private_batch()
         return {
             "pre_prepare": (PrePrepare(batch=batch, **slot),),
             "empty_pre_prepare": (PrePrepare(epoch=0, view=0, height=1, digest=empty.digest, batch=empty),),
+            "private_pre_prepare": (PrePrepare(epoch=0, view=1, height=7, digest=private.digest, batch=private),),
             "votes": (Prepare(**slot), Commit(**slot), self.header_vote(0, 6, digest_of("h"))),
             "view_change": (self.view_change(),),
             "view_change_from_genesis": (self._first_view_change(),),
@@ -168,12 +186,16 @@ class SmallNetwork:
         )
         messages["fetch_batches"] = FetchBatches(digests=(digest_of("a"), digest_of("b")))
         messages["batches"] = Batches(batches=(self.batch(1), self.batch(2, 3)))
+        messages["private_batches"] = Batches(batches=(self.batch(1), self.private_batch()))
         messages["fetch_blocks"] = FetchBlocks(first_height=7)
         bodies = (BlockBody(header=b"header six", batch=self.batch(4)), BlockBody(header=b"header seven", batch=None))
         messages["blocks"] = Blocks(first_height=6, blocks=bodies, certificate=self.certificate(7))
         messages["blocks_uncertified"] = Blocks(first_height=6, blocks=bodies[:1], certificate=None)
+        private = BlockBody(header=b"header six", batch=self.private_batch())
+        messages["private_blocks"] = Blocks(first_height=6, blocks=(private,), certificate=self.certificate(6))
         messages["certificate_notice"] = CertificateNotice(certificate=self.certificate(5))
         messages["relay"] = Relay(requests=(self.request(1), self.request(2)))
+        messages["private_relay"] = Relay(requests=self.private_batch().requests)
         messages["forward"] = Forward(
             envelopes=(self.sealed(2, *self.signed_messages()["votes"][:2]), self.sealed(1, self.new_view()))
         )

@@ -17,7 +17,9 @@ FILE = Path(__file__).with_name("runs.json")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 HEAD = "from contracts import Address, Contract, Event, Indexed, Ledger, Map, Struct, Vec\n"
-HEAD += "from contracts import canonical, ctx, emit, external, mul_div, require, schedule, scheduled, sha256\n\n\n"
+HEAD += "from contracts import canonical, ctx, emit, external, mul_div, private_value, require, schedule, scheduled, "
+HEAD += "sha256\n\n\n"
+PRIVATE = (["wh", 1, 2**200, -3], {"who": "m1", "at": {2: b"two", 2**80: None}}, "x" * 100, 7)
 BEFORE = """class Order(Struct):
     rank: int
     owner: Address
@@ -61,7 +63,7 @@ def source_of(body: str) -> bytes:
 
 
 def run(name: str, body: str) -> dict[str, Any]:
-    """One vector: deploy, call once with 200,000 gas."""
+    """One vector: deploy, call once with 200,000 gas; with `PRIVATE` beside the call where the name begins so."""
     from contracts.compiler import compile_source
     from contracts.testing import Chain
     from contracts.tree import compute_tree_hash
@@ -70,7 +72,8 @@ def run(name: str, body: str) -> dict[str, Any]:
     chain = Chain()
     contract = chain.deploy(source, name="vector")
     before = dict(chain.state)
-    outcome = chain.attempt(contract, "run", sender=b"\x01" * 32, gas=200_000)
+    private = PRIVATE if name.startswith("private") else ()
+    outcome = chain.attempt(contract, "run", sender=b"\x01" * 32, gas=200_000, private=private)
     changed = sorted((key.hex(), value.hex()) for key, value in chain.state.items() if before.get(key) != value)
     events = [[event.name, event.fields.hex()] for event in outcome.events]
     return {

@@ -17,9 +17,9 @@ from ledger.block import compute_batch_digest
 from ledger.encoding import encode
 from ledger.execution import contract_address, scheduled_call_id
 from ledger.hashing import Tag, tagged_hash
+from ledger.payload import PayloadPart, encode_payload
 from ledger.quorum_certificate import vote_bytes
 from ledger.state_trie import Entry, compute_subtree, hash_entry, hash_key
-from ledger.transaction import PayloadPart, encode_payload
 
 HERE = Path(__file__).parent
 KNOWN_ANSWERS = HERE.parents[2] / "ledger" / "known_answers.py"
