@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
-from ledger.block import TIME_MAX_MS, Block, Header, parse_header
+from ledger.block import (
+    RECEIPTS_MAX,
+    TIME_MAX_MS,
+    Block,
+    Header,
+    ReceiptPath,
+    compute_receipt_path,
+    parse_header,
+)
 from ledger.encoding import decode, encode
 from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
+from ledger.hashing import HASH_BYTES
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array, expect_bytes, expect_int
-from ledger.store import Operation, Put, Store
+from ledger.store import Operation, Put, ReadView, Store
 from ledger.transaction import Receipt
-from ledger.world_state import STATE_TABLES, VALUES_TABLE, StateSnapshot
+from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, live_generation
 
-META_TABLE: Final = "meta"  # network -> id; head -> height
+META_TABLE: Final = "meta"  # network -> id; head -> height; gaps -> [[first, last] height without a body, ...]
 HEADERS_TABLE: Final = "headers"  # height -> header
 BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transactions]]
 RECEIPTS_TABLE: Final = "receipts"  # height, index -> receipt
@@ -30,6 +39,7 @@ BY_NONCE_TABLE: Final = "receipts_by_nonce"  # client, nonce -> height, index: t
 CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
 EPOCHS_TABLE: Final = "epochs"  # epoch -> the link that ends it: certified header and the next configuration
 PAYLOADS_TABLE: Final = "payloads"  # tx id -> private payload, sealed under the key of its period (D50)
+RECEIPT_PATHS_TABLE: Final = "receipt_paths"  # height, index -> [count, [siblings]]: receipts whose block is not here
 LEDGER_TABLES: Final = (
     META_TABLE,
     HEADERS_TABLE,
@@ -40,12 +50,16 @@ LEDGER_TABLES: Final = (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
     PAYLOADS_TABLE,
+    RECEIPT_PATHS_TABLE,
     *STATE_TABLES,
 )
 """The tables with which a ledger store is opened."""
 
 NETWORK_KEY: Final = b"network"
 HEAD_KEY: Final = b"head"
+GAPS_KEY: Final = b"gaps"
+
+HEIGHT_MAX: Final = 2**63 - 1
 
 Record = TypeVar("Record")
 StoredBatch = tuple[int | None, tuple[bytes, ...]]
@@ -66,17 +80,23 @@ class Archive:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._head: Header | None = None  # of the last executed block; None before genesis
+        self.gaps = read_gaps(store)
+        """The heights whose blocks were skipped by a snapshot: (first, last), ascending. Their headers are here."""
 
     def header(self, height: int) -> Header:
         """The header of an executed height. Raises InvalidBlock (unknown)."""
-        data = self._store.get(HEADERS_TABLE, height_key(height)) if height >= 0 else None
+        is_executed = self._head is None or 0 <= height <= self._head.height
+        data = self._store.get(HEADERS_TABLE, height_key(height)) if height >= 0 and is_executed else None
         if data is None:
             raise InvalidBlock("unknown", "no block is stored at this height", got=height)
         return read_record(HEADERS_TABLE, parse_header, data)
 
     def block(self, height: int) -> Block:
-        """The block of an executed height. Raises InvalidBlock (unknown)."""
+        """The block of an executed height. Raises InvalidBlock: unknown, or skipped where a snapshot passed it."""
         header = self.header(height)
+        if not self.has_body(height):
+            raise InvalidBlock("skipped", "a snapshot took this replica past the block", got=height)
         data = self._store.get(BATCHES_TABLE, height_key(height)) or b""
         batch_time_ms, transactions = read_record(BATCHES_TABLE, _parse_batch, data)
         return Block(
@@ -86,18 +106,28 @@ class Archive:
             receipts=tuple(data for _, data in self._store.scan(RECEIPTS_TABLE, height_key(height))),
         )
 
+    def has_body(self, height: int) -> bool:
+        """Whether a snapshot did not skip this height's block."""
+        return not any(first <= height <= last for first, last in self.gaps)
+
+    def receipt_path(self, height: int, index: int) -> ReceiptPath:
+        """The path from a stored receipt to its header."""
+        return read_receipt_path(self._store, height, index)
+
     def receipt(self, tx_id: bytes) -> StoredReceipt | None:
         """The newest receipt of a transaction: a refused one may be followed by a final one (D45, D49)."""
         return self._located(self._store.get(BY_ID_TABLE, tx_id))
 
     def find_used(self, client: bytes, nonce: int) -> StoredReceipt | None:
         """The receipt that used this nonce: the answer to every transaction with it, for ever (D43)."""
-        return self._located(self._store.get(BY_NONCE_TABLE, client + nonce.to_bytes(8, "big")))
+        return self._located(self._store.get(BY_NONCE_TABLE, nonce_place(client, nonce)))
 
     def _located(self, place: bytes | None) -> StoredReceipt | None:
         if place is None:
             return None
         height, index = int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big")
+        if self._head is not None and height > self._head.height:
+            return None  # it came with a snapshot that is not installed
         receipt = self._store.get(RECEIPTS_TABLE, place)
         if receipt is None:
             raise InvariantViolation("receipt", "an index names a receipt that is not stored", height=height)
@@ -109,8 +139,7 @@ class Archive:
 
     def nonce_window(self, client: bytes) -> NonceWindow:
         """Which nonces of a client are used, as the state after the head says."""
-        data = self._store.get(VALUES_TABLE, nonce_key(client))
-        return NonceWindow() if data is None else read_record(VALUES_TABLE, parse_nonce_window, data)
+        return read_nonce_window(self._store, GENERATIONS[live_generation(self._store)].values, client)
 
     def state_reader(self) -> StateSnapshot:
         """A consistent view of the state after the head. Close it (it is a context manager)."""
@@ -141,6 +170,41 @@ def read_record(table: str, parse: Callable[[bytes], Record], data: bytes) -> Re
         raise InvariantViolation("damaged", f"a record of the table {table}: {error}") from None
 
 
+def read_nonce_window(view: ReadView, values: str, client: bytes) -> NonceWindow:
+    """A client's nonce window in a table of state values."""
+    data = view.get(values, nonce_key(client))
+    return NonceWindow() if data is None else read_record(values, parse_nonce_window, data)
+
+
+def read_receipt_path(view: ReadView, height: int, index: int) -> ReceiptPath:
+    """The path from a stored receipt to its header: kept with it, or computed from its block's receipts."""
+    data = view.get(RECEIPT_PATHS_TABLE, place_key(height, index))
+    if data is not None:
+        return read_record(RECEIPT_PATHS_TABLE, _parse_path, data)
+    return compute_receipt_path([receipt for _, receipt in view.scan(RECEIPTS_TABLE, height_key(height))], index)
+
+
+def read_gaps(view: ReadView) -> tuple[tuple[int, int], ...]:
+    """The heights without bodies. Raises InvariantViolation (damaged)."""
+    data = view.get(META_TABLE, GAPS_KEY)
+    return () if data is None else read_record(META_TABLE, _parse_gaps, data)
+
+
+def _parse_gaps(data: bytes) -> tuple[tuple[int, int], ...]:
+    gaps = []
+    for item in expect_array(decode(data), "gaps"):
+        first, last = expect_array(item, "gap", 2)
+        low = expect_int(first, "first", 1, HEIGHT_MAX)
+        gaps.append((low, expect_int(last, "last", low, HEIGHT_MAX)))
+    return tuple(gaps)
+
+
+def _parse_path(data: bytes) -> ReceiptPath:
+    count, siblings = expect_array(decode(data), "path", 2)
+    hashes = tuple(expect_bytes(item, "sibling", HASH_BYTES) for item in expect_array(siblings, "siblings"))
+    return ReceiptPath(expect_int(count, "count", 1, RECEIPTS_MAX), hashes)
+
+
 def _parse_batch(data: bytes) -> StoredBatch:
     fields = expect_array(decode(data), "batch", 2)
     batch_time_ms = None if fields[0] is None else expect_int(fields[0], "time", 0, TIME_MAX_MS)
@@ -159,18 +223,34 @@ def block_operations(
         Put(META_TABLE, HEAD_KEY, key),
         Put(HEADERS_TABLE, key, header.to_bytes()),
         Put(BATCHES_TABLE, key, encode((batch_time_ms, tuple(raws)))),
-        *(Put(RECEIPTS_TABLE, _place_key(header.height, index), data) for index, data in enumerate(receipts)),
+        *(Put(RECEIPTS_TABLE, place_key(header.height, index), data) for index, data in enumerate(receipts)),
     ]
+
+
+def answer_operations(height: int, index: int, data: bytes, receipt: Receipt, path: ReceiptPath) -> list[Operation]:
+    """What keeps a receipt that used a nonce, without its block: a snapshot's."""
+    place = place_key(height, index)
+    return [
+        Put(RECEIPTS_TABLE, place, data),
+        Put(RECEIPT_PATHS_TABLE, place, encode((path.count, path.siblings))),
+        Put(BY_ID_TABLE, receipt.tx_id, place),
+        Put(BY_NONCE_TABLE, nonce_place(receipt.sender, receipt.nonce), place),
+    ]
+
+
+def nonce_place(client: bytes, nonce: int) -> bytes:
+    """The key under which the receipt that used a nonce is found."""
+    return client + nonce.to_bytes(8, "big")
 
 
 def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequence[bool]) -> list[Operation]:
     """What makes a block's receipts findable; `consumed` tells which of them used a client's nonce."""
     operations: list[Operation] = []
     for index, (receipt, is_consumed) in enumerate(zip(receipts, consumed, strict=True)):
-        place = _place_key(height, index)
+        place = place_key(height, index)
         operations.append(Put(BY_ID_TABLE, receipt.tx_id, place))
         if is_consumed:
-            operations.append(Put(BY_NONCE_TABLE, receipt.sender + receipt.nonce.to_bytes(8, "big"), place))
+            operations.append(Put(BY_NONCE_TABLE, nonce_place(receipt.sender, receipt.nonce), place))
     return operations
 
 
@@ -184,5 +264,6 @@ def height_key(height: int) -> bytes:
     return height.to_bytes(8, "big")
 
 
-def _place_key(height: int, index: int) -> bytes:
+def place_key(height: int, index: int) -> bytes:
+    """The key of a receipt: height, then index in its block."""
     return height.to_bytes(8, "big") + index.to_bytes(4, "big")

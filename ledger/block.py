@@ -12,12 +12,14 @@ from typing import Final
 
 from ledger import merkle
 from ledger.encoding import decode, encode
-from ledger.errors import EncodingError, InvalidBlock
+from ledger.errors import EncodingError, InvalidBlock, InvalidProof
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int
 
 HEADER_BYTES_MAX: Final = 512
 """Seven hashes and six integers take at most 300 bytes."""
+RECEIPTS_MAX: Final = 2**31
+"""Of a block: what four bytes hold, far beyond what gas allows."""
 TIME_MAX_MS: Final = 2**50
 """Milliseconds UTC: the year 37,000; keeps sums far inside 64 bits."""
 
@@ -33,7 +35,7 @@ class Header:
     batch_digest: bytes  # hashing.NULL_DIGEST for a null request
     time_ms: int  # agreed time: max(parent's, batch's), UTC milliseconds
     transactions_root: bytes  # RFC 6962 over the raw transactions
-    receipts_root: bytes  # RFC 6962 over the receipts' bytes
+    receipts_root: bytes  # of the number of receipts and their RFC 6962 root: `bind_receipts`
     state_root: bytes  # of the world state after this block
     gas_used: int  # by all receipts
     next_config_hash: bytes  # of the configuration in force at height + 1
@@ -83,6 +85,42 @@ class Block:
     batch_time_ms: int | None  # None for a null request
     transactions: tuple[bytes, ...]  # raw, in batch order
     receipts: tuple[bytes, ...]  # scheduled calls first, then one per transaction that was not skipped
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPath:
+    """How a receipt hangs below its header: the number of the block's receipts, and the siblings on its way up."""
+
+    count: int
+    siblings: tuple[bytes, ...]
+
+
+def compute_receipt_path(receipts: Sequence[bytes], index: int) -> ReceiptPath:
+    """The path of receipt `index` among all receipts of its block."""
+    return ReceiptPath(len(receipts), tuple(merkle.inclusion_path(receipts, index)))
+
+
+def verify_receipt_path(receipt: bytes, index: int, path: ReceiptPath, header: Header) -> None:
+    """Raises InvalidProof unless `receipt` is receipt `index` of the header's block; the index is bound too."""
+    if path.count > RECEIPTS_MAX:
+        raise InvalidProof("count", expected_max=RECEIPTS_MAX, got=path.count)
+    root = merkle.compute_inclusion_root(receipt, index, path.count, path.siblings)
+    if bind_receipts(path.count, root) != header.receipts_root:
+        raise InvalidProof("root", "the path leads to another root", height=header.height, index=index)
+
+
+def compute_receipts_root(receipts: Sequence[bytes]) -> bytes:
+    """What a header says about its block's receipts, in order."""
+    return bind_receipts(len(receipts), merkle.root(receipts))
+
+
+def bind_receipts(count: int, root: bytes) -> bytes:
+    """The receipts root from the number of receipts and their RFC 6962 root.
+
+    An RFC 6962 root alone does not bind the number of leaves, and so no leaf's index: a path could place a receipt
+    elsewhere in its block, and the index is part of every answer to a client (D43).
+    """
+    return tagged_hash(Tag.RECEIPTS, count.to_bytes(4, "big"), root)
 
 
 def compute_batch_digest(time_ms: int, raws: Sequence[bytes]) -> tuple[bytes, bytes]:

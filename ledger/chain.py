@@ -29,9 +29,8 @@ from ledger.archive import (
     payload_operations,
     read_record,
 )
-from ledger.block import Block, Header, compute_batch_digest
-from ledger.configuration import CONFIGURATION_PREFIX, Configuration
-from ledger.encoding import encode
+from ledger.block import Block, Header, compute_batch_digest, compute_receipts_root
+from ledger.configuration import CONFIGURATION_PREFIX, Configuration, configuration_key
 from ledger.epochs import EpochLink, Epochs
 from ledger.errors import (
     InvalidBlock,
@@ -41,23 +40,24 @@ from ledger.errors import (
     InvariantViolation,
     ProofNotReady,
 )
-from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, scheduled_call_id
+from ledger.execution import BlockOutcome, BlockPlan, Call
 from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
 from ledger.payload import read_values
 from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
+from ledger.receipts import compute_receipts
+from ledger.snapshot import PinnedSnapshot
+from ledger.snapshot_install import SnapshotInstaller, discard_idle_state
 from ledger.state_trie import StateProof
 from ledger.store import Operation, Put, ReadView, Store
-from ledger.transaction import Receipt, SignedTransaction
-from ledger.world_state import VALUES_TABLE, WorldState
+from ledger.transaction import SignedTransaction
+from ledger.world_state import GENERATIONS, WorldState, live_generation
 
 __all__ = ["LEDGER_TABLES", "Chain", "PlannedBlock", "StateProofDraft", "StoredReceipt"]
 
 SCHEDULE_PREFIX: Final = b"s/"
 """State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
-SCHEDULED_SENDER: Final = bytes(32)
-"""The sender in the receipt of a scheduled call: nobody."""
 _NO_PAYLOADS: Final[Mapping[bytes, bytes]] = {}
 
 
@@ -96,7 +96,6 @@ class Chain(Archive):
         self.genesis = genesis
         self.epochs = Epochs(genesis.configuration)
         """Which configuration holds at which height; read it, `commit` extends it."""
-        self._head: Header | None = None
         self.next_due_ms: int | None = None
         """When the earliest scheduled call is due, None if none waits."""
         self._newest_certificate: QuorumCertificate | None = None
@@ -123,11 +122,17 @@ class Chain(Archive):
         if self.state.root != head.state_root:
             raise InvariantViolation("state", "damaged world state", expected=head.state_root, got=self.state.root)
         self._head = head
-        self.epochs.restore(self._store.scan(VALUES_TABLE, CONFIGURATION_PREFIX))
+        discard_idle_state(self._store)
+        self._read_epochs()
         self.next_due_ms = _earliest_due_ms(self._store, ())
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
             break
+
+    def _read_epochs(self) -> None:
+        """Takes over what the state has decided about epochs, beyond what is known."""
+        known = configuration_key(self.epochs.newest.epoch + 1)
+        self.epochs.restore(self._store.scan(self.state.tables.values, CONFIGURATION_PREFIX, start=known))
 
     # --- the head ---
 
@@ -173,7 +178,7 @@ class Chain(Archive):
             batch_digest=NULL_DIGEST,
             time_ms=self.genesis.time_ms,
             transactions_root=merkle.EMPTY_ROOT,
-            receipts_root=merkle.EMPTY_ROOT,
+            receipts_root=compute_receipts_root(()),
             state_root=update.root,
             gas_used=sum(call.gas_used for call in genesis_outcome.calls),
             next_config_hash=self.genesis.configuration.hash,
@@ -257,7 +262,8 @@ class Chain(Archive):
         if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         self.epochs.compute_decided(planned.height, outcome.writes)
-        receipts, consumed = _receipts(planned, outcome)
+        verdicts = tuple(zip(planned.transactions, planned.verdicts, strict=True))
+        receipts, consumed = compute_receipts(planned.height, verdicts, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, _merge_writes(outcome.writes, planned.windows))
@@ -269,7 +275,7 @@ class Chain(Archive):
             batch_digest=planned.batch_digest,
             time_ms=planned.plan.time_ms,
             transactions_root=planned.transactions_root,
-            receipts_root=merkle.root(leaves),
+            receipts_root=compute_receipts_root(leaves),
             state_root=update.root,
             gas_used=sum(receipt.gas_used for receipt in receipts),
             next_config_hash=self.configuration(planned.height + 1).hash,
@@ -289,6 +295,33 @@ class Chain(Archive):
         if (block.header.batch_digest, block.header.parent_hash) != (planned.batch_digest, planned.parent_hash):
             raise InvalidBlock("executed", "another block is stored at this height", got=planned.batch_digest)
         return block
+
+    # --- snapshots ---
+
+    def pin(self) -> PinnedSnapshot:
+        """The ledger as it is after the head, for replicas that are far behind."""
+        return PinnedSnapshot(self._store.snapshot(), self.state.trie.copy(), self.head)
+
+    def receive_snapshot(self, header: Header, certificate: QuorumCertificate) -> SnapshotInstaller:
+        """Begins to receive the snapshot of a certified header above the head; an earlier attempt is thrown away.
+
+        Raises InvalidSnapshot, or InvariantViolation (forked) where the certified chain does not hold the own head.
+        """
+        return SnapshotInstaller(self._store, self.head, header, certificate)
+
+    def install(self, snapshot: SnapshotInstaller) -> Header:
+        """Makes a snapshot that is all here the ledger: head, state and certificate change in one durable write (D39).
+
+        Blocks between the old head and the new one are skipped for good. Raises InvalidSnapshot where it is not whole,
+        or the own head has passed it.
+        """
+        gaps = snapshot.switch(self.height, self.gaps)
+        self.state, self._head, self.gaps = snapshot.state, snapshot.header, gaps
+        self._newest_certificate = snapshot.certificate
+        self._read_epochs()
+        self.next_due_ms = _earliest_due_ms(self._store, ())
+        discard_idle_state(self._store)
+        return snapshot.header
 
     # --- certificates ---
 
@@ -327,8 +360,8 @@ class Chain(Archive):
         stored = self.receipt(tx_id)
         if stored is None:
             raise InvalidProof("unknown", "no receipt of this transaction is stored", tx_id=tx_id)
-        evidence = self._evidence(stored.height)
-        return write_receipt_proof(self.block(stored.height).receipts, stored.index, evidence)
+        path = self.receipt_path(stored.height, stored.index)
+        return write_receipt_proof(stored.receipt, path, stored.index, self._evidence(stored.height))
 
     def state_proof(self, key: bytes) -> bytes:
         """A proof file for a key's value, or its absence, after the head. Raises ProofNotReady until the head is
@@ -379,45 +412,6 @@ def _call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
     )
 
 
-_REFUSED_RESULT: Final = encode(None)
-
-
-def _receipts(planned: PlannedBlock, outcome: BlockOutcome) -> tuple[list[Receipt], list[bool]]:
-    """The receipts in their order, and for each whether it used up a client's nonce."""
-    if len(outcome.calls) != len(planned.plan.calls):
-        raise InvariantViolation("outcome", expected=len(planned.plan.calls), got=len(outcome.calls))
-    receipts = [
-        _receipt(scheduled_call_id(planned.height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, run.outcome)
-        for run in outcome.scheduled
-    ]
-    consumed = [False] * len(receipts)
-    outcomes = iter(outcome.calls)
-    for signed, verdict in zip(planned.transactions, planned.verdicts, strict=True):
-        if verdict.is_skipped:
-            continue
-        call = next(outcomes) if verdict.is_executed else _refusal(verdict.code)
-        receipts.append(_receipt(signed.tx_id, signed.transaction.sender, signed.transaction.nonce, call))
-        consumed.append(verdict.is_executed)
-    return receipts, consumed
-
-
-def _refusal(code: str) -> CallOutcome:
-    return CallOutcome(status="refused", code=code, gas_used=0, result=_REFUSED_RESULT, events=())
-
-
-def _receipt(tx_id: bytes, sender: bytes, nonce: int, outcome: CallOutcome) -> Receipt:
-    return Receipt(
-        tx_id=tx_id,
-        sender=sender,
-        nonce=nonce,
-        status=outcome.status,
-        code=outcome.code,
-        gas_used=outcome.gas_used,
-        result=outcome.result,
-        events=outcome.events,
-    )
-
-
 def _merge_writes(
     writes: Sequence[tuple[bytes, bytes | None]], windows: Sequence[tuple[bytes, NonceWindow]]
 ) -> list[tuple[bytes, bytes | None]]:
@@ -432,7 +426,7 @@ def _earliest_due_ms(view: ReadView, writes: Sequence[tuple[bytes, bytes | None]
     """When the earliest scheduled call is due once these writes are applied."""
     changed = {key: value for key, value in writes if key.startswith(SCHEDULE_PREFIX)}
     waiting = [key for key, value in changed.items() if value is not None]
-    for key, _ in view.scan(VALUES_TABLE, SCHEDULE_PREFIX):
+    for key, _ in view.scan(GENERATIONS[live_generation(view)].values, SCHEDULE_PREFIX):
         if key not in changed:
             waiting.append(key)
             break

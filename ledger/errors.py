@@ -64,6 +64,10 @@ class InvalidProof(LedgerError):
     """A proof that does not hold. Nothing can be concluded from it, not even the opposite."""
 
 
+class InvalidSnapshot(LedgerError):
+    """A part of a snapshot that is not what the certified header commits to: its source is at fault."""
+
+
 class ProofNotReady(LedgerError):
     """The height is executed but no certificate at or above it is stored yet; ask again after the next one."""
 

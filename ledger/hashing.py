@@ -23,6 +23,7 @@ class Tag(Enum):
 
     TRANSACTION_ID = b"gridquorum/transaction-id/1"
     BATCH = b"gridquorum/batch/1"
+    RECEIPTS = b"gridquorum/receipts/1"
     NULL_BATCH = b"gridquorum/null-batch/1"
     HEADER = b"gridquorum/header/1"
     STATE_LEAF = b"gridquorum/state-leaf/1"

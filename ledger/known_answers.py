@@ -234,6 +234,7 @@ SIGNERS: Final[tuple[SignerCase, ...]] = (
 TAGGED_HASHES: Final[tuple[tuple[str, bytes], ...]] = (
     ("TRANSACTION_ID", bytes.fromhex("870aaba566ab3ccea1cf6cb56c8689895a7ff657f08b9dc3505c2cfa2e0affc5")),
     ("BATCH", bytes.fromhex("9134ffb52513b34839ce00e4c227d6dd79174e875e3bdf737074173119f3946f")),
+    ("RECEIPTS", bytes.fromhex("5d46b50678f73c6af958b1e5e60cdb2c3f5be61c75ddd16d403e6ba1d3486933")),
     ("NULL_BATCH", bytes.fromhex("9f62564c58ff47ef5d63d23d8fbdacd4039d8d9cb78a549465ed73011b363916")),
     ("HEADER", bytes.fromhex("8bd1c6a12bc608caf9be1dd626a6393ff5ccb5c3b8417675a12cddf036eb56d3")),
     ("STATE_LEAF", bytes.fromhex("028ed5649d4455072f124e2be3efcdd5d1d2bb4b79f2998b128c72d59762ca93")),

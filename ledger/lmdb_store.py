@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import lmdb
 
 from ledger.errors import StoreError
-from ledger.store import Operation, Put, Snapshot, check_key, prefix_end
+from ledger.store import Clear, Delete, Operation, Put, Snapshot, check_key, prefix_end
 
 MAP_BYTES: Final = 64 * 1024**3
 """Of address space per environment: 10,000,000 keys take about 4 GiB, a year of full 15-minute blocks about 10; four
@@ -179,15 +179,18 @@ class LmdbStore:
             raise StoreError(self._failing, "the store is read-only, or has failed a write and must be opened again")
         for operation in operations:
             _table(self._tables, operation.table)
-            check_key(operation.key)
+            if not isinstance(operation, Clear):
+                check_key(operation.key)
         try:
             with self._environment.begin(write=True) as transaction:
                 for operation in operations:
                     table = self._tables[operation.table]
                     if type(operation) is Put:
                         transaction.put(operation.key, operation.value, db=table)
-                    else:
+                    elif type(operation) is Delete:
                         transaction.delete(operation.key, db=table)
+                    else:
+                        transaction.drop(table, delete=False)
         except lmdb.Error as error:
             self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None

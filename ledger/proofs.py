@@ -5,8 +5,8 @@ certificate of that, and for each epoch before it the certified header that ende
 names: so the keys of every epoch follow from those of genesis. The verifier needs the proof's bytes, the bytes of
 genesis.json and this room; no node, no network. The file is canonical JSON (sorted keys, no spaces, lower-case
 hexadecimal, one newline at the end): parsing writes it again and compares, so any changed, missing or added byte is
-refused. Every part is bound by a hash or signature (a path names sides instead of index and count, which RFC 6962 roots
-do not bind), but for one: the proof that a key is absent also holds for another absent key at the same place. A
+refused. Every part is bound by a hash or signature (the number of receipts too, and with it a
+receipt's index), but for one: the proof that a key is absent also holds for another absent key at the same place. A
 checksum over the document catches that.
 """
 
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from ledger import merkle
-from ledger.block import Header, parse_header
+from ledger.block import RECEIPTS_MAX, Header, ReceiptPath, parse_header, verify_receipt_path
 from ledger.configuration import Configuration
 from ledger.epochs import EpochLink, parse_link, verify_link
 from ledger.errors import InvalidBlock, InvalidCertificate, InvalidGenesis, InvalidProof, LedgerError
@@ -42,6 +41,7 @@ class VerifiedReceipt:
     """What a receipt proof proved."""
 
     receipt: Receipt
+    index: int  # among the receipts of its block
     header: Header  # of the block that holds it
     certified_height: int
 
@@ -65,10 +65,10 @@ class Evidence:
     certificate: QuorumCertificate
 
 
-def write_receipt_proof(receipts: Sequence[bytes], index: int, evidence: Evidence) -> bytes:
-    """A proof file for receipt `index` of the block of `headers[0]`, whose receipts are given, in order."""
-    path = merkle.sided_path(receipts, index)
-    body = {"receipt": receipts[index].hex(), "path": [[side, sibling.hex()] for side, sibling in path]}
+def write_receipt_proof(receipt: bytes, path: ReceiptPath, index: int, evidence: Evidence) -> bytes:
+    """A proof file for receipt `index` of the block of `headers[0]`, with its path to that header."""
+    siblings = [sibling.hex() for sibling in path.siblings]
+    body = {"receipt": receipt.hex(), "index": index, "count": path.count, "path": siblings}
     return _write("receipt", body, evidence)
 
 
@@ -146,18 +146,15 @@ def _verify_headers(document: dict[str, Any], configuration: Configuration) -> t
 
 
 def _verify_receipt(value: Any, header: Header, certified_height: int) -> VerifiedReceipt:
-    body = _object(value, ("receipt", "path"))
-    data = _hex(body["receipt"], "receipt")
-    path: list[tuple[str, bytes]] = []
-    for item in _list(body["path"], "path", _PATH_MAX):
-        side, sibling = _list(item, "path", 2, least=2)
-        path.append((str(side), _hex(sibling, "path", 32)))
-    merkle.verify_sided_path(data, path, header.receipts_root)
+    body = _object(value, ("receipt", "index", "count", "path"))
+    data, index = _hex(body["receipt"], "receipt"), _integer(body["index"], "index")
+    siblings = tuple(_hex(item, "path", 32) for item in _list(body["path"], "path", _PATH_MAX))
+    verify_receipt_path(data, index, ReceiptPath(_integer(body["count"], "count"), siblings), header)
     try:
         receipt = parse_receipt(data)
     except LedgerError as error:
         raise InvalidProof("receipt", str(error)) from None
-    return VerifiedReceipt(receipt=receipt, header=header, certified_height=certified_height)
+    return VerifiedReceipt(receipt=receipt, index=index, header=header, certified_height=certified_height)
 
 
 def _verify_state(value: Any, header: Header, certified_height: int) -> VerifiedState:
@@ -206,6 +203,12 @@ def _check_document(document: Any, data: bytes) -> dict[str, Any]:
 def _object(value: Any, names: Sequence[str]) -> dict[str, Any]:
     if type(value) is not dict or set(value) != set(names):
         raise InvalidProof("shape", "wrong fields", expected=sorted(names))
+    return value
+
+
+def _integer(value: Any, what: str) -> int:
+    if type(value) is not int or not 0 <= value <= RECEIPTS_MAX:
+        raise InvalidProof("shape", f"{what}: a whole number is expected", expected_max=RECEIPTS_MAX, got=value)
     return value
 
 

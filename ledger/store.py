@@ -33,7 +33,13 @@ class Delete(NamedTuple):
     key: bytes
 
 
-Operation: TypeAlias = Put | Delete
+class Clear(NamedTuple):
+    """Removes every key of a table."""
+
+    table: str
+
+
+Operation: TypeAlias = Put | Delete | Clear
 
 
 class ReadView(Protocol):
@@ -192,7 +198,8 @@ class MemoryStore:
             raise StoreError(self._failing, "the store has failed a write and must be opened again")
         for operation in operations:  # refuse before the first change: whole or not at all
             _table_of(self._tables, operation.table)
-            check_key(operation.key)
+            if not isinstance(operation, Clear):
+                check_key(operation.key)
         for name in {operation.table for operation in operations}:
             if any(view.tables.get(name) is self._tables[name] for view in self._live):
                 self._tables[name] = self._tables[name].copy()
@@ -200,8 +207,10 @@ class MemoryStore:
             table = self._tables[operation.table]
             if type(operation) is Put:
                 table.put(operation.key, operation.value)
-            else:
+            elif type(operation) is Delete:
                 table.delete(operation.key)
+            else:
+                self._tables[operation.table] = _Table({}, [])
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""

@@ -1,7 +1,9 @@
 """The world state in a store: values by key, and the trie over them, updated by what a block wrote.
 
 Three tables: the values in key order, for reads and scans; the trie's entries in key hash order, where a bucket is a
-short range; and the trie's nodes from `RESIDENT_DEPTH` on. The nodes above live in RAM alone, in one flat array a
+short range, each with its key; and the trie's nodes from `RESIDENT_DEPTH` on. There are two generations of them: one is
+live, the other is where a snapshot is put together (`ledger.snapshot`), and one record says which is which, so that a
+reader sees either state whole. The nodes above live in RAM alone, in one flat array a
 level: they change with nearly every block, and are computed again from the tables when the store is opened. So memory
 is bounded by `RESIDENT_DEPTH`, not by the number of keys, and an update costs a bucket, its nodes up to the root, and
 two or three store operations. The shape of the trie is `ledger.state_trie`; blocks and their order are
@@ -11,7 +13,7 @@ two or three store operations. The shape of the trie is `ledger.state_trie`; blo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from ledger.errors import InvariantViolation, StoreError
 from ledger.hashing import HASH_BYTES
@@ -30,10 +32,22 @@ from ledger.state_trie import (
 )
 from ledger.store import Delete, Operation, Put, ReadView, Snapshot
 
-VALUES_TABLE: Final = "state"
-ENTRIES_TABLE: Final = "state_entries"
-NODES_TABLE: Final = "state_nodes"
-STATE_TABLES: Final = (VALUES_TABLE, ENTRIES_TABLE, NODES_TABLE)
+
+class StateTables(NamedTuple):
+    """The tables of one generation."""
+
+    values: str  # key -> value
+    entries: str  # key hash -> entry hash, key
+    nodes: str  # place -> four subtree hashes
+
+
+GENERATIONS: Final = (
+    StateTables("state", "state_entries", "state_nodes"),
+    StateTables("state_1", "state_entries_1", "state_nodes_1"),
+)
+LIVE_TABLE: Final = "state_live"  # generation -> one byte, 0 or 1; 0 where nothing is said
+LIVE_KEY: Final = b"generation"
+STATE_TABLES: Final = (LIVE_TABLE, *GENERATIONS[0], *GENERATIONS[1])
 
 KEY_BYTES_MAX: Final = 480
 """Of a state key: LMDB takes 511."""
@@ -51,19 +65,25 @@ Change = tuple[bytes, bytes | None]
 """(key hash, new entry hash or None for a deletion)."""
 
 
+def live_generation(view: ReadView) -> int:
+    """Which generation of the tables holds the state after the head."""
+    return 1 if view.get(LIVE_TABLE, LIVE_KEY) == b"\x01" else 0
+
+
 class StateSnapshot:
     """A `StateReader` on one snapshot of a store that holds a world state; the contract worker has one per block."""
 
     def __init__(self, view: Snapshot) -> None:
         self._view = view
+        self._values = GENERATIONS[live_generation(view)].values
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, None if absent."""
-        return self._view.get(VALUES_TABLE, key)
+        return self._view.get(self._values, key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All (key, value) whose key starts with `prefix`, ascending."""
-        return self._view.scan(VALUES_TABLE, prefix)
+        return self._view.scan(self._values, prefix)
 
     def close(self) -> None:
         """Releases the snapshot; twice is no error."""
@@ -85,21 +105,67 @@ class StateUpdate:
     resident: Nodes  # the changed nodes above RESIDENT_DEPTH
 
 
-class WorldState:
-    """The trie of one store. Mutable: `adopt` follows each stored update."""
+class StateTrie:
+    """The trie of one generation as it stands: its nodes, wherever they live, and its entries."""
 
-    def __init__(self, view: ReadView) -> None:
-        """Computes the resident nodes from the tables: one short scan for each of them."""
+    def __init__(self, tables: StateTables) -> None:
+        self.tables = tables
         self._levels: dict[int, bytearray] = {}
+
+    def copy(self) -> "StateTrie":
+        """The trie as it stands now, to be read with a view of the same moment: up to 11 MB, whatever the state."""
+        twin = StateTrie(self.tables)
+        twin._levels = {depth: bytearray(level) for depth, level in self._levels.items()}
+        return twin
+
+    def children(self, view: ReadView, depth: int, index: int) -> bytes | None:
+        """The four subtree hashes of the node at this place; None where there is a bucket."""
+        if depth >= RESIDENT_DEPTH:
+            return view.get(self.tables.nodes, _node_key(depth, index))
+        level = self._levels.get(depth)
+        if level is None:
+            return None
+        children = bytes(level[index * NODE_BYTES : (index + 1) * NODE_BYTES])
+        return None if children == _NO_CHILDREN else children  # a node has entries below it, so some hash
+
+    def entries(self, view: ReadView, depth: int, index: int, most: int = BUCKET_MAX) -> list[Entry]:
+        """The first `most` entries at this place, ascending."""
+        shift = _HASH_BITS - 2 * depth
+        start = (index << shift).to_bytes(HASH_BYTES, "big")
+        prefix = start[: depth // 4]
+        found = islice(view.scan(self.tables.entries, prefix, start=start), most)
+        if depth % 4 == 0:
+            return [(key_hash, record[:HASH_BYTES]) for key_hash, record in found]
+        last = ((index + 1 << shift) - 1).to_bytes(HASH_BYTES, "big")
+        return [(key_hash, record[:HASH_BYTES]) for key_hash, record in found if key_hash <= last]
+
+    def keep(self, resident: Nodes) -> None:
+        """Takes over changed nodes above RESIDENT_DEPTH."""
+        for (depth, index), children in resident.items():
+            level = self._levels.get(depth)
+            if level is None:
+                level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
+            level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = _NO_CHILDREN if children is None else children
+
+
+class WorldState:
+    """The trie of one generation in a store. Mutable: `adopt` follows each stored update."""
+
+    def __init__(self, view: ReadView, generation: int | None = None) -> None:
+        """Computes the resident nodes from the tables: one short scan for each of them. None: the live generation."""
+        self.generation = live_generation(view) if generation is None else generation
+        self.tables = GENERATIONS[self.generation]
+        self.trie = StateTrie(self.tables)
         resident: Nodes = {}
         self.root = self._load(view, 0, 0, resident)
-        self._keep(resident)
+        self.trie.keep(resident)
 
     def compute_update(self, view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> StateUpdate:
         """The root and store operations of these writes (keys ascending, each once; None deletes). Changes nothing.
 
         Raises StoreError for a key or value beyond the limits, InvariantViolation for keys out of order.
         """
+        tables = self.tables
         operations: list[Operation] = []
         changes: list[Change] = []
         previous = b""
@@ -109,13 +175,13 @@ class WorldState:
             previous = key
             key_hash = hash_key(key)
             if value is None:
-                operations += (Delete(VALUES_TABLE, key), Delete(ENTRIES_TABLE, key_hash))
+                operations += (Delete(tables.values, key), Delete(tables.entries, key_hash))
                 changes.append((key_hash, None))
             else:
                 if len(key) > KEY_BYTES_MAX or len(value) > VALUE_BYTES_MAX:
                     raise StoreError("state_limit", "a key or value is too long", key=len(key), value=len(value))
                 entry_hash = hash_entry(key_hash, value)
-                operations += (Put(VALUES_TABLE, key, value), Put(ENTRIES_TABLE, key_hash, entry_hash))
+                operations += (Put(tables.values, key, value), Put(tables.entries, key_hash, entry_hash + key))
                 changes.append((key_hash, entry_hash))
         changes.sort()
         nodes: Nodes = {}
@@ -124,12 +190,12 @@ class WorldState:
         for (depth, index), children in nodes.items():
             if depth >= RESIDENT_DEPTH:
                 key = _node_key(depth, index)
-                operations.append(Delete(NODES_TABLE, key) if children is None else Put(NODES_TABLE, key, children))
+                operations.append(Delete(tables.nodes, key) if children is None else Put(tables.nodes, key, children))
         return StateUpdate(root=root, operations=operations, resident=resident)
 
     def adopt(self, update: StateUpdate) -> None:
         """Makes the update the current state; its operations are durable by now."""
-        self._keep(update.resident)
+        self.trie.keep(update.resident)
         self.root = update.root
 
     def prove(self, view: ReadView, key: bytes) -> StateProof:
@@ -137,35 +203,27 @@ class WorldState:
         key_hash = hash_key(key)
         depth = index = 0
         siblings: list[bytes] = []
-        while (children := self._children(view, depth, index)) is not None:
+        while (children := self.trie.children(view, depth, index)) is not None:
             branch = digit(key_hash, depth)
             siblings.append(children[: branch * HASH_BYTES] + children[(branch + 1) * HASH_BYTES :])
             depth, index = depth + 1, index * 4 + branch
-        entries = _entries(view, depth, index, BUCKET_MAX)
+        entries = self.trie.entries(view, depth, index, BUCKET_MAX)
         return StateProof(
             key=key,
-            value=view.get(VALUES_TABLE, key),
+            value=view.get(self.tables.values, key),
             neighbours=tuple(entry for entry in entries if entry[0] != key_hash),
             siblings=tuple(reversed(siblings)),
         )
 
     # --- the trie ---
 
-    def _children(self, view: ReadView, depth: int, index: int) -> bytes | None:
-        """The four subtree hashes of the node at this place; None where there is a bucket."""
-        if depth >= RESIDENT_DEPTH:
-            return view.get(NODES_TABLE, _node_key(depth, index))
-        level = self._levels.get(depth)
-        if level is None:
-            return None
-        children = bytes(level[index * NODE_BYTES : (index + 1) * NODE_BYTES])
-        return None if children == _NO_CHILDREN else children  # a node has entries below it, so some hash
-
     def _update(self, view: ReadView, depth: int, index: int, changes: list[Change], nodes: Nodes) -> bytes:
         """The new hash of the subtree at this place, which all the changes belong to; adds the changed nodes."""
-        children = self._children(view, depth, index)
+        children = self.trie.children(view, depth, index)
         if children is None:
-            return compute_subtree(_changed(_entries(view, depth, index, BUCKET_MAX), changes), depth, index, nodes)
+            return compute_subtree(
+                _changed(self.trie.entries(view, depth, index, BUCKET_MAX), changes), depth, index, nodes
+            )
         updated = bytearray(children)
         for branch, part in _by_branch(changes, depth).items():
             place = branch * HASH_BYTES
@@ -186,44 +244,25 @@ class WorldState:
             return None
         for child in range(index * 4, index * 4 + 4):
             place = depth + 1, child
-            children = nodes[place] if place in nodes else self._children(view, *place)
+            children = nodes[place] if place in nodes else self.trie.children(view, *place)
             if children is not None:  # a node below has more entries than a bucket, so this one has
                 return None
-        entries = _changed(_entries(view, depth, index, BUCKET_MAX + 1 + deletions), changes)
+        entries = _changed(self.trie.entries(view, depth, index, BUCKET_MAX + 1 + deletions), changes)
         return entries if len(entries) <= BUCKET_MAX else None
-
-    def _keep(self, resident: Nodes) -> None:
-        for (depth, index), children in resident.items():
-            level = self._levels.get(depth)
-            if level is None:
-                level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
-            level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = _NO_CHILDREN if children is None else children
 
     def _load(self, view: ReadView, depth: int, index: int, resident: Nodes) -> bytes:
         """The hash of the subtree at this place as the tables have it; adds the resident nodes."""
-        entries = _entries(view, depth, index, BUCKET_MAX + 1)
+        entries = self.trie.entries(view, depth, index, BUCKET_MAX + 1)
         if len(entries) <= BUCKET_MAX:
             return hash_bucket(entries)
         if depth >= RESIDENT_DEPTH:
-            children = view.get(NODES_TABLE, _node_key(depth, index))
+            children = view.get(self.tables.nodes, _node_key(depth, index))
             if children is None:
                 raise InvariantViolation("state_nodes", "a node of the world state is missing", depth=depth)
             return hash_node(children)
         children = b"".join(self._load(view, depth + 1, index * 4 + branch, resident) for branch in range(4))
         resident[depth, index] = children
         return hash_node(children)
-
-
-def _entries(view: ReadView, depth: int, index: int, most: int) -> list[Entry]:
-    """The first `most` entries at this place, ascending."""
-    shift = _HASH_BITS - 2 * depth
-    start = (index << shift).to_bytes(HASH_BYTES, "big")
-    prefix = start[: depth // 4]
-    found = islice(view.scan(ENTRIES_TABLE, prefix, start=start), most)
-    if depth % 4 == 0:
-        return list(found)
-    last = ((index + 1 << shift) - 1).to_bytes(HASH_BYTES, "big")
-    return [entry for entry in found if entry[0] <= last]
 
 
 def _by_branch(changes: list[Change], depth: int) -> dict[int, list[Change]]:

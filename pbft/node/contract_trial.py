@@ -19,7 +19,7 @@ from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
 from ledger.lmdb_store import LmdbStore
 from ledger.store import Delete, Operation, Put
-from ledger.world_state import STATE_TABLES, VALUES_TABLE
+from ledger.world_state import GENERATIONS, STATE_TABLES
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
 from pbft.node.worker_process import ProcessWorker
@@ -125,9 +125,9 @@ class ContractTrial:
         self._directory.cleanup()
 
     def _commit(self, outcome: BlockOutcome) -> None:
+        values = GENERATIONS[0].values
         operations: list[Operation] = [
-            Delete(VALUES_TABLE, key) if value is None else Put(VALUES_TABLE, key, value)
-            for key, value in outcome.writes
+            Delete(values, key) if value is None else Put(values, key, value) for key, value in outcome.writes
         ]
         self._store.write(operations)
 

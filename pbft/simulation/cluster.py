@@ -19,7 +19,7 @@ from ledger.configuration import Member, ProtocolParameters
 from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import SigningKey
 from ledger.payload_vault import MemoryPayloadKeys
-from ledger.store import Operation, Put
+from ledger.store import Operation
 from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
@@ -319,7 +319,7 @@ class Cluster:
 
     def _writes_of(self, replica: int, disk: str) -> Callable[[Sequence[Operation]], None]:
         def record(operations: Sequence[Operation]) -> None:
-            data = b"".join(b"".join((o.key, o.value)) if type(o) is Put else o.key for o in operations)
+            data = b"".join(b"".join(operation[1:]) for operation in operations)  # key and value, as far as it has them
             check_private(f"the {disk} of r{replica}", data)
             self.trace.record(self.now_ms, disk, replica, -1, data)
 

@@ -23,7 +23,9 @@ from ledger.errors import StoreError
 from ledger.execution import BlockPlan, Call, StateReader, parse_block_outcome
 from ledger.lmdb_store import LmdbStore
 from ledger.store import Put
-from ledger.world_state import STATE_TABLES, VALUES_TABLE
+from ledger.world_state import GENERATIONS, STATE_TABLES
+
+VALUES_TABLE = GENERATIONS[0].values
 
 SOURCE = b"""
 from contracts import Address, Contract, Map, ctx, external, init, view

@@ -75,7 +75,6 @@ def test_inclusion(leaves: list[bytes], data: st.DataObject) -> None:
     path, root = merkle.inclusion_path(leaves, index), merkle.root(leaves)
     assert path == slow_path(index, leaves)
     merkle.verify_inclusion(leaves[index], index, len(leaves), path, root)
-    merkle.verify_sided_path(leaves[index], merkle.sided_path(leaves, index), root)
     wrong_calls = [
         (leaves[index] + b"x", index, len(leaves), path, root),
         (leaves[index], index, len(leaves), [*path, bytes(32)], root),
@@ -89,25 +88,6 @@ def test_inclusion(leaves: list[bytes], data: st.DataObject) -> None:
     for wrong in wrong_calls:
         with pytest.raises(InvalidProof):
             merkle.verify_inclusion(*wrong)
-
-
-@given(st.lists(st.binary(min_size=1, max_size=8), min_size=2, max_size=20, unique=True), st.data())
-def test_a_sided_path_has_no_idle_part(leaves: list[bytes], data: st.DataObject) -> None:
-    """Side, hash, order and length all matter."""
-    index = data.draw(st.integers(0, len(leaves) - 1))
-    path, root = merkle.sided_path(leaves, index), merkle.root(leaves)
-    at = data.draw(st.integers(0, len(path) - 1))
-    side, sibling = path[at]
-    changed = [
-        [*path[:at], ("R" if side == "L" else "L", sibling), *path[at + 1 :]],
-        [*path[:at], (side, bytes(32)), *path[at + 1 :]],
-        [*path[:at], ("l", sibling), *path[at + 1 :]],
-        path[:at] + path[at + 1 :],
-        [*path, ("L", bytes(32))],
-    ]
-    for wrong in changed:
-        with pytest.raises(InvalidProof):
-            merkle.verify_sided_path(leaves[index], wrong, root)
 
 
 @given(leaves_of, st.data())

@@ -175,9 +175,10 @@ FORGERIES: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "another receipt": ("receipt.proof.json", lambda document: document["receipt"].update(receipt="90")),
     "a path without end": (
         "receipt.proof.json",
-        lambda document: document["receipt"].update(path=[["L", "00" * 32]] * 33),
+        lambda document: document["receipt"].update(path=["00" * 32] * 33),
     ),
-    "the other side": ("receipt.proof.json", lambda document: document["receipt"]["path"][0].reverse()),
+    "another index": ("receipt.proof.json", lambda document: document["receipt"].update(index=1)),
+    "a smaller block": ("receipt.proof.json", lambda document: document["receipt"].update(index=0, count=1)),
     "another value": ("state.proof.json", lambda document: document["state"].update(value="08")),
     "absent": ("state.proof.json", lambda document: document["state"].update(value=None)),
     "present": ("absence.proof.json", lambda document: document["state"].update(value="00")),

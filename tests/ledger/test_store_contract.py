@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import StoreError
 from ledger.lmdb_store import LmdbStore
-from ledger.store import KEY_BYTES_MAX, Delete, MemoryStore, Operation, Put, Store, prefix_end
+from ledger.store import KEY_BYTES_MAX, Clear, Delete, MemoryStore, Operation, Put, Store, prefix_end
 
 TABLES = ("a", "b")
 MAP_BYTES = 16 * 1024 * 1024
@@ -46,6 +46,18 @@ def test_operations_apply_in_order(store: Store) -> None:
     )
     assert store.get("a", b"k") == b"2"
     assert store.get("b", b"k") is None
+
+
+def test_a_table_is_emptied_at_once(store: Store) -> None:
+    """Clear removes every key of one table, in its order among the operations; a snapshot taken before keeps them."""
+    store.write([Put("a", b"k", b"1"), Put("a", b"l", b"2"), Put("b", b"k", b"3")])
+    with store.snapshot() as view:
+        store.write([Put("a", b"m", b"4"), Clear("a"), Put("a", b"n", b"5")])
+        assert list(view.scan("a")) == [(b"k", b"1"), (b"l", b"2")]
+    assert list(store.scan("a")) == [(b"n", b"5")]
+    assert list(store.scan("b")) == [(b"k", b"3")]
+    store.write([Clear("a"), Clear("a")])
+    assert list(store.scan("a")) == []
 
 
 def test_scans(store: Store) -> None:

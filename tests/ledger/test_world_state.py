@@ -13,7 +13,9 @@ from ledger.errors import InvalidProof, InvariantViolation, StoreError
 from ledger.hashing import Tag, tagged_hash
 from ledger.state_trie import BUCKET_MAX, EMPTY, Nodes, compute_subtree, hash_entry, hash_key, verify_state_proof
 from ledger.store import Delete, MemoryStore, Put
-from ledger.world_state import NODES_TABLE, STATE_TABLES, VALUES_TABLE, StateSnapshot, WorldState
+from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, WorldState
+
+VALUES_TABLE, ENTRIES_TABLE, NODES_TABLE = GENERATIONS[0]
 
 Content = dict[bytes, bytes]
 Writes = dict[bytes, bytes | None]
@@ -245,7 +247,7 @@ def test_proofs_are_small() -> None:
     entries = sorted((hash_key(key), hash_entry(hash_key(key), value)) for key, value in content.items())
     nodes: Nodes = {}
     root = compute_subtree(entries, 0, 0, nodes)
-    store.write([Put(world_state.ENTRIES_TABLE, *entry) for entry in entries])
+    store.write([Put(ENTRIES_TABLE, *entry) for entry in entries])
     store.write([Put(VALUES_TABLE, *item) for item in content.items()])
     state = WorldState(store)
     assert state.root == root

@@ -1,0 +1,57 @@
+"""From what contracts did to receipts: scheduled calls first, then one for each transaction that was not skipped."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ledger.admission import Verdict
+from ledger.encoding import encode
+from ledger.errors import InvariantViolation
+from ledger.execution import BlockOutcome, CallOutcome, scheduled_call_id
+from ledger.transaction import Receipt, SignedTransaction
+
+SCHEDULED_SENDER: Final = bytes(32)
+"""The sender in the receipt of a scheduled call: nobody."""
+
+_REFUSED_RESULT: Final = encode(None)
+
+
+def compute_receipts(
+    height: int, judged: Sequence[tuple[SignedTransaction, Verdict]], outcome: BlockOutcome
+) -> tuple[list[Receipt], list[bool]]:
+    """The receipts of a block in their order, and for each whether it used up a client's nonce.
+
+    Raises InvariantViolation where the outcome does not answer exactly the calls that the verdicts allow.
+    """
+    expected = sum(verdict.is_executed for _, verdict in judged)
+    if len(outcome.calls) != expected:
+        raise InvariantViolation("outcome", expected=expected, got=len(outcome.calls))
+    receipts = [
+        _receipt(scheduled_call_id(height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, run.outcome)
+        for run in outcome.scheduled
+    ]
+    consumed = [False] * len(receipts)
+    outcomes = iter(outcome.calls)
+    for signed, verdict in judged:
+        if verdict.is_skipped:
+            continue
+        call = next(outcomes) if verdict.is_executed else _refusal(verdict.code)
+        receipts.append(_receipt(signed.tx_id, signed.transaction.sender, signed.transaction.nonce, call))
+        consumed.append(verdict.is_executed)
+    return receipts, consumed
+
+
+def _refusal(code: str) -> CallOutcome:
+    return CallOutcome(status="refused", code=code, gas_used=0, result=_REFUSED_RESULT, events=())
+
+
+def _receipt(tx_id: bytes, sender: bytes, nonce: int, outcome: CallOutcome) -> Receipt:
+    return Receipt(
+        tx_id=tx_id,
+        sender=sender,
+        nonce=nonce,
+        status=outcome.status,
+        code=outcome.code,
+        gas_used=outcome.gas_used,
+        result=outcome.result,
+        events=outcome.events,
+    )
