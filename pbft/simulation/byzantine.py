@@ -27,6 +27,7 @@ from pbft.simulation.lies_ordering import (
     propose_late,
     propose_to_few,
 )
+from pbft.simulation.lies_payloads import PAYLOAD_EFFECTS, withhold_payloads
 from pbft.simulation.lies_to_clients import OTHER_LIES, REPLY_LIES, LyingDoors
 from pbft.simulation.lies_traffic import STREAMS, flood
 from pbft.simulation.lies_views import NEW_VIEW_LIES, VIEW_CHANGE_LIES, choose_wrongly, misreport, replay, rush_ahead
@@ -71,6 +72,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "invalid_view_change": Kind(install=_alone(misreport), effects=(*VIEW_CHANGE_LIES, "gives_up")),
     "invalid_new_view": Kind(install=_alone(choose_wrongly), effects=(*NEW_VIEW_LIES, "vote_withheld", "withheld")),
     "lying_source": Kind(install=_alone(serve_lies), effects=(*BLOCKS_LIES, "boast", "other_bodies", "endless_more")),
+    "withholding_payloads": Kind(install=_alone(withhold_payloads), effects=PAYLOAD_EFFECTS),
     "flooding": Kind(install=_alone(flood), effects=(*STREAMS, "garbage")),
     "amnesia": Kind(install=_alone(forget), effects=("forgot_view", "forgot_promises")),
     "twins": Kind(install=_alone(live_twice), effects=("circles_drawn",)),

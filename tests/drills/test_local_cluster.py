@@ -93,6 +93,30 @@ def test_a_transaction_goes_through_and_is_vouched_for(network: LocalNetwork) ->
     equal_roots(network, answer["height"])
 
 
+SUBMIT_PRIVATELY = """
+import sys
+from pathlib import Path
+from pbft.client.blocking import Client
+with Client.open(Path(sys.argv[1])) as client:
+    result = client.submit(client.account, "ping", "ping", private=[{"reading": sys.argv[2]}], patience_ms=60_000)
+    print(result.reply.height if result.receipt.status == "ok" else result)
+"""
+
+
+def test_a_private_value_reaches_no_file_of_any_replica_in_plain(network: LocalNetwork) -> None:
+    """D50: executed by all four, and then in no page, log, key file or report; each replica has one key for the day."""
+    secret = "the-private-value-of-this-drill"
+    command = [sys.executable, "-c", SUBMIT_PRIVATELY, str(network.directory), secret]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False)
+    assert done.returncode == 0, done.stderr
+    equal_roots(network, int(done.stdout))
+    files = [path for path in network.directory.rglob("*") if path.is_file()]
+    assert len(files) > 20 and not [path for path in files if secret.encode() in path.read_bytes()]
+    for number in range(4):
+        keys = network.replica(number).data_path / "payload-keys"
+        assert [path.stat().st_mode & 0o777 for path in keys.iterdir()] == [0o600]
+
+
 def test_the_primary_and_its_worker_are_killed_and_the_network_goes_on(network: LocalNetwork) -> None:
     """SIGKILL to both; a transaction goes through in the next view; the restarted replica has the same root."""
     before = status(network)

@@ -10,7 +10,9 @@ from random import Random
 import pytest
 
 from ledger.configuration import ProtocolParameters
+from ledger.encoding import Value
 from pbft.simulation.byzantine import CONFLICTS, EFFECTS, KINDS, LYING_DOOR, Traitors, draw_traitors
+from pbft.simulation.checkers import PRIVATE_MARKER
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.network import LinkFaults
@@ -45,7 +47,9 @@ def run_storm(
     correct = [replica for replica in range(replicas) if replica not in cluster.checkers.faulty]
 
     def add(client: int) -> None:
-        signed = clients.sign(client, "add", [TOTAL_KEY, 1])
+        is_private = cluster.random.random() < 0.5
+        reading: list[Value] = [{"number": 1, "secret": PRIVATE_MARKER}] if is_private else []
+        signed = clients.sign(client, "add_private" if is_private else "add", [TOTAL_KEY, 1], private=reading)
         assert cluster.checkers.submitted is not None
         cluster.checkers.submitted.add(signed.raw)
         clients.submit(signed, first=cluster.random.randrange(replicas))
@@ -89,7 +93,7 @@ def test_every_effect_of_a_kind_reaches_correct_replicas(kind: str) -> None:
     seen: Counter[str] = Counter()
     for seed in range(SEEDS_MAX):
         replicas, traitors = (7, (0, 1)) if seed % 3 == 2 else (4, (seed % 2,))
-        spares = kind != "lying_source"
+        spares = kind not in {"lying_source", "withholding_payloads"}  # these lie to those who fetch blocks
         drawn = tuple((replica, kind) for replica in traitors)
         seen += run_storm(seed, drawn, replicas, lying_doors=False, spares_backups=spares).effects
         if expected <= set(seen):
