@@ -193,7 +193,7 @@ def ledger(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.drill
 def test_a_worker_process_serves_and_ends_with_its_socket(ledger: Path) -> None:
-    """It reads the store that the node has open, writes nothing, and leaves when nobody asks any more."""
+    """D17: it reads the store that the node has open, writes nothing, and leaves when nobody asks any more."""
     child = Child(ledger)
     limits = decode(content(child.ask(encode(["hello"]))))["limits"]  # type: ignore[index,call-overload]
     assert limits["core"] == 0

@@ -24,7 +24,7 @@ NOW_S = sample.TIME_MS // 1000
 
 @given(st.lists(st.integers(0, 200), max_size=200))
 def test_a_window_is_a_set_of_used_nonces(nonces: list[int]) -> None:
-    """Used, open and closed agree with a set, a contiguous prefix and 64 places above it."""
+    """M19: used, open and closed agree with a set, a contiguous prefix and 64 places above it."""
     window, used = NonceWindow(), set()
     for nonce in nonces:
         base = next(number for number in range(300) if number not in used)

@@ -85,7 +85,7 @@ def test_msgspec_writes_the_same_bytes_and_reads_ours(value: object) -> None:
 
 @given(st.binary(max_size=200))
 def test_decoding_is_total_and_canonical(data: bytes) -> None:
-    """Any bytes either are the one form of their value, or raise EncodingError; nothing else escapes."""
+    """D14: any bytes either are the one form of their value, or raise EncodingError; nothing else escapes."""
     try:
         value = decode(data)
     except EncodingError:

@@ -109,7 +109,7 @@ def _flip(data: bytes) -> bytes:
     ],
 )
 def test_self_test_refuses_any_difference(table: str, changed: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One answer that differs stops the replica (D62)."""
+    """One answer that differs stops the replica (D8, D62)."""
     monkeypatch.setattr(keys.known_answers, table, changed)
     with pytest.raises(InvariantViolation, match="self_test"):
         self_test()

@@ -206,7 +206,7 @@ def test_forgeries_are_refused(forgery: str) -> None:
 
 
 def test_proofs_from_a_chain() -> None:
-    """Every receipt of an executed height proves up to the certificate above it; so do state and absence."""
+    """M52, D5: every receipt of an executed height proves up to the certificate above it; so do state and absence."""
     chain = certified_chain()
     for nonce, height in ((0, 1), (1, 1), (3, 2)):
         tx_id = sample.transaction(nonce).tx_id

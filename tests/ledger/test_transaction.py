@@ -71,7 +71,7 @@ def test_what_is_signed_is_what_is_parsed() -> None:
 
 
 def test_every_flipped_byte_is_refused() -> None:
-    """No byte of a transaction is idle: parsing or the signature refuses each change."""
+    """D7: no byte of a transaction is idle: parsing or the signature refuses each change."""
     for index in range(len(SIGNED.raw)):
         changed = SIGNED.raw[:index] + bytes((SIGNED.raw[index] ^ 1,)) + SIGNED.raw[index + 1 :]
         with pytest.raises((InvalidTransaction, InvalidSignature)):

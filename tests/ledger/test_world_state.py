@@ -99,7 +99,7 @@ histories = st.lists(st.dictionaries(keys, st.none() | st.binary(max_size=3), mi
 @settings(max_examples=60)
 @given(histories)
 def test_any_history_gives_the_slow_root(writes: list[Writes]) -> None:
-    """The root depends on the content alone."""
+    """D13: the root depends on the content alone."""
     fixture = Fixture()
     for batch in writes:
         fixture.apply(batch)

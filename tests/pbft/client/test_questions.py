@@ -46,7 +46,7 @@ def test_answers_that_differ_in_anything_do_not_match(other: ViewAnswer) -> None
 
 
 def test_answers_below_the_minimum_height_do_not_count() -> None:
-    """A replica that is behind does not show its client an older world than it has seen."""
+    """D11, D48, M53: a replica that is behind does not show its client an older world than it has seen."""
     question = make_read()
     for replica in range(4):
         question.receive(replica, make_answer(height=4))

@@ -206,7 +206,7 @@ def test_trailing_absence_is_cut_and_a_prepared_null_is_not() -> None:
 
 
 def test_the_highest_certified_height_is_the_start() -> None:
-    """D27: one member's certificate is proof enough; slots at or below it are never chosen again."""
+    """D27 for M39: one member's certificate is proof enough; slots at or below it are never chosen again."""
     configuration = make_configuration(4)
     low = make_view_change(0, {1: (DIGESTS[0], 0), 3: (DIGESTS[1], 0)}, {})
     high = make_view_change(2, {3: (DIGESTS[1], 0)}, {})

@@ -3,15 +3,19 @@
 One test per rule, quoting its source: sections of Castro and Liskov (OSDI 1999), D- and M-numbers of pbft/README.md.
 """
 
+import hashlib
+
 from simulation.bench import (
     Bench,
     make_batch,
     make_bench,
+    make_header_hash,
     make_request,
     make_vote,
 )
 from simulation.bench_messages import certificate, header, pre_prepare, prepare, status
 
+from ledger.quorum_certificate import vote_bytes
 from pbft.core.messages import (
     BlockBody,
     Blocks,
@@ -163,3 +167,21 @@ def test_m50_status_is_answered_with_what_is_missing() -> None:
     bench.sent.clear()
     bench.receive(1, status(bench, pre_prepared=(1,), prepared=(1,), committed=(1,)))
     assert not bench.linked(Forward)
+
+
+def test_d5_a_certificate_is_q_signatures_over_one_header() -> None:
+    """D5: header votes sign (network, epoch, height, header hash), and Q of them, the own one included, are the
+    certificate that the ledger keeps; a vote for another header is not among them.
+    """
+    bench = make_bench(1)
+    bench.commit(1, make_request(0))
+    (own,) = bench.said(HeaderVote)
+    configuration = bench.configuration
+    signed = vote_bytes(configuration.network, configuration.epoch, 1, make_header_hash(1))
+    assert own.signature == hashlib.sha512(signed).digest(), "the bench's signer"
+    bench.say(0, make_vote(1, bytes(32)))
+    for sender in (2, 3):
+        bench.say(sender, make_vote(1))
+    (stored,) = bench.certificates
+    assert (stored.certificate.height, stored.certificate.header_hash) == (1, make_header_hash(1))
+    assert stored.certificate.signatures == ((1, own.signature), (2, bytes(64)), (3, bytes(64)))

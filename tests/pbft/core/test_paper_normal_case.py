@@ -36,7 +36,7 @@ from pbft.core.quorum import Quorums
     [(4, 3), (5, 4), (6, 4), (7, 5), (8, 6), (9, 6), (10, 7), (11, 8), (12, 8), (13, 9), (14, 10), (15, 10), (16, 11)],
 )
 def test_quorum_sizes(n: int, quorum: int) -> None:
-    """M1: Q = ceil((n+f+1)/2), W = f+1; two quorums share a correct replica and n-f replicas are one."""
+    """D1, M1: Q = ceil((n+f+1)/2), W = f+1; two quorums share a correct replica and n-f replicas are one."""
     table = Quorums.of(n)
     assert (table.quorum, table.weak) == (quorum, (n - 1) // 3 + 1)
     assert 2 * table.quorum - n >= table.f + 1
@@ -189,3 +189,23 @@ def test_m41_null_is_ordered_like_a_batch() -> None:
     for sender in (0, 3):
         bench.say(sender, Commit(epoch=0, view=1, height=1, digest=NULL_DIGEST))
     assert [(action.height, action.batch) for action in bench.asked] == [(1, None)]
+
+
+def test_m15_a_partial_batch_waits_for_what_is_under_way() -> None:
+    """M15: an idle primary proposes at once; with something in flight only full batches, the rest when all is
+    committed; and nothing at all when nothing waits."""
+    bench = make_bench(0, batch_requests_max=3)
+    bench.tick(100)
+    assert not list(bench.said(PrePrepare))
+    bench.hand_in(make_request(0))
+    bench.hand_in(make_request(1), make_request(2))
+    assert [len(message.batch.requests) for message in bench.said(PrePrepare)] == [1]
+    bench.hand_in(make_request(3), make_request(4))
+    assert [len(message.batch.requests) for message in bench.said(PrePrepare)] == [1, 3]
+    first, second = bench.said(PrePrepare)
+    for message in (first, second):
+        for sender in (1, 2):
+            bench.say(sender, prepare(message))
+        for sender in (1, 2):
+            bench.say(sender, commit(message))
+    assert [len(message.batch.requests) for message in bench.said(PrePrepare)] == [1, 3, 1]

@@ -61,7 +61,7 @@ def test_d42_the_primary_orders_a_clients_nonces() -> None:
 
 
 def test_d56_relay_to_all_at_half_and_suspicion_at_t() -> None:
-    """D56: at T/2 a request is relayed to all; at T, unexecuted, the primary is suspected."""
+    """D56, M22: at T/2 a request is relayed to all; at T, unexecuted, the primary is suspected."""
     bench = make_bench(1)
     bench.hand_in(make_request(0))
     bench.tick(T_TICKS // 2 - 1)

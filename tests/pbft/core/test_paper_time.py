@@ -8,6 +8,7 @@ from simulation.bench import (
     make_batch,
     make_bench,
     make_configuration,
+    make_envelope,
     make_request,
 )
 from simulation.bench_messages import (
@@ -20,13 +21,16 @@ from simulation.bench_messages import (
 from pbft.core.messages import (
     Batches,
     Commit,
+    NewView,
     Prepare,
     PrePrepare,
+    SlotChoice,
+    SlotEntry,
 )
 
 
 def test_d58_own_slowness_is_not_held_against_the_primary() -> None:
-    """D58: while e + 1 is committed but unexecuted the clock of suspicion stands still, at most 4 T a view."""
+    """D58, M23: while e + 1 is committed but unexecuted the clock of suspicion stands still, at most 4 T a view."""
     bench = make_bench(1)
     bench.executes = False
     bench.hand_in(make_request(0), make_request(1))
@@ -112,3 +116,33 @@ def test_every_configuration_relation_is_checked() -> None:
             make_configuration(4, **changes).validate()
     with pytest.raises(ValueError, match="member_count"):
         make_configuration(3).validate()
+
+
+def test_m32_a_timer_that_is_stopped_never_fires() -> None:
+    """§4.4, M32: the view timer ends with the last slot of X, the request timer with the request; nothing follows."""
+    bench = make_bench(2)
+    batch = make_batch(make_request(0))
+    entry = SlotEntry(height=1, digest=batch.digest, view=0)
+    changes = tuple(make_envelope(sender, view_change(1, prepared=(entry,))) for sender in (0, 1, 3))
+    bench.hand_in(make_request(0))
+    bench.say(1, NewView(epoch=0, view=1, view_changes=changes, choices=(SlotChoice(height=1, digest=batch.digest),)))
+    assert bench.replica.state.view_deadline is not None
+    bench.tick(4)
+    bench.receive(0, Batches(batches=(batch,)))
+    for sender in (0, 1, 3):
+        bench.say(sender, Commit(epoch=0, view=1, height=1, digest=batch.digest))
+    assert bench.replica.executed_height == 1
+    bench.tick(40 * T_TICKS)
+    assert (bench.replica.view, bench.replica.is_active) == (1, True)
+
+
+def test_d59_a_jump_of_the_wall_clock_fires_no_timer() -> None:
+    """D59, M32: timers count ticks; wall time stamps and checks batches, nothing else."""
+    bench = make_bench(1)
+    bench.hand_in(make_request(0))
+    bench.wall_ms += 3_600_000
+    bench.tick(T_TICKS - 1)
+    assert bench.replica.is_active
+    bench.wall_ms -= 7_200_000
+    bench.tick(1)
+    assert not bench.replica.is_active

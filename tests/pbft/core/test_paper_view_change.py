@@ -3,6 +3,7 @@
 One test per rule, quoting its source: sections of Castro and Liskov (OSDI 1999), D- and M-numbers of pbft/README.md.
 """
 
+import pytest
 from simulation.bench import (
     make_batch,
     make_bench,
@@ -10,17 +11,30 @@ from simulation.bench import (
     make_header_hash,
     make_request,
 )
-from simulation.bench_messages import T_TICKS, certificate, enter_view, pre_prepare, prepare, status, view_change
+from simulation.bench_messages import (
+    T_TICKS,
+    certificate,
+    enter_view,
+    header,
+    pre_prepare,
+    prepare,
+    status,
+    view_change,
+)
 
 from ledger.hashing import NULL_DIGEST
 from pbft.core.messages import (
     Batches,
+    BlockBody,
+    Blocks,
     CertificateNotice,
     Commit,
     Envelope,
+    FetchBlocks,
     Forward,
     NewView,
     Prepare,
+    PrePrepare,
     SlotChoice,
     SlotEntry,
     ViewChange,
@@ -246,3 +260,44 @@ def test_d27_choices_above_the_own_window_wait_for_catch_up() -> None:
             bench.say(sender, Commit(epoch=0, view=0, height=height, digest=lower.digest))
     assert bench.replica.certified_height == 19
     assert [message.height for message in bench.said(Prepare)] == [20]
+
+
+@pytest.mark.parametrize("offset_ms", [-3_600_000, 3_600_000])
+def test_m42_a_choice_of_the_new_view_is_not_refused_by_the_clock(offset_ms: int) -> None:
+    """M42, D60: the own clock judges fresh batches; one that NEW-VIEW re-proposes is prepared whatever its time."""
+    bench = make_bench(2)
+    batch = make_batch(make_request(0), time_ms=bench.wall_ms + offset_ms)
+    fresh = PrePrepare(epoch=0, view=0, height=1, digest=batch.digest, batch=batch)
+    bench.say(0, fresh)
+    assert not list(bench.said(Prepare)), "as a fresh one it waits"
+    entry = SlotEntry(height=1, digest=batch.digest, view=0)
+    changes = tuple(make_envelope(sender, view_change(1, prepared=(entry,))) for sender in (0, 1, 3))
+    choices = (SlotChoice(height=1, digest=batch.digest),)
+    bench.say(1, NewView(epoch=0, view=1, view_changes=changes, choices=choices))
+    bench.tick(4)
+    bench.receive(0, Batches(batches=(batch,)))
+    assert [(message.view, message.digest) for message in bench.said(Prepare)] == [(1, batch.digest)]
+
+
+def test_m48_a_replica_that_catches_up_takes_part_in_the_view_change() -> None:
+    """M48: with a transfer under way it votes with its own P and Q, and blocks are executed while a view pends."""
+    bench = make_bench(2)
+    bench.executes = False
+    mine = pre_prepare(2, 1, time_ms=bench.wall_ms)
+    bench.say(0, mine)
+    bench.say(3, prepare(mine))
+    batch = make_batch(make_request(0))
+    true = header(batch.digest)
+    bench.receive(3, CertificateNotice(certificate=certificate(1, true.hash)))
+    bench.tick(5)
+    source = bench.linked(FetchBlocks)[-1][0]
+    assert source is not None
+    for sender in (1, 3):
+        bench.say(sender, view_change(1))
+    (message,) = bench.said(ViewChange)
+    assert [entry.height for entry in message.prepared] == [2]
+    assert not bench.replica.is_active
+    block = BlockBody(header=true.to_bytes(), batch=batch)
+    bench.receive(source, Blocks(first_height=1, blocks=(block,), certificate=None))
+    assert [(action.height, action.adopted) for action in bench.asked] == [(1, True)]
+    assert not bench.replica.is_active

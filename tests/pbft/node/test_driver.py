@@ -6,7 +6,17 @@ from dataclasses import replace
 import pytest
 
 from ledger.store import MemoryStore, Operation
-from pbft.core.messages import Batches, BlockBody, Blocks, CertificateNotice, Envelope, Forward, PrePrepare, Relay
+from pbft.core.messages import (
+    Batches,
+    BlockBody,
+    Blocks,
+    CertificateNotice,
+    Envelope,
+    FetchBatches,
+    Forward,
+    PrePrepare,
+    Relay,
+)
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
 from pbft.simulation.workload import Workload
@@ -150,6 +160,26 @@ def test_what_was_not_asked_for_costs_no_signature(kind: str) -> None:
     node.driver._sealer = replace(sealer, verifier=None)  # type: ignore[type-var, assignment]
     node.driver.on_frame(3, encode_peer(unasked))
     assert counters - before == {f"message_dropped:unwanted_{kind}": 1}
+
+
+def test_late_ticks_count_once_and_after_the_messages() -> None:
+    """D59: a process that stood still for a minute is handed 1,200 ticks before its sockets: one of them counts, and
+    what had arrived meanwhile is seen first.
+    """
+    cluster = Cluster()
+    cluster.run(200)
+    node = cluster.node(1)
+    seen: list[str] = []
+    receive, tick = node.replica.receive, node.replica.tick
+    node.replica.receive = lambda *given: (seen.append(type(given[1]).__name__), receive(*given))[1]  # type: ignore
+    node.replica.tick = lambda *given: (seen.append("tick"), tick(*given))[1]  # type: ignore[method-assign]
+    for _ in range(1_200):
+        node.driver.tick()
+    node.driver.on_frame(2, encode_peer(FetchBatches(digests=(bytes(32),))))
+    before = node.replica.state.ticks
+    node.driver.flush()
+    assert node.replica.state.ticks == before + 1
+    assert seen.count("tick") == 1 and seen.index("FetchBatches") < seen.index("tick")
 
 
 def test_a_stopped_driver_does_nothing() -> None:

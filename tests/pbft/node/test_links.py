@@ -310,7 +310,7 @@ def test_no_certificate_is_refused_and_counted(any_port) -> Iterator[object]:
 
 @pytest_twisted.inlineCallbacks
 def test_a_foreign_networks_certificate_is_refused_and_counted(any_port) -> Iterator[object]:
-    """A replica's and a client's certificate of another network, and a client's of an unknown authority."""
+    """D10: a replica's and a client's certificate of another network, and a client's of an unknown authority."""
     port, refused = any_port
     stranger = make_tls_identity(b"x" * 32, "coop-1")
     unknown_authority = issue_client_certificate(SigningKey.from_seed(b"b" * 32), "gateway-7")
@@ -574,7 +574,7 @@ def test_frames_are_cut_right_however_the_stream_is_cut() -> None:
 
 
 def test_a_queue_drops_client_traffic_first_then_the_oldest() -> None:
-    """By frames and by bytes; what is left comes out protocol first, each class in its order."""
+    """D10, M55: by frames and by bytes; what is left comes out protocol first, each class in its order."""
     dropped: Counter[str] = Counter()
     queue = SendQueue(dropped, QueueBounds(bytes_max=10 * (FRAME_COST_BYTES + 2), frames_max=4))
     for number in range(3):

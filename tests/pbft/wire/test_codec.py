@@ -303,7 +303,7 @@ def test_a_batch_beyond_the_parameters_is_refused(network) -> None:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_bytes_make_anything_but_a_message_or_a_refusal(network, frames, data) -> None:
-    """Flips, cuts, insertions and swaps in real frames: a WireError, or a message that has exactly these bytes."""
+    """M5, D9: flips, cuts, insertions and swaps in real frames: a WireError, or a message of exactly these bytes."""
     frame = data.draw(st.sampled_from(frames))
     changed = bytearray(frame)
     for _ in range(data.draw(st.integers(1, 3))):

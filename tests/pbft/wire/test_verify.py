@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pbft.core.messages import Blocks, CertificateNotice, Forward, Relay
+from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay
 from pbft.wire import verify as verify_module
 from pbft.wire.codec import Verifier, WireError
 
@@ -20,7 +20,7 @@ def flipped(signature: bytes) -> bytes:
 
 
 def test_each_signature_is_checked_wherever_it_stands(network) -> None:
-    """One bit of any signature, nested or not, in a message right otherwise: refused with the code of its kind."""
+    """M4: one bit of any signature, nested or not, in a message right otherwise: refused with the code of its kind."""
     messages = network.signed_messages()
     request = network.request(1)
     forged_request = replace(request, raw=flipped(request.raw))
@@ -56,6 +56,35 @@ def test_each_signature_is_checked_wherever_it_stands(network) -> None:
             with pytest.raises(WireError) as refused:
                 verifier.verify_message(message)
             assert refused.value.code == code
+
+
+def test_m60_a_signature_counts_for_nothing_else(network) -> None:
+    """M60, D33: network, epoch, type, view, height, digest and sender are inside the signed bytes, so no signature can
+    be moved to a message that differs in one of them.
+    """
+    vote = Prepare(epoch=0, view=1, height=6, digest=b"d" * 32)
+    others = (
+        replace(vote, view=2),
+        replace(vote, height=7),
+        replace(vote, digest=b"e" * 32),
+        Commit(epoch=0, view=1, height=6, digest=b"d" * 32),
+    )
+    sealed = network.sealed(0, vote)
+    verifier = network.verifier()
+    verifier.verify_message(sealed)
+    for other in others:
+        raw = network.sealed(0, other).raw
+        assert raw != sealed.raw
+        with pytest.raises(WireError, match="envelope_signature"):
+            verifier.verify_message(replace(sealed, messages=(other,), raw=raw))
+    elsewhere = {"epoch": 1, "network": b"n" * 32}
+    for name, value in elsewhere.items():
+        fields = {"sender": 0, "epoch": 0, "network": network.configuration.network, "key": network.keys[0]}
+        fields[name] = value
+        foreign = verify_module.seal((replace(vote, epoch=fields["epoch"]),), **fields)
+        assert foreign.signature != sealed.signature, name
+        with pytest.raises(WireError, match="envelope_signature"):
+            verifier.verify_message(replace(sealed, signature=foreign.signature))
 
 
 def test_a_certificate_needs_a_quorum_of_members_of_its_epoch(network) -> None:
