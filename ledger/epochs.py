@@ -32,6 +32,7 @@ from ledger.errors import (
     InvalidProof,
     InvariantViolation,
 )
+from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import (
     CERTIFICATE_BYTES_MAX,
     QuorumCertificate,
@@ -69,13 +70,15 @@ def parse_link(data: bytes) -> EpochLink:
         raise InvalidProof("epoch", str(error)) from None
 
 
-def verify_link(link: EpochLink, configuration: Configuration) -> Configuration:
+def verify_link(
+    link: EpochLink, configuration: Configuration, verify: VerifySignature = verify_signature
+) -> Configuration:
     """The configuration after this one. Raises InvalidProof unless a quorum of this one certified the header that
     names it.
     """
     header, certificate = link.header, link.certificate
     try:
-        verify_certificate(certificate, configuration)
+        verify_certificate(certificate, configuration, verify)
         following = parse_configuration(link.document, configuration.network)
     except (InvalidCertificate, InvalidConfiguration) as error:
         raise InvalidProof("epoch", str(error), epoch=configuration.epoch) from None

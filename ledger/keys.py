@@ -7,7 +7,8 @@ adversarial signatures before a replica runs (D62). Key files are `ledger.key_fi
 """
 
 import os
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 import nacl.bindings
 import nacl.exceptions
@@ -18,6 +19,21 @@ from ledger.errors import EncodingError, InvalidSignature, InvariantViolation
 from ledger.hashing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Tag, tagged_hash
 
 SEED_BYTES: Final = 32
+
+VerifySignature: TypeAlias = Callable[[bytes, bytes, bytes], None]
+"""(public key, message, signature): raises InvalidSignature where it does not hold. Replicas, clients and auditors use
+`verify_signature`; the simulator may hand in another, because there nobody forges.
+"""
+
+
+class Signer(Protocol):
+    """A key that signs, as SigningKey."""
+
+    public_key: bytes  # 32 bytes
+
+    def sign(self, message: bytes, /) -> bytes:
+        """The 64-byte signature, the same whenever the message is the same."""
+        ...
 
 
 class SigningKey:

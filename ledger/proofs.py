@@ -22,6 +22,7 @@ from ledger.configuration import Configuration
 from ledger.epochs import EpochLink, parse_link, verify_link
 from ledger.errors import InvalidBlock, InvalidCertificate, InvalidGenesis, InvalidProof, LedgerError
 from ledger.genesis import parse_genesis
+from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate, verify_certificate
 from ledger.state_trie import DEPTH_MAX, StateProof, verify_state_proof
 from ledger.transaction import Receipt, parse_receipt
@@ -103,7 +104,9 @@ def _canonical_json(document: object) -> bytes:
     return (json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
-def verify_proof(proof: bytes, genesis: bytes) -> VerifiedReceipt | VerifiedState:
+def verify_proof(
+    proof: bytes, genesis: bytes, verify: VerifySignature = verify_signature
+) -> VerifiedReceipt | VerifiedState:
     """Checks a proof file against the bytes of a genesis file; raises InvalidProof where anything does not hold.
 
     1. Genesis and proof are in their canonical form. 2. From the genesis members on, each epoch's members certified
@@ -117,19 +120,21 @@ def verify_proof(proof: bytes, genesis: bytes) -> VerifiedReceipt | VerifiedStat
         raise InvalidProof("genesis", str(error)) from None
     document = _parse_document(proof)
     for item in _list(document["epochs"], "epochs", EPOCHS_MAX):
-        configuration = verify_link(parse_link(_hex(item, "epochs")), configuration)
-    headers, certificate = _verify_headers(document, configuration)
+        configuration = verify_link(parse_link(_hex(item, "epochs")), configuration, verify)
+    headers, certificate = _verify_headers(document, configuration, verify)
     if document["kind"] == "receipt":
         return _verify_receipt(document["receipt"], headers[0], certificate.height)
     return _verify_state(document["state"], headers[0], certificate.height)
 
 
-def _verify_headers(document: dict[str, Any], configuration: Configuration) -> tuple[list[Header], QuorumCertificate]:
+def _verify_headers(
+    document: dict[str, Any], configuration: Configuration, verify: VerifySignature
+) -> tuple[list[Header], QuorumCertificate]:
     """The headers of a proof, linked, of this epoch, the last one certified. Raises InvalidProof."""
     try:
         headers = [parse_header(_hex(item, "headers")) for item in _list(document["headers"], "headers", HEADERS_MAX)]
         certificate = parse_certificate(_hex(document["certificate"], "certificate"))
-        verify_certificate(certificate, configuration)
+        verify_certificate(certificate, configuration, verify)
     except (InvalidBlock, InvalidCertificate) as error:
         raise InvalidProof("certificate", str(error)) from None
     if not headers or certificate.height != headers[-1].height or certificate.header_hash != headers[-1].hash:

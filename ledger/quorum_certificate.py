@@ -13,7 +13,7 @@ from ledger.configuration import Configuration, faults_tolerated, quorum_size, w
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidCertificate, InvalidSignature
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES, Tag, signing_bytes
-from ledger.keys import verify_signature
+from ledger.keys import VerifySignature, verify_signature
 from ledger.shapes import expect_array, expect_bytes, expect_int
 
 __all__ = [
@@ -70,7 +70,9 @@ def parse_certificate(data: bytes) -> QuorumCertificate:
         raise InvalidCertificate("malformed", str(error)) from None
 
 
-def verify_certificate(certificate: QuorumCertificate, configuration: Configuration) -> None:
+def verify_certificate(
+    certificate: QuorumCertificate, configuration: Configuration, verify: VerifySignature = verify_signature
+) -> None:
     """Raises InvalidCertificate unless at least Q distinct members of this epoch signed this header.
 
     1. The epoch is the configuration's. 2. Signers are members, ascending, so distinct. 3. They are Q or more.
@@ -88,6 +90,6 @@ def verify_certificate(certificate: QuorumCertificate, configuration: Configurat
     message = vote_bytes(configuration.network, certificate.epoch, certificate.height, certificate.header_hash)
     for replica, signature in certificate.signatures:
         try:
-            verify_signature(configuration.members[replica].consensus_key, message, signature)
+            verify(configuration.members[replica].consensus_key, message, signature)
         except InvalidSignature as error:
             raise InvalidCertificate("signature", str(error), replica=replica) from None

@@ -18,7 +18,7 @@ from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, e
 from ledger.value_count import has_more_values
 
 if TYPE_CHECKING:
-    from ledger.keys import SigningKey
+    from ledger.keys import Signer
 
 TRANSACTION_BYTES_MAX: Final = 131_072
 """Of the raw bytes and of the private payload beside them: a contract's source (64 KiB) fits, and so does a day of
@@ -92,7 +92,7 @@ class SignedTransaction:
     encoded_arguments: bytes  # the arguments' canonical bytes, a slice of the body
 
 
-def sign_transaction(transaction: Transaction, key: "SigningKey") -> SignedTransaction:
+def sign_transaction(transaction: Transaction, key: "Signer") -> SignedTransaction:
     """Signs and parses back, so that nothing leaves that others would refuse. Raises InvalidTransaction."""
     if key.public_key != transaction.sender:
         raise InvalidTransaction("sender", "the key is not the sender's", expected=transaction.sender)

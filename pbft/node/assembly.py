@@ -6,12 +6,13 @@ Reactors, sockets, files and clocks stay with the caller.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ledger.chain import Chain
 from ledger.errors import PayloadError
 from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.payload_vault import PayloadKeys, PayloadVault
 from ledger.store import Store
 from pbft.core.config import CoreConfiguration
@@ -33,6 +34,9 @@ from pbft.wire.codec import (
     seal_turn,
 )
 
+Decode: TypeAlias = Callable[[bytes, WireRules], PeerMessage]
+"""A frame's bytes to its message; raises WireError. Messages never change, so nodes of one process may share them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -52,10 +56,11 @@ class WireSealer:
 
     replica_id: int
     epoch: int
-    key: SigningKey
+    key: Signer
     rules: WireRules
     verifier: Verifier
     vault: PayloadVault
+    decode_frame: Decode
 
     def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
         """See `Sealer.seal`."""
@@ -78,7 +83,7 @@ class WireSealer:
 
     def decode(self, frame: bytes) -> PeerMessage:
         """See `Sealer.decode`."""
-        return decode_peer(frame, self.rules)
+        return self.decode_frame(frame, self.rules)
 
     def verify(self, message: PeerMessage) -> None:
         """See `Sealer.verify`."""
@@ -145,13 +150,14 @@ class Surroundings:
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
+    decode: Decode
 
 
 def assemble_node(
     *,
     genesis: Genesis,
     replica_id: int,
-    signing_key: SigningKey,
+    signing_key: Signer,
     journal_store: Store,
     ledger_store: Store,
     payload_keys: PayloadKeys,
@@ -164,6 +170,7 @@ def assemble_node(
     on_halt: Callable[[str], None],
     on_ready: Callable[[Node], None],
     verified: VerifiedSignatures | None = None,
+    decode: Decode = decode_peer,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -183,6 +190,7 @@ def assemble_node(
         wake=wake,
         on_halt=on_halt,
         verified=verified,
+        decode=decode,
     )
 
     def create(outcome: BlockOutcome) -> None:
@@ -195,7 +203,7 @@ def assemble_node(
         worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
 
 
-def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings) -> Node:
+def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> Node:
     """The node over a chain that has its genesis block."""
     genesis = chain.genesis
     rules = WireRules.of(genesis.configuration)
@@ -215,7 +223,15 @@ def _build(chain: Chain, replica_id: int, key: SigningKey, around: Surroundings)
         replica=replica,
         replica_id=replica_id,
         journal=Journal(around.journal_store),
-        sealer=WireSealer(replica_id=replica_id, epoch=epoch, key=key, rules=rules, verifier=verifier, vault=vault),
+        sealer=WireSealer(
+            replica_id=replica_id,
+            epoch=epoch,
+            key=key,
+            rules=rules,
+            verifier=verifier,
+            vault=vault,
+            decode_frame=around.decode,
+        ),
         outbound=around.outbound,
         execution=execution,
         evidence=around.evidence,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ledger.block import Block
 from ledger.genesis import Genesis
+from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
@@ -53,9 +54,9 @@ from pbft.core.persisted import (
     prepared_key,
     voted_key,
 )
-from pbft.node.assembly import Node, compute_core_configuration
+from pbft.node.assembly import Decode, Node, compute_core_configuration
 from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.wire.codec import Verifier, WireRules, decode_envelope, decode_peer
+from pbft.wire.codec import VerifiedSignatures, Verifier, WireRules, decode_envelope, decode_peer
 from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
 
 PRIVATE_MARKER = b"the private value of a simulated client"
@@ -81,6 +82,8 @@ class Checkers:
     """The properties of one run."""
 
     genesis: Genesis
+    decode: Decode = decode_peer
+    verify: VerifySignature = verify_signature
     headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Checkers:
         try:
             verify_evidence(
                 data,
-                verifier=Verifier(self.genesis.configuration),
+                verifier=Verifier(self.genesis.configuration, verified=VerifiedSignatures(verify=self.verify)),
                 rules=self.rules,
                 configuration=compute_core_configuration(self.genesis, self.headers[0]),
             )
@@ -140,7 +143,7 @@ class Checkers:
         """A frame leaves a node, whose durable journal must cover what it promises."""
         if replica in self.faulty:
             return
-        message = decode_peer(frame, self.rules)
+        message = self.decode(frame, self.rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
         if PRIVATE_MARKER in frame and not _carries_bodies(message):
             raise Violation("privacy", f"r{replica} sent a private value in a {type(message).__name__}")
@@ -205,9 +208,8 @@ class Checkers:
         if state.replica_id in self.faulty:
             return
         top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
-        outside = [height for height in state.slots if not state.certified_height < height <= top]
-        if outside:
-            raise Violation("bounds", f"slots {outside} outside ({state.certified_height}, {top}]")
+        if state.slots and (min(state.slots) <= state.certified_height or max(state.slots) > top):
+            raise Violation("bounds", f"slots {sorted(state.slots)} outside ({state.certified_height}, {top}]")
         if state.executed_height < state.certified_height:
             raise Violation("bounds", f"executed {state.executed_height} below certified {state.certified_height}")
         if len(state.pending) > PENDING_REQUESTS_MAX or state.pending_bytes > PENDING_BYTES_MAX:
@@ -218,8 +220,7 @@ class Checkers:
         held = len(state.fetched) + len(state.adopted)
         if held > FETCHED_BLOCKS_MAX:
             raise Violation("bounds", f"{held} fetched blocks")
-        digests = {digest for entries in state.pre_prepared.values() for digest in entries}
-        if not set(state.bodies) <= digests:
+        if state.bodies and not state.bodies.keys() <= {d for entries in state.pre_prepared.values() for d in entries}:
             raise Violation("bounds", "a body is kept that no Q entry names")
 
     def check_certificates(self, nodes: list[Node]) -> None:
@@ -227,7 +228,7 @@ class Checkers:
         for node in nodes:
             certificate = node.chain.newest_certificate()
             if certificate is not None:
-                verify_certificate(certificate, self.genesis.configuration)
+                verify_certificate(certificate, self.genesis.configuration, self.verify)
                 if certificate.header_hash != self.headers[certificate.height]:
                     raise Violation("certificates", f"height {certificate.height} certified against its header")
 

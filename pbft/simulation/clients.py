@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ledger.encoding import Value
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.payload import make_payload
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
 from pbft.core.client_session import AskHead, ClientSession, NetworkBelief, SendRequest, SessionTiming, Submission
@@ -20,7 +20,6 @@ from pbft.node.client_visit import Visit
 from pbft.simulation.checkers import check_private
 from pbft.simulation.cluster import Cluster, Machine
 from pbft.simulation.lies_to_clients import LyingDoors
-from pbft.simulation.workload import client_key
 from pbft.wire.client_frames import (
     ClientFrame,
     Head,
@@ -53,7 +52,7 @@ class Clients:
         self._lying_doors = lying_doors if lying_doors is not None else LyingDoors(())
         self._quorums = Quorums.of(len(cluster.machines))
         self._belief = NetworkBelief(replicas=self._quorums.n, weak_quorum=self._quorums.weak)
-        self._keys: dict[int, SigningKey] = {}
+        self._keys: dict[int, Signer] = {}
         self._nonces: Counter[int] = Counter()
         self._payloads: dict[bytes, bytes] = {}  # by tx id: what travels beside the signed bytes
         self._visits: dict[tuple[int, int], Visit] = {}  # (replica, its start): one connection for all clients
@@ -72,7 +71,7 @@ class Clients:
         if nonce is None:
             nonce = self._nonces[client]
             self._nonces[client] += 1
-        key = self._keys.setdefault(client, client_key(client))
+        key = self._keys.setdefault(client, self.cluster.client_key(client))
         commitments, payload = make_payload(private, draw=self.cluster.random.randbytes)
         transaction = Transaction(
             network=self.cluster.genesis.network_id,
@@ -153,7 +152,8 @@ class Clients:
         if known is None:
             assert machine.door is not None
             known = machine.door.open(
-                lambda frame: self._answer(machine.replica, encode_replica_frame(frame)), client_key(0).public_key
+                lambda frame: self._answer(machine.replica, encode_replica_frame(frame)),
+                self.cluster.client_key(0).public_key,
             )
             self._visits[machine.replica, machine.starts] = known
         return known

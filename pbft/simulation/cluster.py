@@ -17,13 +17,13 @@ from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
 from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.payload_vault import MemoryPayloadKeys
 from ledger.store import Operation
 from pbft.core.actions import Evidence
 from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
-from pbft.node.assembly import Node, assemble_node
+from pbft.node.assembly import Decode, Node, assemble_node
 from pbft.node.client_door import ClientDoor
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
@@ -32,17 +32,23 @@ from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private
 from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
+from pbft.simulation.signing import ED25519, SharedDecoder, Signing
 from pbft.simulation.trace import Trace
-from pbft.wire.codec import VerifiedSignatures
+from pbft.wire.codec import VerifiedSignatures, decode_peer
 
 GENESIS_TIME_MS = 1_700_000_000_000
 PROTOCOL = ProtocolParameters()
 REGISTER_SOURCE = Path(__file__).with_name("register.contract").read_text(encoding="utf-8")
 
 
-def replica_key(replica: int) -> SigningKey:
+def replica_key(replica: int, signing: Signing = ED25519) -> Signer:
     """The signing key of a simulated replica."""
-    return SigningKey.from_seed(bytes([0xA0, replica]) * 16)
+    return signing.make_key(bytes([0xA0, replica]) * 16)
+
+
+def client_key(client: int, signing: Signing = ED25519) -> Signer:
+    """The signing key of a simulated client."""
+    return signing.make_key(bytes([0xE0, client]) * 16)
 
 
 def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
@@ -50,15 +56,15 @@ def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Gene
     return parse_genesis(make_genesis_file(replicas, protocol))
 
 
-def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> bytes:
+def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL, signing: Signing = ED25519) -> bytes:
     """The genesis file of a simulated network: one small contract, `register.contract`."""
     members = [
         Member(
             id=replica,
             name=f"r{replica}",
-            consensus_key=replica_key(replica).public_key,
-            transport_key=SigningKey.from_seed(bytes([0xB0, replica]) * 16).public_key,
-            operator_key=SigningKey.from_seed(bytes([0xC0, replica]) * 16).public_key,
+            consensus_key=replica_key(replica, signing).public_key,
+            transport_key=signing.make_key(bytes([0xB0, replica]) * 16).public_key,
+            operator_key=signing.make_key(bytes([0xC0, replica]) * 16).public_key,
         )
         for replica in range(replicas)
     ]
@@ -67,7 +73,7 @@ def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL) ->
         time_ms=GENESIS_TIME_MS,
         protocol=protocol,
         members=members,
-        client_authorities=[SigningKey.from_seed(bytes([0xD0]) * 32).public_key],
+        client_authorities=[signing.make_key(bytes([0xD0]) * 32).public_key],
         contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
     )
 
@@ -103,11 +109,15 @@ class Cluster:
         faults: LinkFaults | None = None,
         protocol: ProtocolParameters = PROTOCOL,
         runtime: AnyRuntime | None = None,
+        signing: Signing = ED25519,
     ) -> None:
         self.random = Random(seed)
-        self.genesis_file = make_genesis_file(replicas, protocol)
+        self.signing = signing
+        self.genesis_file = make_genesis_file(replicas, protocol, signing)
         self.genesis = parse_genesis(self.genesis_file)
-        self.verified = VerifiedSignatures()  # one memory for all nodes: a seed verifies each signature once
+        # One memory for all nodes, so that a run verifies each signature and decodes each frame once.
+        self.verified = VerifiedSignatures(verify=signing.verify) if signing.is_shared else None
+        self.decode: Decode = SharedDecoder() if signing.is_shared else decode_peer
         self.trace = Trace()
         self.power_failures = 0
         self.lost: set[int] = set()  # machines that never start again: their journal is damaged
@@ -116,7 +126,7 @@ class Cluster:
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
         self.runtime = runtime
-        self.checkers = Checkers(genesis=self.genesis)
+        self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
             random=self.random,
@@ -136,6 +146,14 @@ class Cluster:
         ]
         for machine in self.machines:
             self.start(machine.replica)
+
+    def replica_key(self, replica: int) -> Signer:
+        """The signing key of a replica."""
+        return replica_key(replica, self.signing)
+
+    def client_key(self, client: int) -> Signer:
+        """The signing key of a client."""
+        return client_key(client, self.signing)
 
     # --- time ---
 
@@ -177,7 +195,7 @@ class Cluster:
         assemble_node(
             genesis=self.genesis,
             replica_id=replica,
-            signing_key=replica_key(replica),
+            signing_key=self.replica_key(replica),
             journal_store=machine.journal,
             ledger_store=machine.ledger,
             payload_keys=machine.payload_keys,
@@ -189,6 +207,7 @@ class Cluster:
             wake=lambda: self._wake(machine),
             on_halt=halt,
             verified=self.verified,
+            decode=self.decode,
             on_ready=ready,
         )
         assert machine.node is not None

@@ -14,7 +14,7 @@ from pbft.core.config import TICK_MS
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
-from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine, replica_key
+from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.liars import Traitor
 
@@ -63,7 +63,7 @@ class Twin:
         assemble_node(
             genesis=cluster.genesis,
             replica_id=replica,
-            signing_key=replica_key(replica),
+            signing_key=cluster.replica_key(replica),
             journal_store=journal,
             ledger_store=ledger,
             payload_keys=payload_keys,
@@ -76,6 +76,7 @@ class Twin:
             on_halt=lambda reason: setattr(self, "halted", reason),
             on_ready=lambda node: setattr(self, "node", node),
             verified=cluster.verified,
+            decode=cluster.decode,
         )
         cluster.network.deliver = deliver_to_both
         self._tick()

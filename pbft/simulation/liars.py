@@ -30,8 +30,8 @@ from pbft.core.messages import (
     SignedMessage,
 )
 from pbft.node.assembly import Node
-from pbft.simulation.cluster import Cluster, replica_key
-from pbft.wire.codec import WireError, WireRules, decode_peer, encode_peer, encode_peer_frames, seal
+from pbft.simulation.cluster import Cluster
+from pbft.wire.codec import WireError, WireRules, encode_peer, encode_peer_frames, seal
 from pbft.wire.encode import is_vote
 
 
@@ -56,7 +56,7 @@ def corrupt(cluster: Cluster, replica: int, lie: Lie, arrivals: "Arrivals | None
     honest, rules = cluster.network.send, WireRules.of(cluster.genesis.configuration)
 
     def send(sender: int, receiver: int, frame: bytes) -> None:
-        message = read(frame, rules) if sender == replica else None
+        message = read(cluster, frame, rules) if sender == replica else None
         if message is None:
             honest(sender, receiver, frame)
             return
@@ -70,10 +70,10 @@ def corrupt(cluster: Cluster, replica: int, lie: Lie, arrivals: "Arrivals | None
     cluster.network.send = send  # type: ignore[method-assign]
 
 
-def read(frame: bytes, rules: WireRules) -> PeerMessage | None:
+def read(cluster: Cluster, frame: bytes, rules: WireRules) -> PeerMessage | None:
     """The message in a frame; None for bytes that nobody can read, which liars also send."""
     try:
-        return decode_peer(frame, rules)
+        return cluster.decode(frame, rules)
     except WireError:
         return None
 
@@ -81,7 +81,7 @@ def read(frame: bytes, rules: WireRules) -> PeerMessage | None:
 def sealed(cluster: Cluster, replica: int, *messages: SignedMessage) -> Envelope:
     """Messages under the true signature of `replica`."""
     network = cluster.genesis.network_id
-    return seal(messages, sender=replica, epoch=0, network=network, key=replica_key(replica))
+    return seal(messages, sender=replica, epoch=0, network=network, key=cluster.replica_key(replica))
 
 
 def spare_own_words(cluster: Cluster, replica: int) -> None:
@@ -90,7 +90,7 @@ def spare_own_words(cluster: Cluster, replica: int) -> None:
 
     def deliver_rest(receiver: int, sender: int, frame: bytes) -> None:
         if receiver == replica:
-            rest = _without(replica, frame, rules)
+            rest = _without(cluster, replica, frame, rules)
             if rest is None:
                 return
             frame = rest
@@ -99,9 +99,9 @@ def spare_own_words(cluster: Cluster, replica: int) -> None:
     cluster.network.deliver = deliver_rest
 
 
-def _without(replica: int, frame: bytes, rules: WireRules) -> bytes | None:
+def _without(cluster: Cluster, replica: int, frame: bytes, rules: WireRules) -> bytes | None:
     """The frame without envelopes of `replica`; None where nothing is left. What does not parse stays as it is."""
-    message = read(frame, rules)
+    message = read(cluster, frame, rules)
     if isinstance(message, Envelope) and message.sender == replica:
         return None
     if isinstance(message, Forward) and any(envelope.sender == replica for envelope in message.envelopes):
@@ -144,7 +144,7 @@ class Arrivals:
     def _process(self, receiver: int, frame: bytes) -> None:
         for effect in self._expected.pop((receiver, hashlib.sha256(frame).digest()), ()):
             self.effects[effect] += 1
-        message = read(frame, self._rules)
+        message = read(self._cluster, frame, self._rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
         for envelope in envelopes:
             if isinstance(envelope, Envelope) and envelope.sender in self._cluster.checkers.faulty:

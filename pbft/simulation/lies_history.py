@@ -232,7 +232,7 @@ def serve_lies(traitor: Traitor) -> None:
 
     def hear(receiver: int, sender: int, frame: bytes) -> None:
         if receiver == traitor.replica and sender in invented:
-            message = read(frame, rules)
+            message = read(traitor.cluster, frame, rules)
             if isinstance(message, FetchBlocks) and message.first_height == invented[sender].height + 1:
                 bodies = forge_blocks(invented[sender], ENDLESS_BLOCKS)
                 answer = Blocks(first_height=message.first_height, blocks=bodies, certificate=None)

@@ -27,9 +27,7 @@ from pbft.core.messages import (
 )
 from pbft.core.quorum import Quorums
 from pbft.core.requests import compute_batch
-from pbft.simulation.cluster import replica_key
 from pbft.simulation.liars import Told, Traitor, read
-from pbft.simulation.workload import client_key
 from pbft.wire.codec import WireRules, encode_peer
 
 BOTH, ONE_ALONE, NEITHER = "both", "one_alone", "neither"
@@ -150,7 +148,7 @@ def false_header_vote(traitor: Traitor, height: int) -> HeaderVote:
     """A vote on a header that does not exist; all traitors of a network name the same one."""
     network = traitor.cluster.genesis.network_id
     false_hash = tagged_hash(Tag.HEADER, b"false", height.to_bytes(8, "big"))
-    signature = replica_key(traitor.replica).sign(vote_bytes(network, 0, height, false_hash))
+    signature = traitor.cluster.replica_key(traitor.replica).sign(vote_bytes(network, 0, height, false_hash))
     return HeaderVote(epoch=0, height=height, header_hash=false_hash, signature=signature)
 
 
@@ -179,7 +177,7 @@ def propose_late(traitor: Traitor) -> None:
     def send_late(sender: int, receiver: int, frame: bytes) -> None:
         delay_ms = 0
         if sender == traitor.replica and traitor.node is not None:
-            message = read(frame, rules)
+            message = read(traitor.cluster, frame, rules)
             envelopes = message.envelopes if isinstance(message, Forward) else (message,)  # sent again, it is late too
             if any(isinstance(e, Envelope) and isinstance(e.messages[0], PrePrepare | NewView) for e in envelopes):
                 patience_ms = traitor.node.replica.state.timer_ticks * TICK_MS
@@ -195,14 +193,14 @@ def propose_late(traitor: Traitor) -> None:
 
 def censor(traitor: Traitor) -> None:
     """M21, D56: one client's requests are dropped at its door and in what others relay, so it never proposes them."""
-    client = client_key(traitor.random.randrange(CENSORED_CLIENTS)).public_key
+    client = traitor.cluster.client_key(traitor.random.randrange(CENSORED_CLIENTS)).public_key
     cluster, rules = traitor.cluster, WireRules.of(traitor.cluster.genesis.configuration)
     cluster.machines[traitor.replica].ignored_clients = frozenset({client})
     deliver = cluster.network.deliver
 
     def deliver_rest(receiver: int, sender: int, frame: bytes) -> None:
         if receiver == traitor.replica:
-            message = read(frame, rules)
+            message = read(traitor.cluster, frame, rules)
             if isinstance(message, Relay) and any(request.client == client for request in message.requests):
                 traitor.count("relay_dropped")
                 kept = tuple(request for request in message.requests if request.client != client)

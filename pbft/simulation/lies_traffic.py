@@ -30,7 +30,6 @@ from pbft.core.view_change import compute_own_view_change
 from pbft.node.assembly import Node
 from pbft.simulation.liars import Traitor
 from pbft.simulation.lies_ordering import false_header_vote
-from pbft.simulation.workload import client_key
 from pbft.wire.codec import parse_request
 from pbft.wire.limits import FETCHED_DIGESTS_MAX
 
@@ -80,11 +79,12 @@ def _relay(traitor: Traitor, node: Node) -> PeerMessage:
     """Requests of a client that the traitor invented; true signatures, and each of them reverts."""
     submitted = traitor.cluster.checkers.submitted
     window = range(INVENTED_REQUESTS_MAX)
+    key = traitor.cluster.client_key(INVENTED_CLIENT + traitor.replica % 16)
     requests: list[Request] = []
     for nonce in sorted(traitor.random.sample(window, INVENTED_REQUESTS)):
         transaction = Transaction(
             network=traitor.cluster.genesis.network_id,
-            sender=client_key(INVENTED_CLIENT + traitor.replica % 16).public_key,
+            sender=key.public_key,
             nonce=nonce,
             expiry_height=5_000,
             expiry_time=traitor.cluster.trace.start_ms // 1000 + 86_400,
@@ -93,7 +93,7 @@ def _relay(traitor: Traitor, node: Node) -> PeerMessage:
             method="fail",
             arguments=(),
         )
-        raw = sign_transaction(transaction, client_key(INVENTED_CLIENT + traitor.replica % 16)).raw
+        raw = sign_transaction(transaction, key).raw
         requests.append(parse_request(raw, node.rules))
         if submitted is not None:
             submitted.add(raw)

@@ -42,13 +42,14 @@ class SimulatedNetwork:
         if (sender, receiver) in self.clogged:
             self.clogged[sender, receiver].append(frame)
             return
-        copies = 1 + (self.random.randrange(1000) < self.faults.duplication_permille)
+        draw, faults = self.random.random, self.faults  # one cheap draw each: this is the busiest line of a run
+        copies = 1 + (draw() * 1000 < faults.duplication_permille)
         self.duplicated += copies - 1
         for _ in range(copies):
-            if (sender, receiver) in self.cut or self.random.randrange(1000) < self.faults.loss_permille:
+            if (sender, receiver) in self.cut or draw() * 1000 < faults.loss_permille:
                 self.lost += 1
                 continue
-            delay_ms = self.random.randint(self.faults.delay_min_ms, self.faults.delay_max_ms)
+            delay_ms = faults.delay_min_ms + int(draw() * (faults.delay_max_ms - faults.delay_min_ms + 1))
             delay_ms += self.slow_ms.get(sender, 0)
             self.schedule(delay_ms, lambda: self.deliver(receiver, sender, frame))
 

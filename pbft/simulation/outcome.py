@@ -125,6 +125,6 @@ def _check_proofs(cluster: Cluster, correct: Sequence[Node], committed: Sequence
     for raw in cluster.random.sample(committed, min(PROOFS_CHECKED, len(committed))):
         tx_id = parse_transaction(raw).tx_id
         node = cluster.random.choice(list(correct))
-        proved = verify_proof(node.chain.receipt_proof(tx_id), cluster.genesis_file)
+        proved = verify_proof(node.chain.receipt_proof(tx_id), cluster.genesis_file, cluster.signing.verify)
         if not isinstance(proved, VerifiedReceipt) or proved.receipt.tx_id != tx_id:
             raise Violation("proofs", f"a proof of {tx_id.hex()} proves something else")

@@ -7,6 +7,7 @@ replica must stand on one certified head.
 
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from random import Random
@@ -24,6 +25,7 @@ from pbft.simulation.cluster import Cluster
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
 from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
+from pbft.simulation.signing import Signing, signing_of
 
 STEP_MS: Final = 100
 DEFAULT_STEPS: Final = 150  # 15 s of faults: some ten base timers
@@ -46,6 +48,7 @@ class Options:
     faults: LinkFaults
     traitors: tuple[tuple[int, str], ...]  # replica, kinds
     steps: int
+    signing: Signing
 
     def describe(self) -> str:
         """One line."""
@@ -53,7 +56,8 @@ class Options:
         return (
             f"n {self.n}, window {self.window}, {self.requests} requests, {self.scheduled_calls} scheduled calls, "
             f"links up to {self.faults.delay_max_ms} ms with {self.faults.loss_permille} lost and "
-            f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, traitors: {traitors}"
+            f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, {self.signing.name} signatures, "
+            f"traitors: {traitors}"
         )
 
 
@@ -100,6 +104,7 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
         ),
         traitors=draw_traitors(random, n, f),
         steps=steps,
+        signing=signing_of(seed),
     )
 
 
@@ -114,7 +119,7 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
     options = draw_options(seed, steps)
     protocol = ProtocolParameters(window=options.window, stride=options.stride)
     report = SeedReport(seed=seed, options=options)
-    cluster = Cluster(seed=seed, replicas=options.n, protocol=protocol, faults=options.faults)
+    cluster = Cluster(seed=seed, replicas=options.n, protocol=protocol, faults=options.faults, signing=options.signing)
     cluster.checkers.submitted = set()
     traitors = Traitors(cluster, options.traitors, Random(f"traitors {seed}"))
     clients = Clients(cluster, traitors.doors)
@@ -166,13 +171,23 @@ def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
     """The liveness phase."""
     bound_ms = liveness_bound_ms(options.n, cluster.genesis.protocol.base_timer_ms)
     start_ms = cluster.now_ms
-    if not cluster.run(bound_ms, until=lambda: clients.is_done):
+    if not _run_until(cluster, bound_ms, lambda: clients.is_done):
         waiting = sum(session.outcome is None for session in clients.sessions)
         raise Violation("completion", f"{waiting} requests without an outcome {bound_ms} ms after the faults stopped")
     left_ms = bound_ms - (cluster.now_ms - start_ms)
-    if not cluster.run(left_ms, until=lambda: is_level(cluster)):
+    if not _run_until(cluster, left_ms, lambda: is_level(cluster)):
         raise Violation("completion", f"no common certified head {bound_ms} ms after the faults stopped")
     check_outcome(cluster, clients)
+
+
+def _run_until(cluster: Cluster, duration_ms: int, holds: Callable[[], bool]) -> bool:
+    """Lets time pass until `holds` does, at most `duration_ms`; asked once a step, because asking costs as an event."""
+    end_ms = cluster.now_ms + duration_ms
+    while not holds():
+        if cluster.now_ms >= end_ms:
+            return False
+        cluster.run(min(STEP_MS, end_ms - cluster.now_ms))
+    return True
 
 
 class _Failures(AbstractContextManager[None]):

@@ -18,7 +18,7 @@ class Trace:
         self.events = 0
         self.start_ms = 0
         self._hash = hashlib.sha256()
-        self._tail: deque[tuple[int, str, int, int, int, bytes]] = deque(maxlen=TAIL_EVENTS)
+        self._tail: deque[tuple[int, str, int, int, bytes]] = deque(maxlen=TAIL_EVENTS)
         self._faults: list[tuple[int, str]] = []
 
     def record(self, now_ms: int, kind: str, machine: int, other: int, data: bytes) -> None:
@@ -27,7 +27,7 @@ class Trace:
         self._hash.update(b"%d %b %d %d %d " % (now_ms, kind.encode(), machine, other, len(data)))
         self._hash.update(data)
         if kind != "tick":
-            self._tail.append((now_ms, kind, machine, other, len(data), hashlib.sha256(data).digest()[:4]))
+            self._tail.append((now_ms, kind, machine, other, data))
 
     def record_fault(self, now_ms: int, text: str) -> None:
         """A fault, in words: it is in the hash, and in the transcript from the first to the last."""
@@ -43,7 +43,8 @@ class Trace:
         """All faults, then the last events, as lines; times in milliseconds since the start."""
         lines = [f"{time_ms - self.start_ms:>8} ms  {text}" for time_ms, text in self._faults]
         lines.append(f"last {len(self._tail)} of {self.events} events:")
-        for time_ms, kind, machine, other, length, digest in self._tail:
+        for time_ms, kind, machine, other, data in self._tail:
             whom = f"r{machine}" if other < 0 else f"r{machine} from {other}"
-            lines.append(f"{time_ms - self.start_ms:>8} ms  {kind:<8} {whom:<12} {length:>6} bytes {digest.hex()}")
+            digest = hashlib.sha256(data).hexdigest()[:8]
+            lines.append(f"{time_ms - self.start_ms:>8} ms  {kind:<8} {whom:<12} {len(data):>6} bytes {digest}")
         return lines

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from ledger.block import Block
 from ledger.encoding import Value
-from ledger.keys import SigningKey
 from ledger.payload import make_payload
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
 from pbft.core.quorum import Quorums
@@ -13,11 +12,6 @@ from pbft.simulation.cluster import Cluster
 from pbft.wire.codec import parse_request
 
 RETRY_MS = 2_000
-
-
-def client_key(client: int) -> SigningKey:
-    """The signing key of a simulated client."""
-    return SigningKey.from_seed(bytes([0xE0, client]) * 16)
 
 
 @dataclass(kw_only=True)
@@ -57,9 +51,10 @@ class Workload:
             nonce = self.nonces.get(client, 0)
             self.nonces[client] = nonce + 1
         commitments, payload = make_payload(private, draw=self.cluster.random.randbytes)
+        key = self.cluster.client_key(client)
         transaction = Transaction(
             network=self.cluster.genesis.network_id,
-            sender=client_key(client).public_key,
+            sender=key.public_key,
             nonce=nonce,
             expiry_height=expiry_height,
             expiry_time=self.cluster.now_ms // 1000 + 86_400,
@@ -69,7 +64,7 @@ class Workload:
             arguments=tuple(arguments),
             commitments=commitments,
         )
-        signed = sign_transaction(transaction, client_key(client))
+        signed = sign_transaction(transaction, key)
         self.outstanding[signed.tx_id] = Outstanding(signed=signed, payload=payload, through=tuple(through))
         self._hand_in(signed.tx_id)
         return signed

@@ -13,10 +13,9 @@ passed both.
 from pbft.wire.decode import decode_envelope, decode_peer, parse_request
 from pbft.wire.encode import encode_envelope, encode_peer, encode_peer_frames, is_client_traffic
 from pbft.wire.limits import WireError, WireRules
-from pbft.wire.verify import Signer, VerifiedSignatures, Verifier, seal, seal_turn
+from pbft.wire.verify import VerifiedSignatures, Verifier, seal, seal_turn
 
 __all__ = [
-    "Signer",
     "VerifiedSignatures",
     "Verifier",
     "WireError",

@@ -108,7 +108,12 @@ def check_shape(data: bytes, start: int, end: int, shape: dict[int, FieldShape])
         count = counts[tag] = counts.get(tag, 0) + 1
         if count > field.count_max:
             raise WireError("count", f"{field.name}: expected at most {field.count_max}")
-        number, position = _read_varint(data, position + 1, end)
+        position += 1
+        if position < end and data[position] < 0x80:  # most lengths and numbers take one byte
+            number = data[position]
+            position += 1
+        else:
+            number, position = _read_varint(data, position, end)
         if tag & 7 == VARINT:
             continue
         if number > end - position:

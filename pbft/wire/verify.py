@@ -12,12 +12,12 @@ pass as a known one nor a forged copy can bar the true one (D44). Form is `decod
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from ledger.configuration import Configuration
 from ledger.errors import InvalidSignature
 from ledger.hashing import SIGNATURE_BYTES, Tag, signing_bytes
-from ledger.keys import verify_signature
+from ledger.keys import Signer, VerifySignature, verify_signature
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from pbft.core.messages import (
     Batches,
@@ -38,14 +38,6 @@ from pbft.wire.encode import encode_payload, is_vote
 from pbft.wire.limits import WireError, WireRules
 
 VERIFIED_MAX: Final = 65_536  # remembered signatures: about 6 MB, and a full window of full batches at least
-
-
-class Signer(Protocol):
-    """A key that signs, as ledger.keys.SigningKey."""
-
-    def sign(self, message: bytes, /) -> bytes:
-        """The 64-byte Ed25519 signature."""
-        ...
 
 
 def seal(messages: Sequence[SignedMessage], *, sender: int, epoch: int, network: bytes, key: Signer) -> Envelope:
@@ -75,7 +67,8 @@ class VerifiedSignatures:
     A signature holds or not wherever it is checked, so nodes in one process may share one memory.
     """
 
-    def __init__(self, verified_max: int = VERIFIED_MAX) -> None:
+    def __init__(self, verified_max: int = VERIFIED_MAX, verify: VerifySignature = verify_signature) -> None:
+        self._verify = verify
         self._generation_max = verified_max // 2
         # Two generations: a hit in the older one moves up, and filling the newer one forgets the older. Bounded, and
         # what is in use stays, without a list to maintain per look-up.
@@ -88,7 +81,7 @@ class VerifiedSignatures:
         if identity in self._newer:
             return
         if identity not in self._older:
-            verify_signature(public_key, signed, signature)
+            self._verify(public_key, signed, signature)
         if len(self._newer) >= self._generation_max:
             self._older, self._newer = self._newer, set()
         self._newer.add(identity)

@@ -356,6 +356,7 @@ def test_a_ledger_older_than_the_journal_refuses_to_start() -> None:
     load = Workload(cluster)
     load.submit(1, "add", [b"total", 1], through=[0])
     expect_done(cluster, load, 2_000)
+    cluster.run(1_000)  # certified, and the journal says so
     fresh = Cluster().machines[1].ledger
     cluster.kill(1)
     cluster.machines[1].ledger = fresh
@@ -369,6 +370,7 @@ def test_a_certificate_that_only_the_journal_kept_reaches_the_ledger_at_the_next
     load = Workload(cluster)
     load.submit(1, "add", [b"total", 1], through=[0])
     expect_done(cluster, load, 2_000)
+    cluster.run(1_000)
     height = cluster.node(1).replica.certified_height
     cluster.kill(1)
     cluster.machines[1].ledger.write([Delete(CERTIFICATES_TABLE, height_key(height))])

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.keys import verify_signature
 from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay
-from pbft.wire import verify as verify_module
-from pbft.wire.codec import Verifier, WireError
+from pbft.wire.codec import VerifiedSignatures, Verifier, WireError, seal
 
 
 def test_every_message_verifies(network) -> None:
@@ -81,7 +81,7 @@ def test_m60_a_signature_counts_for_nothing_else(network) -> None:
     for name, value in elsewhere.items():
         fields = {"sender": 0, "epoch": 0, "network": network.configuration.network, "key": network.keys[0]}
         fields[name] = value
-        foreign = verify_module.seal((replace(vote, epoch=fields["epoch"]),), **fields)
+        foreign = seal((replace(vote, epoch=fields["epoch"]),), **fields)
         assert foreign.signature != sealed.signature, name
         with pytest.raises(WireError, match="envelope_signature"):
             verifier.verify_message(replace(sealed, signature=foreign.signature))
@@ -105,12 +105,15 @@ def test_a_certificate_needs_a_quorum_of_members_of_its_epoch(network) -> None:
         verifier.verify_certificate(twice)
 
 
-def test_what_verified_once_is_not_computed_again_and_the_memory_is_bounded(network, monkeypatch) -> None:
+def test_what_verified_once_is_not_computed_again_and_the_memory_is_bounded(network) -> None:
     """A known signature costs a hash; a forged copy of a known request is still refused (D44)."""
     computed: list[bytes] = []
-    original = verify_module.verify_signature
-    monkeypatch.setattr(verify_module, "verify_signature", lambda *args: (computed.append(args[1]), original(*args))[1])
-    verifier = Verifier(network.configuration, verified_max=8)
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
+        computed.append(message)
+        verify_signature(public_key, message, signature)
+
+    verifier = Verifier(network.configuration, verified=VerifiedSignatures(8, verify))
     requests = [network.request(nonce) for nonce in range(4)]
     for request in requests * 3:
         verifier.verify_request(request)
