@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.quorum_certificate import QuorumCertificate
-from pbft.core.messages import Batch, Envelope, PeerMessage, SignedMessage
+from pbft.core.messages import Batch, Envelope, PeerMessage, Request, SignedMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,13 @@ class SendBlocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaim:
+    """Requests of proposals that no view decided: those whose nonce is unused come back as a RELAY from oneself."""
+
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
 
@@ -119,6 +126,7 @@ Action: TypeAlias = (
     | Execute
     | StoreCertificate
     | SendBlocks
+    | Reclaim
     | Evidence
     | Dropped
     | Halt

@@ -28,6 +28,7 @@ class Slot:
     is_reproposed: bool = False  # the digest is a choice of NEW-VIEW: judged there, never again (M42)
     proposal: Envelope | None = None  # the PRE-PREPARE as received, for those who lack it
     accepted: int = 0  # counted tick at which the proposal was accepted here (M21)
+    is_reclaimed: bool = False  # its requests wait here by themselves, as if a client had handed them in (M24)
     is_pre_prepared: bool = False  # the own promise is journaled: the Q entry of this view (M25a)
     is_prepared: bool = False  # the P entry of this view is journaled (M25b)
     prepares: dict[int, CountedVote] = field(default_factory=dict)  # of the view that this replica is in
@@ -57,6 +58,7 @@ class Slot:
         self.digest = None
         self.is_reproposed = False
         self.proposal = None
+        self.is_reclaimed = False
         self.is_pre_prepared = False
         self.is_prepared = False
         self.prepares.clear()

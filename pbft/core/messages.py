@@ -169,6 +169,7 @@ class Status:
     prepared: tuple[int, ...]
     committed: tuple[int, ...]
     view_changes: tuple[int, ...]  # replicas whose VIEW-CHANGE for `view` is held, while inactive
+    overdue_ms: int = 0  # when the call was due that no block has run, by the sender's clock; 0 for none (D63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ class PeerNotes:
     fetches_tick: int = -1_000  # when its fetches began to be counted
     fetches_answered: int = 0  # since then
     executed_height: int = 0  # its own claim; only chooses whom to ask
+    overdue_ms: int = 0  # the due time that it waits for by its own clock, as it says; 0 for none (D63)
     relayed_requests: int = 0  # pending here because it relayed them first
     relayed_bytes: int = 0
     early: deque[Envelope] = field(default_factory=deque)  # of views not entered here yet (M13)
@@ -134,11 +135,12 @@ class ReplicaState:
     clock: int = 0  # ticks that count against a primary: without pauses (D58)
     wall_ms: int | None = None  # unknown until the first tick
     doublings: int = 0  # timers are T * 2**doublings
-    paused_ticks: int = 0  # spent in this view
+    paused_ticks: int = 0  # spent in this view, and not given back yet (D58)
+    quiet_ticks: int = 0  # in a row with nothing to wait for, while timers are doubled (D57)
     view_deadline: int | None = None  # on `clock`
     head_since: int = 0  # on `clock`: since when the oldest request is the oldest
     executed_clock: int = 0  # on `clock`: when e last moved
-    due_since: int | None = None  # on `clock`: since when an overdue call is timed (D63)
+    due_since: int | None = None  # on `clock`: since when W others agree that a call is overdue (D63)
     halving_height: int = 0  # certified height from which the next halving counts
 
     # Output of the current call.

@@ -5,7 +5,7 @@ limits were judged at the edge, registration, nonce and balance are judged at ex
 """
 
 from ledger.block import compute_batch_digest
-from pbft.core.actions import Publish, Send
+from pbft.core.actions import Publish, Reclaim, Send
 from pbft.core.checkpoints import peer_notes
 from pbft.core.config import (
     PENDING_BYTES_MAX,
@@ -133,6 +133,29 @@ def process_requeue(state: ReplicaState) -> None:
         pending.since = state.clock
         pending.relayed = None
     state.to_primary = [] if state.is_primary else list(state.queue.values())[:RELAYED_REQUESTS_MAX]
+
+
+def process_reclaim(state: ReplicaState) -> None:
+    """M24: on entering a view, the requests of proposals promised here that it does not re-propose wait here too.
+
+    Their clients may have reached nobody but a primary that is gone. The ledger is asked first which of them are
+    answered already (D43): one that no primary ever orders again must not be timed.
+    """
+    decided = {digest for slot in state.slots.values() for digest in (slot.digest, slot.committed)}
+    lost = [
+        state.bodies[digest]
+        for height in sorted(state.pre_prepared)
+        for digest in sorted(state.pre_prepared[height])
+        if height > state.executed_height and digest not in decided and digest in state.bodies
+    ]
+    reclaim(state, lost)
+
+
+def reclaim(state: ReplicaState, batches: list[Batch]) -> None:
+    """The requests of these batches wait here as if a client had handed them in, unless they are answered (D43)."""
+    unknown = {r.tx_id: r for batch in batches for r in batch.requests if r.tx_id not in state.pending}
+    if unknown:
+        state.actions.append(Reclaim(requests=tuple(unknown.values())))
 
 
 def process_forwarding(state: ReplicaState) -> None:

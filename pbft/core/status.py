@@ -6,7 +6,7 @@ and whoever holds what it lacks sends it, as signed before, at most once per ANS
 
 from pbft.core.actions import Send
 from pbft.core.checkpoints import answer_with_certificate, peer_notes, process_vote
-from pbft.core.config import ANSWER_TICKS, FORWARDED_ENVELOPES_MAX
+from pbft.core.config import ANSWER_TICKS, DUE_GRACE_MS, FORWARDED_ENVELOPES_MAX
 from pbft.core.messages import Envelope, Forward, Status
 from pbft.core.replica_state import ReplicaState
 from pbft.core.view_change import compute_view_changes_held
@@ -28,13 +28,22 @@ def compute_status(state: ReplicaState) -> Status:
         prepared=tuple(slot.height for slot in slots if slot.is_prepared),
         committed=tuple(slot.height for slot in slots if slot.is_committed),
         view_changes=() if state.active else tuple(compute_view_changes_held(state)),
+        overdue_ms=compute_overdue_ms(state),
     )
+
+
+def compute_overdue_ms(state: ReplicaState) -> int:
+    """When the call was due that should have run 2 s ago by the own clock; 0 where none is (D63)."""
+    if state.next_due_ms is None or state.wall_ms is None or state.wall_ms < state.next_due_ms + DUE_GRACE_MS:
+        return 0
+    return state.next_due_ms
 
 
 def process_status(state: ReplicaState, sender: int, status: Status) -> None:
     """Answers with what the sender lacks and this replica has: certificate, votes, VIEW-CHANGEs, NEW-VIEW, slots."""
     notes = peer_notes(state, sender)
     notes.executed_height = status.executed_height
+    notes.overdue_ms = status.overdue_ms
     process_vote(state, status.executed_height)  # a STATUS names a height (D24)
     if state.ticks - notes.status_answered_tick < ANSWER_TICKS:
         return

@@ -6,12 +6,13 @@ primary, and stands still while this replica itself is behind (D58). Wall time s
 """
 
 from pbft.core.actions import Publish
-from pbft.core.config import DUE_GRACE_MS, IDLE_STATUS_TICKS, PAUSE_TIMERS_MAX, STATUS_TICKS
+from pbft.core.config import IDLE_STATUS_TICKS, PAUSE_RENEWAL_TICKS, PAUSE_TIMERS_MAX, QUIET_TIMERS, STATUS_TICKS
+from pbft.core.message_log import Slot
 from pbft.core.ordering import process_waiting
 from pbft.core.replica_state import ReplicaState
-from pbft.core.requests import process_relay_to_all
+from pbft.core.requests import process_relay_to_all, reclaim
 from pbft.core.state_transfer import process_fetches
-from pbft.core.status import compute_status
+from pbft.core.status import compute_overdue_ms, compute_status
 from pbft.core.view_change import start_view_change
 
 
@@ -23,15 +24,36 @@ def process_tick(state: ReplicaState, wall_ms: int) -> None:
         state.paused_ticks += 1
     else:
         state.clock += 1
+        if state.clock % PAUSE_RENEWAL_TICKS == 0:
+            state.paused_ticks = max(0, state.paused_ticks - 1)
+    process_quiet(state)
     process_waiting(state)
     process_view_timer(state)
     if state.active:
+        process_stuck_proposals(state)
         process_relay_to_all(state)
         process_request_timer(state)
     if state.active:
         process_due_timer(state)
     process_fetches(state)
     process_repetition(state)
+
+
+def process_quiet(state: ReplicaState) -> None:
+    """D57: a doubled timer is halved when there was nothing to wait for during QUIET_TIMERS of its lengths.
+
+    While something waits only certified heights halve it, so a network in which one commit takes 1.5 T keeps the timer
+    that its commits need (execution 41); on one that is idle a call a day must not meet the timers of last month.
+    """
+    is_quiet = state.active and not (state.pending or state.due_since is not None or state.view_deadline is not None)
+    is_level = state.executed_height == state.certified_height and state.target is None
+    if not is_quiet or not is_level or any(slot.digest is not None for slot in state.slots.values()):
+        state.quiet_ticks = 0
+        return
+    state.quiet_ticks += 1
+    if state.doublings and state.quiet_ticks >= QUIET_TIMERS * state.timer_ticks:
+        state.doublings -= 1
+        state.quiet_ticks = 0
 
 
 def is_paused(state: ReplicaState) -> bool:
@@ -78,29 +100,45 @@ def process_request_timer(state: ReplicaState) -> None:
         start_view_change(state, state.view + 1)
 
 
+def process_stuck_proposals(state: ReplicaState) -> None:
+    """M24, execution 44: at T/4 the requests of a proposal without COMMITs wait here too, so that they go to all at T/2
+    after that and everybody times them: who alone heard a primary's last proposal must not leave the view alone."""
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        waited = state.clock - max(slot.accepted, state.executed_clock)
+        if not _is_stuck(state, slot) or slot.is_reclaimed or 4 * waited < state.timer_ticks:
+            continue
+        slot.is_reclaimed = True
+        if slot.batch is not None:
+            reclaim(state, [slot.batch])
+
+
+def _is_stuck(state: ReplicaState, slot: Slot) -> bool:
+    """Whether a fresh proposal accepted here waits for its COMMITs."""
+    is_open = slot.height > state.executed_height and not slot.is_committed
+    return is_open and slot.digest is not None and not slot.is_reproposed
+
+
 def _compute_proposals_waiting(state: ReplicaState) -> list[int]:
     """Since when each proposal accepted here waits for its COMMITs, counted from the last executed block (M21).
 
     The requests inside are known and not executed, whoever handed them in: where the backups stand in different views,
     or the primary died after some had prepared, only a view change brings them together, client or not (M51).
     """
-    return [
-        max(slot.accepted, state.executed_clock)
-        for height, slot in state.slots.items()
-        if height > state.executed_height
-        and slot.digest is not None
-        and not slot.is_reproposed
-        and not slot.is_committed
-    ]
+    return [max(slot.accepted, state.executed_clock) for slot in state.slots.values() if _is_stuck(state, slot)]
 
 
 def process_due_timer(state: ReplicaState) -> None:
-    """D63: from due + 2 s on the own clock a backup gives the primary T until a block has run the due call."""
-    if state.is_primary or state.next_due_ms is None or state.wall_ms is None:
-        return
-    if state.wall_ms < state.next_due_ms + DUE_GRACE_MS:
-        return
-    if state.due_since is None:
+    """D63: from due + 2 s on the own clock and on those of W others, the primary has T until a block has run the call.
+
+    Unlike D63 by the letter the own clock is not enough: "clock alone never raises suspicion" (D60). One that is a
+    minute ahead would leave the view before each due call; of W others, one is correct.
+    """
+    overdue_ms = compute_overdue_ms(state)
+    agreeing = sum(notes.overdue_ms == overdue_ms for peer, notes in state.peers.items() if peer != state.replica_id)
+    if state.is_primary or not overdue_ms or agreeing < state.configuration.quorums.weak:
+        state.due_since = None
+    elif state.due_since is None:
         state.due_since = state.clock
     elif state.clock - state.due_since >= state.timer_ticks:
         start_view_change(state, state.view + 1)
@@ -124,5 +162,6 @@ def is_outstanding(state: ReplicaState) -> bool:
         or bool(state.pending)
         or bool(state.missing_bodies)
         or state.target is not None
+        or compute_overdue_ms(state) > 0
         or any(slot.digest is not None or slot.commits for slot in state.slots.values())
     )

@@ -23,7 +23,7 @@ from pbft.core.new_view import (
 from pbft.core.ordering import find_body, process_execution, process_slot
 from pbft.core.persisted import NEW_VIEW_KEY, OWN_VIEW_CHANGE_KEY, VIEW_KEY, encode_view
 from pbft.core.replica_state import ReplicaState
-from pbft.core.requests import process_requeue
+from pbft.core.requests import process_reclaim, process_requeue
 
 
 def start_view_change(state: ReplicaState, view: int) -> None:
@@ -212,6 +212,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
     for choice in choices:
         _install_choice(state, choice.height, choice.digest)
     process_requeue(state)
+    process_reclaim(state)
     if any(not state.slots[choice.height].is_committed for choice in choices):
         state.view_deadline = state.clock + state.view_timer_ticks  # D57
     for choice in choices:

@@ -22,6 +22,7 @@ from pbft.core.actions import (
     PersistBody,
     PersistEnvelope,
     Publish,
+    Reclaim,
     Send,
     SendBlocks,
     StoreCertificate,
@@ -144,7 +145,7 @@ class Driver:
         try:
             message = self._sealer.decode(frame)
             if isinstance(message, Relay):
-                message = Relay(requests=tuple(r for r in message.requests if not self._execution.is_used(r)))
+                message = self._unanswered(message.requests)
             wanted = self._replica.compute_wanted(sender_replica_id, message)
             if wanted is None:
                 self._counters.count("message_dropped", f"unwanted_{type(message).__name__.lower()}")
@@ -156,6 +157,10 @@ class Driver:
         self._counters.count("message", type(wanted).__name__)
         self._actions += self._replica.receive(sender_replica_id, wanted)
         self._wake()
+
+    def _unanswered(self, requests: Iterable[Request]) -> Relay:
+        """Those requests whose nonce no block has used (D43)."""
+        return Relay(requests=tuple(request for request in requests if not self._execution.is_used(request)))
 
     def on_request(self, request: Request) -> None:
         """A client's request that passed the door."""
@@ -268,6 +273,8 @@ class Driver:
                 blocks = self._execution.compute_blocks(action.first_height)
                 if blocks is not None:
                     self._send(action.replica, blocks)
+            case Reclaim():
+                self._actions += self._replica.receive(self._replica_id, self._unanswered(action.requests))
             case Evidence():
                 if self._evidence.record(action):
                     self._counters.count("evidence", action.kind)

@@ -300,6 +300,7 @@ def _status(status: pb.Status, rules: WireRules) -> Status:
         prepared=_heights(status.prepared, rules),
         committed=_heights(status.committed, rules),
         view_changes=tuple(_replica(replica, rules) for replica in _few(status.view_changes, rules.replicas)),
+        overdue_ms=_number(status.overdue_ms, "overdue"),
     )
 
 

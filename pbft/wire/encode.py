@@ -241,6 +241,7 @@ def _write_status(written: pb.Status, status: Status) -> None:
     written.prepared.extend(status.prepared)
     written.committed.extend(status.committed)
     written.view_changes.extend(status.view_changes)
+    written.overdue_ms = status.overdue_ms
 
 
 def _write_blocks(written: pb.Blocks, blocks: Blocks) -> None:

@@ -528,11 +528,14 @@ class Status(_message.Message):
     PREPARED_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
     VIEW_CHANGES_FIELD_NUMBER: _builtins.int
+    OVERDUE_MS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     view: _builtins.int
     active: _builtins.bool
     certified_height: _builtins.int
     executed_height: _builtins.int
+    overdue_ms: _builtins.int
+    """when the call was due that no block has run, by the sender's clock; 0 for none"""
     @_builtins.property
     def pre_prepared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -553,10 +556,11 @@ class Status(_message.Message):
         prepared: _abc.Iterable[_builtins.int] | None = ...,
         committed: _abc.Iterable[_builtins.int] | None = ...,
         view_changes: _abc.Iterable[_builtins.int] | None = ...,
+        overdue_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "certified_height", b"certified_height", "committed", b"committed", "epoch", b"epoch", "executed_height", b"executed_height", "pre_prepared", b"pre_prepared", "prepared", b"prepared", "view", b"view", "view_changes", b"view_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "certified_height", b"certified_height", "committed", b"committed", "epoch", b"epoch", "executed_height", b"executed_height", "overdue_ms", b"overdue_ms", "pre_prepared", b"pre_prepared", "prepared", b"prepared", "view", b"view", "view_changes", b"view_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

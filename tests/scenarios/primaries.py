@@ -164,7 +164,7 @@ def a_full_queue_pauses_nothing(stage: Stage) -> None:
             edits=(
                 Edit(
                     function=timers.process_due_timer,
-                    old="if state.is_primary or state.next_due_ms is None or state.wall_ms is None:",
+                    old="if state.is_primary or not overdue_ms or agreeing < state.configuration.quorums.weak:",
                     new="if True:",
                 ),
             ),
@@ -175,8 +175,9 @@ def a_due_call_is_a_request_of_its_own(stage: Stage) -> None:
     """A settlement closes at ten seconds past, by a call that the chain scheduled itself. The network is idle, and the
     primary does nothing: nobody waits for a request, so nobody suspects it, and the call never runs.
 
-    So a due time is a request of its own: 2 s after it, on its own clock, each backup gives the primary T. The primary
-    of view 1 proposes an empty batch with that time, the one reason for which an empty batch is accepted.
+    So a due time is a request of its own: 2 s after it, on its own clock, each backup says so in its STATUS, and from
+    when W others say it too it gives the primary T: one wrong clock suspects nobody. The primary of view 1 proposes an
+    empty batch with that time, the one reason for which an empty batch is accepted.
     """
     due_ms = WALL_MS + 10_000
     for replica in (1, 2, 3):
@@ -185,6 +186,9 @@ def a_due_call_is_a_request_of_its_own(stage: Stage) -> None:
     stage.say("A call is due in 10 s.")
     stage.wait(10_000)
     stage.wait(2_000)
+    stage.flights.clear()  # what they said of themselves up to here
+    stage.wait(200)
+    stage.deliver("STATUS")
     stage.wait(1_600)
     for replica in (1, 2, 3):
         stage[replica].next_due_ms = None  # the block that runs the call schedules no other

@@ -50,9 +50,7 @@ def view_change(stage: Stage) -> None:
     stage.settle("NEW-VIEW")
     stage.say("X is re-proposed: its slots go through PREPARE and COMMIT again, executed or not.")
     stage.settle("PREPARE", "COMMIT")
-    stage.say("The client of a3 has no answer and asks everybody.")
-    for replica in (1, 2, 3):
-        stage.hand_in(replica, "a3")
+    stage.say("R1 heard the proposal of a3, so it knows the request: nobody has to ask again (M24).")
     stage.settle("PRE-PREPARE", "PREPARE", "COMMIT", "HEADER-VOTE")
     chains = {tuple(stage[replica].hashes) for replica in (1, 2, 3)}
     stage.show(

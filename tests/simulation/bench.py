@@ -16,6 +16,7 @@ from pbft.core.actions import (
     PersistBody,
     PersistEnvelope,
     Publish,
+    Reclaim,
     Send,
     SendBlocks,
     StoreCertificate,
@@ -32,6 +33,7 @@ from pbft.core.messages import (
     PeerMessage,
     Prepare,
     PrePrepare,
+    Relay,
     Request,
     SignedMessage,
 )
@@ -214,6 +216,8 @@ class Bench:
                 self.certificates.append(action)
             case SendBlocks():
                 self.served.append(action)
+            case Reclaim():
+                self._actions += self.replica.receive(self.replica_id, Relay(requests=action.requests))
             case Evidence():
                 self.evidence.append(action)
             case Dropped():

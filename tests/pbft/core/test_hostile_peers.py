@@ -195,8 +195,8 @@ def enter_with_choice(bench: Bench, batch: Batch) -> None:
     bench.say(1, NewView(epoch=0, view=1, view_changes=changes, choices=choices))
 
 
-def make_status(bench: Bench, executed_height: int) -> Status:
-    """What a peer claims to have executed."""
+def make_status(bench: Bench, executed_height: int = 0, overdue_ms: int = 0) -> Status:
+    """What a peer claims to have executed, and to wait for."""
     return Status(
         epoch=0,
         view=bench.replica.view,
@@ -207,6 +207,7 @@ def make_status(bench: Bench, executed_height: int) -> Status:
         prepared=(),
         committed=(),
         view_changes=(),
+        overdue_ms=overdue_ms,
     )
 
 
@@ -379,6 +380,8 @@ def test_d63_blocks_of_stale_time_do_not_stop_the_due_timer() -> None:
     bench.commit(1, make_request(0))
     bench.time_ms = bench.wall_ms
     bench.tick((1_000 + 2_000) // 50)
+    for sender in (2, 3):
+        bench.receive(sender, make_status(bench, overdue_ms=bench.next_due_ms))
     for height in range(2, 2 + T_TICKS // 5 + 1):
         bench.commit(height, make_request(height), time_ms=bench.time_ms)
         bench.tick(5)
@@ -392,6 +395,8 @@ def test_d63_a_block_that_ran_due_calls_gives_the_rest_its_own_time() -> None:
     bench.commit(1, make_request(0))
     bench.tick((1_000 + 2_000) // 50)
     for height in range(2, 2 + T_TICKS // 5 + 1):
+        for sender in (2, 3):
+            bench.receive(sender, make_status(bench, overdue_ms=bench.next_due_ms))
         bench.time_ms = bench.wall_ms
         bench.commit(height, make_request(height))
         bench.tick(5)

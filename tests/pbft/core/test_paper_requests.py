@@ -113,6 +113,21 @@ def test_m24_requests_of_a_lost_proposal_are_proposed_again() -> None:
     assert [message.batch.requests for message in bench.said(PrePrepare)] == [(make_request(0),)]
 
 
+def test_m24_a_proposal_brings_its_requests_along() -> None:
+    """M24, M21: a backup that promised a proposal knows its requests, whoever the client reached: they wait here from
+    T/4 without COMMITs on, and go to all; and on entering a view that does not re-propose them, at once."""
+    bench = make_bench(2)
+    bench.say(0, pre_prepare(1, 0))
+    bench.tick(T_TICKS // 4 + 1)
+    assert bench.replica.pending_count == 1 and not bench.linked(Relay)
+    bench.tick(T_TICKS // 2)
+    assert bench.replica.is_active and bench.linked(Relay) == [(None, Relay(requests=(make_request(0),)))]
+    primary = make_bench(1)
+    primary.say(0, pre_prepare(1, 0))
+    enter_view(primary, 1)
+    assert [message.batch.requests for message in primary.said(PrePrepare)] == [(make_request(0),)]
+
+
 def test_m55_pending_requests_are_bounded() -> None:
     """M55, M56: past the limit a request is refused and counted; nobody is suspected for it."""
     bench = make_bench(0)

@@ -15,6 +15,7 @@ from simulation.bench_messages import (
     T_TICKS,
     pre_prepare,
     prepare,
+    status,
     view_change,
 )
 
@@ -26,19 +27,43 @@ from pbft.core.messages import (
     PrePrepare,
     SlotChoice,
     SlotEntry,
+    Status,
+    ViewChange,
 )
 
 
 def test_d58_own_slowness_is_not_held_against_the_primary() -> None:
-    """D58, M23: while e + 1 is committed but unexecuted the clock of suspicion stands still, at most 4 T a view."""
+    """D58, M23: while e + 1 is committed but unexecuted the clock of suspicion stands still for 4 T; then it runs at
+    four fifths of its speed or more again, so a queue kept full by a flood delays suspicion and never ends it (43).
+    """
     bench = make_bench(1)
     bench.executes = False
     bench.hand_in(make_request(0), make_request(1))
     bench.commit(1, make_request(0))
     bench.tick(4 * T_TICKS)
-    assert bench.replica.is_active
+    assert bench.replica.is_active and bench.replica.state.clock <= 1
     bench.tick(T_TICKS)
+    assert bench.replica.is_active
+    bench.tick(T_TICKS // 4 + 1)
     assert not bench.replica.is_active
+
+
+def test_d58_the_pause_is_given_back() -> None:
+    """D58: in a view that lasts for months a slow sync each hour is not held against the primary: each four counted
+    ticks give back one of the pause."""
+    bench = make_bench(1)
+    for round_ in range(1, 4):
+        bench.executes = False
+        bench.commit(round_, make_request(round_))
+        bench.tick(4 * T_TICKS)
+        bench.executes = True
+        bench.execute(bench.asked[-1])
+        bench.turn()
+        bench.certify(round_)
+        before = bench.replica.state.paused_ticks
+        bench.tick(16 * T_TICKS)
+        assert before >= 4 * T_TICKS - 2 and bench.replica.state.paused_ticks == 0
+    assert not list(bench.said(ViewChange))
 
 
 def test_d58_prepare_waits_for_unexecuted_gas_below() -> None:
@@ -66,15 +91,37 @@ def test_d60_the_time_of_a_fresh_batch(offset_ms: int, prepared: int) -> None:
 
 
 def test_d63_an_overdue_call_is_timed_by_backups() -> None:
-    """D63: from due + 2 s on the own clock the primary has T to run it, whether anything else waits or not."""
+    """D63: from due + 2 s on the own clock the primary has T to run it, whether anything else waits or not; from when W
+    others say so too."""
     bench = make_bench(1)
-    bench.next_due_ms = bench.wall_ms + 10_000
+    due_ms = bench.next_due_ms = bench.wall_ms + 10_000
     bench.commit(1, make_request(0))
     bench.certify(1)
     bench.tick((10_000 + 2_000) // 50)
+    (said,) = {m.overdue_ms for _, m in bench.linked(Status)}  # type: ignore[union-attr]
+    assert said == 0
+    for sender in (2, 3):
+        bench.receive(sender, status(bench, executed_height=1, certified_height=1, overdue_ms=due_ms))
+    bench.tick(T_TICKS)
     assert bench.replica.is_active
-    bench.tick(T_TICKS + 1)
+    assert bench.linked(Status)[-1][1].overdue_ms == due_ms  # type: ignore[union-attr]
+    bench.tick(1)
     assert not bench.replica.is_active
+
+
+@pytest.mark.parametrize("agreeing", [(), (3,), (2, 3)])
+def test_d60_d63_one_fast_clock_suspects_nobody(agreeing: tuple[int, ...]) -> None:
+    """D60: "clock alone never raises suspicion". A backup that is a minute ahead waits for W others, of whom one is
+    correct: f liars cannot carry it off. Those who wait for another call do not count."""
+    bench = make_bench(1)
+    due_ms = bench.next_due_ms = bench.wall_ms + 1_000
+    bench.commit(1, make_request(0))
+    bench.certify(1)
+    bench.receive(0, status(bench, executed_height=1, certified_height=1, overdue_ms=due_ms - 1))
+    for sender in agreeing:
+        bench.receive(sender, status(bench, executed_height=1, certified_height=1, overdue_ms=due_ms))
+    bench.tick((1_000 + 60_000) // 50)
+    assert bench.replica.is_active == (len(agreeing) < 2)
 
 
 def test_d64_empty_batches_only_for_a_due_call() -> None:
@@ -107,6 +154,26 @@ def test_d57_doubled_timers_are_halved_by_certified_heights() -> None:
         bench.receive(0, Batches(batches=(batch,)))
         bench.certify(height)
         assert state.doublings == (2 if height < 64 else 1 if height < 128 else 0)
+
+
+def test_d57_doubled_timers_are_halved_in_quiet_too() -> None:
+    """D57, execution 41: nothing to wait for during 8 lengths of the timer halves it once; while anything waits only
+    certified heights do, so a network whose commits take 1.5 T keeps the timer that they need."""
+    bench = make_bench(1)
+    state = bench.replica.state
+    state.doublings = 2
+    bench.tick(8 * 4 * T_TICKS - 1)
+    assert state.doublings == 1  # the bench's first tick counts
+    bench.tick(8 * 2 * T_TICKS - 1)
+    assert state.doublings == 1
+    bench.commit(1, make_request(0))  # not certified: it waits for votes
+    bench.tick(8 * 2 * T_TICKS)
+    assert state.doublings == 1
+    bench.certify(1)
+    bench.tick(8 * 2 * T_TICKS - 1)
+    assert state.doublings == 1
+    bench.tick(1)
+    assert state.doublings == 0 and bench.replica.view == 0
 
 
 def test_every_configuration_relation_is_checked() -> None:

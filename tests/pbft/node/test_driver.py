@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ledger.store import MemoryStore, Operation
+from pbft.core.actions import Reclaim
 from pbft.core.messages import (
     Batches,
     BlockBody,
@@ -195,6 +196,22 @@ def test_a_stopped_driver_does_nothing() -> None:
     load.submit(1, "add", [b"total", 1], through=[0, 1])
     cluster.run(5_000)
     assert log == [] and node.chain.height == 0
+
+
+def test_answered_requests_are_not_reclaimed() -> None:
+    """D43, M24: a lying primary proposes a request that was executed long ago; when its proposal dies, nobody waits for
+    what no primary will ever order again. One that has no answer waits."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    done = load.submit(1, "add", [b"total", 1], through=[0, 1])
+    assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level())
+    node = cluster.node(2)
+    unknown = load.submit(1, "add", [b"total", 1], through=[])
+    old, new = (parse_request(raw, node.rules) for raw in (done.raw, unknown.raw))
+    node.replica.state.actions.append(Reclaim(requests=(old, new)))
+    node.driver.tick()
+    node.driver.flush()
+    assert list(node.replica.state.pending) == [new.tx_id]
 
 
 def test_genesis_time_is_the_start() -> None:

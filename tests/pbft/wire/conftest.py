@@ -172,6 +172,7 @@ class SmallNetwork:
             prepared=(6, 7),
             committed=(6,),
             view_changes=(0, 3),
+            overdue_ms=1_700_000_000_000,
         )
         messages["empty_status"] = Status(
             epoch=0,
