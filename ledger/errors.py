@@ -99,6 +99,15 @@ class InvariantViolation(Exception):
         return f"{text} ({values})" if values else text
 
 
+class DamagedRecord(InvariantViolation):
+    """A stored record is not what was written: the disk decays, and this replica's memory cannot be trusted (M26)."""
+
+    def __init__(self, table: str, key: bytes) -> None:
+        super().__init__("damaged", f"a record of the table {table} is not what was written", key=key)
+        self.table = table
+        self.key = key
+
+
 def _shown(value: object) -> str:
     if isinstance(value, bytes):
         return value[:BYTES_SHOWN_MAX].hex() + ("..." if len(value) > BYTES_SHOWN_MAX else "")

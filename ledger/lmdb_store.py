@@ -1,9 +1,10 @@
 """`Store` on LMDB: one environment, a named database per table, every write synced.
 
 Rules: an environment has one writing process (the node) and any number of read-only ones (the contract worker), which
-see each write as soon as it returned, through a new snapshot. Every write transaction syncs data and meta page before
-it returns (D34, D35): there is no switch for that. The map size is address space, not disk: the file grows with its
-content. A schema version is recorded; an environment of another one is refused. `lmdb` is imported nowhere else.
+see each write as soon as it returned, through a new snapshot. Every value is stored behind a checksum
+(`ledger.checksum`). Every write transaction syncs data and meta page before it returns (D34, D35): there is no switch
+for that. The map size is address space, not disk: the file grows with its content. A schema version is recorded; an
+environment of another one is refused. `lmdb` is imported nowhere else.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Any, Final, Self
 
 import lmdb
 
+from ledger.checksum import protect, unprotect
 from ledger.errors import StoreError
 from ledger.store import Clear, Delete, Operation, Put, Snapshot, check_key, prefix_end
 
@@ -45,7 +47,7 @@ class _View:
             found: bytes | None = self._transaction.get(key, db=database) if key else None
         except lmdb.Error as error:
             raise _read_failed(error) from None
-        return found
+        return None if found is None else unprotect(table, key, found)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
@@ -54,7 +56,9 @@ class _View:
         database = _table(self._tables, table)
         try:
             with self._transaction.cursor(db=database) as cursor:
-                yield from _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
+                found = _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
+                for key, stored in found:
+                    yield key, unprotect(table, key, stored)
         except lmdb.Error as error:
             raise _read_failed(error) from None
 
@@ -186,7 +190,7 @@ class LmdbStore:
                 for operation in operations:
                     table = self._tables[operation.table]
                     if type(operation) is Put:
-                        transaction.put(operation.key, operation.value, db=table)
+                        transaction.put(operation.key, protect(operation.key, operation.value), db=table)
                     elif type(operation) is Delete:
                         transaction.delete(operation.key, db=table)
                     else:

@@ -68,6 +68,12 @@ class ServiceConfig:
         return self.definition.replica(self.replica_id)
 
 
+REPAIR: Final = (
+    "if the disk decayed, the repair is a new disk, an empty data directory and a new consensus key: what this replica "
+    "promised under the old one is no longer known (D37)"
+)
+
+
 def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaService":
     """A service that is not started. Raises StartRefused where this interpreter or its libraries cannot be trusted."""
     if not __debug__:
@@ -149,7 +155,7 @@ class ReplicaService:
             raise
         except (LedgerError, InvariantViolation, DamagedJournal) as error:  # a foreign or damaged store
             self.stop()
-            raise StartRefused("damaged", f"{config.data_path}: {error}") from error
+            raise StartRefused("damaged", f"{config.data_path}: {error}; {REPAIR}") from error
 
     def _listen_ops(self) -> None:
         site = make_site(status=self.status, metrics_text=self._metrics_text)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ledger.encoding import Value
+from ledger.errors import InvariantViolation
 from ledger.keys import Signer
 from ledger.payload import make_payload
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
@@ -145,7 +146,11 @@ class Clients:
             cluster.at(machine.paused_until_ms - cluster.now_ms, lambda: self._arrive(replica, data))
         elif machine.door is not None and machine.halted is None:
             cluster.trace.record(cluster.now_ms, "request", replica, -1, data)
-            machine.door.receive(self._visit(machine), decode_client_frame(data))
+            assert machine.node is not None
+            try:
+                machine.door.receive(self._visit(machine), decode_client_frame(data))
+            except InvariantViolation as error:  # as `node.client_port` does
+                machine.node.driver.stop(f"a client's question: {error}")
 
     def _visit(self, machine: Machine) -> Visit:
         known = self._visits.get((machine.replica, machine.starts))

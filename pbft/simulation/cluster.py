@@ -16,6 +16,7 @@ from contracts.runtime import Runtime
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import Member, ProtocolParameters
+from ledger.errors import DamagedRecord, InvariantViolation
 from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import Signer
 from ledger.payload_vault import MemoryPayloadKeys
@@ -119,8 +120,9 @@ class Cluster:
         self.verified = VerifiedSignatures(verify=signing.verify) if signing.is_shared else None
         self.decode: Decode = SharedDecoder() if signing.is_shared else decode_peer
         self.trace = Trace()
-        self.power_failures = 0
+        self.power_failures = self.writes_survived = 0  # inside a write, and those whose write is there nevertheless
         self.lost: set[int] = set()  # machines that never start again: their journal is damaged
+        self.decayed: set[int] = set()  # machines with a flipped bit in the ledger: truth is demanded, progress is not
         self.halts: list[tuple[int, str]] = []  # every replica that stopped itself, and why
         self.now_ms = self.trace.start_ms = GENESIS_TIME_MS
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
@@ -138,8 +140,8 @@ class Cluster:
         self.machines = [
             Machine(
                 replica=replica,
-                journal=SimulatedDisk((JOURNAL_TABLE,), self._writes_of(replica, "journal")),
-                ledger=SimulatedDisk(LEDGER_TABLES, self._writes_of(replica, "ledger")),
+                journal=SimulatedDisk((JOURNAL_TABLE,), self.writes_of(replica, "journal")),
+                ledger=SimulatedDisk(LEDGER_TABLES, self.writes_of(replica, "ledger")),
                 payload_keys=MemoryPayloadKeys(bytes([0xF0, replica]) * 16),
             )
             for replica in range(replicas)
@@ -192,6 +194,26 @@ class Cluster:
             self.halts.append((replica, reason))
             self.trace.record_fault(self.now_ms, f"r{replica} halts: {reason}")
 
+        try:
+            self._assemble(machine, worker, ready, halt)
+        except DamagedRecord as damage:
+            if replica not in self.decayed:
+                raise
+            self.lose(replica)
+            self.trace.record_fault(self.now_ms, f"r{replica} refuses to start: {damage}")
+            return
+        assert machine.node is not None
+        machine.door = self._open_door(machine, machine.node, worker)
+        machine.node.execution.subscribe(_Blocks(self, machine))
+        machine.node.execution.subscribe(machine.door)
+        if replica not in self.decayed:  # it reads the whole ledger, and a record that nobody reads may be rotten
+            self.checkers.process_start(machine.node, replica)
+        self._tick(machine, start, self.random.randrange(TICK_MS))
+
+    def _assemble(
+        self, machine: Machine, worker: InlineWorker, ready: Callable[[Node], None], halt: Callable[[str], None]
+    ) -> None:
+        replica = machine.replica
         assemble_node(
             genesis=self.genesis,
             replica_id=replica,
@@ -210,12 +232,6 @@ class Cluster:
             decode=self.decode,
             on_ready=ready,
         )
-        assert machine.node is not None
-        machine.door = self._open_door(machine, machine.node, worker)
-        machine.node.execution.subscribe(_Blocks(self, machine))
-        machine.node.execution.subscribe(machine.door)
-        self.checkers.process_start(machine.node, replica)
-        self._tick(machine, start, self.random.randrange(TICK_MS))
 
     def _open_door(self, machine: Machine, node: Node, worker: InlineWorker) -> ClientDoor:
         def submit(request: Request) -> None:
@@ -239,8 +255,8 @@ class Cluster:
         machine.node = machine.door = None
         machine.flush_is_due = False
         machine.paused_until_ms = 0
-        machine.journal.process_power_loss(self.random)
-        machine.ledger.process_power_loss(self.random)
+        self.writes_survived += machine.journal.process_power_loss(self.random)
+        self.writes_survived += machine.ledger.process_power_loss(self.random)
 
     def restart(self, replica: int) -> None:
         """Kills and starts again."""
@@ -249,7 +265,7 @@ class Cluster:
 
     def can_be_faulty(self, replica: int) -> bool:
         """Whether this replica is one of the f faulty, or could still become one."""
-        faulty = self.checkers.faulty
+        faulty = self.checkers.faulty | self.decayed
         return replica in faulty or len(faulty) < self.genesis.configuration.f
 
     def lose(self, replica: int) -> None:
@@ -259,8 +275,9 @@ class Cluster:
 
     @property
     def correct(self) -> list[Node]:
-        """The running nodes that are neither traitors nor lost."""
-        return [self.node(m.replica) for m in self.machines if m.replica not in self.checkers.faulty and m.node]
+        """The running nodes that are neither traitors nor lost nor decayed."""
+        faulty = self.checkers.faulty | self.decayed
+        return [self.node(m.replica) for m in self.machines if m.replica not in faulty and m.node]
 
     @property
     def running(self) -> list[Node]:
@@ -334,9 +351,14 @@ class Cluster:
             self.at(machine.paused_until_ms - self.now_ms, lambda: self._deliver(receiver, sender, frame))
         elif machine.node is not None:
             self.trace.record(self.now_ms, "frame", receiver, sender, frame)
-            machine.node.driver.on_frame(sender, frame)
+            try:
+                machine.node.driver.on_frame(sender, frame)
+            except InvariantViolation as error:  # as the service does around everything that enters
+                machine.node.driver.stop(f"a frame: {error}")
 
-    def _writes_of(self, replica: int, disk: str) -> Callable[[Sequence[Operation]], None]:
+    def writes_of(self, replica: int, disk: str) -> Callable[[Sequence[Operation]], None]:
+        """What puts the writes of a disk into the trace."""
+
         def record(operations: Sequence[Operation]) -> None:
             data = b"".join(b"".join(operation[1:]) for operation in operations)  # key and value, as far as it has them
             check_private(f"the {disk} of r{replica}", data)

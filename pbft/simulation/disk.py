@@ -1,15 +1,28 @@
 """The disk of a simulated machine: what is written, what is synced, and what is left when the power fails.
 
-A store's write is one record: applied whole or not at all (LMDB's promise), and durable when `write` returns. Between
-its two moments the power may fail: then the record is *written and not synced*, and the disk alone decides whether it
-survived; the process learns neither. What completed writes left always survives. Faults of the medium are here too: a
-full disk fails every write until there is room, and rot flips one bit of a stored value behind the store's back.
+A store's write is one transaction, applied whole or not at all (LMDB's promise), and durable when `write` returns.
+Below that promise the medium takes bytes: a record for each operation, and a commit record last. Where the power fails
+inside a write, those bytes are *written and not synced*: any prefix of the records has reached the medium, and the last
+of them may be torn. What is read back afterwards is what whole records with their commit say, so the write is there or
+it is not, the process knows neither, and what completed writes left is there always.
+
+Other faults of the medium: a full disk fails every write until there is room, and rot flips one bit of what is stored,
+behind the store's back. Every value lies behind its checksum, as in production (`ledger.checksum`).
 """
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from random import Random
+from typing import Final, Self
 
+from ledger.checksum import protect, unprotect
+from ledger.encoding import encode
 from ledger.store import MemoryStore, Operation, Put, Snapshot
+
+ARRIVES_WHOLE_CHANCE: Final = 0.5  # of a write inside which the power fails
+COMMIT: Final = b"commit"
+HEAD_BYTES: Final = 8  # of a record: length and CRC-32
 
 
 class PowerFailure(Exception):
@@ -21,7 +34,7 @@ class SimulatedDisk:
 
     def __init__(self, tables: Sequence[str], on_write: Callable[[Sequence[Operation]], None] | None = None) -> None:
         self.writes = 0  # completed
-        self._tables = tuple(tables)
+        self.tables = tuple(tables)
         self._synced = MemoryStore(tables)
         self._unsynced: Sequence[Operation] = ()
         self._on_write = on_write
@@ -30,29 +43,32 @@ class SimulatedDisk:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """See `ReadView.get`."""
-        return self._synced.get(table, key)
+        stored = self._synced.get(table, key)
+        return None if stored is None else unprotect(table, key, stored)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """See `ReadView.scan`."""
-        return self._synced.scan(table, prefix, start=start, reverse=reverse)
+        for key, stored in self._synced.scan(table, prefix, start=start, reverse=reverse):
+            yield key, unprotect(table, key, stored)
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
-        return self._synced.snapshot()
+        return _View(self._synced.snapshot())
 
     def close(self) -> None:
         """See `Store.close`. The medium stays."""
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`. Raises PowerFailure at the write that was chosen for it."""
+        protected = [o._replace(value=protect(o.key, o.value)) if isinstance(o, Put) else o for o in operations]
         if self._fails_at is not None and self.writes >= self._fails_at:
-            self._unsynced = tuple(operations)
+            self._unsynced = protected
             raise PowerFailure
         if self._is_full:
             self._synced.fail_writes("disk_full")
-        self._synced.write(operations)
+        self._synced.write(protected)
         self.writes += 1
         if self._on_write is not None:
             self._on_write(operations)
@@ -72,23 +88,80 @@ class SimulatedDisk:
         self._fails_at, self._is_full = None, False
 
     def process_power_loss(self, random: Random) -> bool:
-        """Power is gone and back. Returns whether a write that was not synced survived; a torn one is gone."""
-        survivor = self._synced.after_power_loss()
-        survived = bool(self._unsynced) and random.random() < 0.5
-        if survived:
-            survivor.write(self._unsynced)
+        """Power is gone and back. Returns whether a write that was not synced is there nevertheless."""
+        survivor, survived = self._synced.after_power_loss(), False
+        if self._unsynced:
+            records = write_records(self._unsynced)
+            arrived = len(records) if random.random() < ARRIVES_WHOLE_CHANCE else random.randrange(len(records))
+            survived = count_whole(records[:arrived]) > len(self._unsynced)  # its commit record too
+            if survived:
+                survivor.write(self._unsynced)
         self._synced, self._unsynced = survivor, ()
         self.repair()
         return survived
 
     def process_rot(self, table: str, random: Random) -> bytes | None:
-        """Flips one bit of one value of `table`. Returns its key; None where the table is empty."""
+        """Flips one bit of one stored value of `table`. Returns its key; None where the table is empty."""
         records = list(self._synced.scan(table))
         if not records:
             return None
-        key, value = random.choice(records)
-        rotten = bytearray(value)
+        key, stored = random.choice(records)
+        rotten = bytearray(stored)
         bit = random.randrange(len(rotten) * 8)
         rotten[bit // 8] ^= 1 << bit % 8
         self._synced.write([Put(table, key, bytes(rotten))])
         return key
+
+
+class _View(AbstractContextManager["_View"]):
+    """A snapshot whose values are checked as they are read."""
+
+    def __init__(self, view: Snapshot) -> None:
+        self._view = view
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """See `ReadView.get`."""
+        stored = self._view.get(table, key)
+        return None if stored is None else unprotect(table, key, stored)
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See `ReadView.scan`."""
+        for key, stored in self._view.scan(table, prefix, start=start, reverse=reverse):
+            yield key, unprotect(table, key, stored)
+
+    def close(self) -> None:
+        """See `Snapshot.close`."""
+        self._view.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+# --- the medium: length, CRC-32, content; one record an operation, and a commit record for the transaction ---
+
+
+def write_records(operations: Sequence[Operation]) -> bytes:
+    """A transaction as the medium gets it."""
+    return b"".join(_record(content) for content in [*(encode(tuple(o)) for o in operations), COMMIT])
+
+
+def _record(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + zlib.crc32(content).to_bytes(4, "big") + content
+
+
+def count_whole(data: bytes) -> int:
+    """How many records stand whole at the beginning; what follows a torn one is gone with it."""
+    count = position = 0
+    while position + HEAD_BYTES <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        content = data[position + HEAD_BYTES : position + HEAD_BYTES + length]
+        if len(content) < length or zlib.crc32(content).to_bytes(4, "big") != data[position + 4 : position + 8]:
+            break
+        position += HEAD_BYTES + length
+        count += 1
+    return count

@@ -56,9 +56,9 @@ class Twin:
                 flush_is_due = True
                 cluster.at(0, flush, last=True)
 
-        ledger = SimulatedDisk(LEDGER_TABLES)
+        ledger = SimulatedDisk(LEDGER_TABLES, cluster.writes_of(replica, "twin ledger"))
         payload_keys = cluster.machines[replica].payload_keys
-        journal = SimulatedDisk((JOURNAL_TABLE,))
+        journal = SimulatedDisk((JOURNAL_TABLE,), cluster.writes_of(replica, "twin journal"))
         machine = Machine(replica=replica, journal=journal, ledger=ledger, payload_keys=payload_keys)
         assemble_node(
             genesis=cluster.genesis,

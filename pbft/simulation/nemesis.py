@@ -189,12 +189,29 @@ class Nemesis:
         return f"the clock of r{machine.replica} is off by {machine.clock_offset_ms} ms"
 
     def _rot(self) -> str | None:
-        """A bit flips in a journal at rest: the start must refuse it, and the machine is lost (M26, D37)."""
+        """A bit flips in a machine at rest, in its journal or its ledger."""
         cluster = self._cluster
         machine = self._machine(is_up=False)
         if machine is None or not cluster.can_be_faulty(machine.replica):
             return None
         cluster.kill(machine.replica)
+        return cluster.random.choice([self._rot_journal, self._rot_ledger])(machine)
+
+    def _rot_ledger(self, machine: Machine) -> str | None:
+        """Whoever reads the record must notice: at the start, later or never. Until then it answers truly (M26)."""
+        cluster = self._cluster
+        table = cluster.random.choice(machine.ledger.tables)
+        key = machine.ledger.process_rot(table, cluster.random)
+        if key is None:
+            return None
+        self.faults["ledger_rot"] += 1
+        cluster.decayed.add(machine.replica)
+        cluster.start(machine.replica)
+        return f"a bit flips in the ledger of r{machine.replica}, table {table}"
+
+    def _rot_journal(self, machine: Machine) -> str | None:
+        """The start must refuse it, because it reads all; the machine is lost (M26, D37)."""
+        cluster = self._cluster
         key = machine.journal.process_rot(JOURNAL_TABLE, cluster.random)
         if key is None:
             return None

@@ -5,7 +5,7 @@ exactly once   the register counts each committed addition and each scheduled ca
 replies        a client was told the receipt that the ledgers hold; of one nonce at most one transaction committed
 state          one state root
 proofs         receipts verify off line against the genesis file alone
-halts          no correct replica stopped itself but for a full disk
+halts          no correct replica stopped itself but for a full disk, or for a record that its disk let rot
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ PROOFS_CHECKED: Final = 3  # a run; each is the whole path from receipt to genes
 def is_level(cluster: Cluster) -> bool:
     """Whether all correct nodes run and stand on one head, certified, with nothing left to do."""
     correct = cluster.correct
-    missing = len(cluster.machines) - len(cluster.checkers.faulty) - len(correct)
+    missing = len(cluster.machines) - len(cluster.checkers.faulty | cluster.decayed) - len(correct)
     heads = {node.chain.head.hash for node in correct}
     return (
         missing == 0
@@ -57,7 +57,8 @@ def check_outcome(cluster: Cluster, clients: Clients) -> None:
     if len(roots) != 1:
         raise Violation("state", f"{len(roots)} state roots")
     for replica, reason in cluster.halts:
-        if replica not in cluster.checkers.faulty and "disk_full" not in reason:
+        is_decay = replica in cluster.decayed and "damaged" in reason
+        if replica not in cluster.checkers.faulty and "disk_full" not in reason and not is_decay:
             raise Violation("halts", f"r{replica}: {reason}")
     committed = _check_replies(clients, correct)
     additions = sum(_addend(raw) for raw in committed)

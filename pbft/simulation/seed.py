@@ -223,7 +223,8 @@ def _fill(report: SeedReport, cluster: Cluster, clients: Clients, nemesis: Nemes
     for machine in cluster.machines:
         if machine.replica not in cluster.checkers.faulty:
             report.coverage += machine.counters
-    report.coverage["power_failure_inside_write"] = cluster.power_failures
+    report.coverage["power_failure:write_torn"] = cluster.power_failures - cluster.writes_survived
+    report.coverage["power_failure:write_survived"] = cluster.writes_survived
     report.coverage += Counter({f"answer:{kind}": count for kind, count in clients.answers.items()})
     report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
     report.trace_sha256 = cluster.trace.sha256
