@@ -1,7 +1,8 @@
 """Executions 11 and 25 to 31: what execution decides, what a client is told, and what it may believe."""
 
+from scenarios.edits import Edit
 from scenarios.ledger_stage import START_S, LedgerStage
-from scenarios.script import Edit, Without, scenario
+from scenarios.script import Without, scenario
 
 from ledger import admission
 from ledger.chain import Chain

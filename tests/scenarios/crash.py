@@ -1,7 +1,8 @@
 """Executions 13 to 17: crashes, restarts, and what a journal is for."""
 
+from scenarios.edits import Edit
 from scenarios.liars import knows_nothing, liar_follows
-from scenarios.script import Edit, Without, scenario
+from scenarios.script import Without, scenario
 from scenarios.stage import Stage
 from simulation.bench import make_envelope
 

@@ -1,7 +1,8 @@
 """Executions 4, 6, 7 and 8: what a new view starts from, what it decides, and how much it may leave behind."""
 
+from scenarios.edits import Edit
 from scenarios.liars import claims, knows_nothing
-from scenarios.script import Edit, Without, scenario
+from scenarios.script import Without, scenario
 from scenarios.stage import Stage, request
 from simulation.bench import WALL_MS, make_vote
 

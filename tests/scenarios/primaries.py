@@ -1,7 +1,8 @@
 """Executions 24, 41 to 46, 49 and 50: what a proposal is judged by, and when a primary is suspected."""
 
+from scenarios.edits import Edit
 from scenarios.liars import knows_nothing, liar_follows
-from scenarios.script import Edit, Without, scenario
+from scenarios.script import Without, scenario
 from scenarios.stage import Stage, replica_names, request
 from simulation.bench import WALL_MS
 

@@ -1,52 +1,20 @@
 """Scenarios as data: a script over a stage, the rule that it is about, and the edit of the product that removes it.
 
-A removal replaces one piece of a function's source and gives the function the code that results, for one run; a piece
-that is no longer there fails the test, so removals cannot go stale. The transcript holds both runs: with the rule, and
-from where they part, without.
+The transcript holds both runs: with the rule, and from where they part, without.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from textwrap import dedent, wrap
-from types import FunctionType
+from textwrap import wrap
 from typing import Any
 
 import pytest
+from scenarios.edits import Edit, apply_edits
 from scenarios.narration import WIDTH, Broken
 from scenarios.stage import Stage
 
 Script = Callable[[Any], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit:
-    """One piece of a function's source, and what stands there without the rule."""
-
-    function: FunctionType
-    old: str
-    new: str
-
-    def words(self) -> list[str]:
-        """The edit as a transcript shows it."""
-        where = f"{self.function.__module__}.{self.function.__qualname__}"
-        old, new = ([line.strip() for line in text.splitlines()] for text in (self.old, self.new))
-        return [f"   in {where}:", *(f"   - {line}" for line in old), *(f"   + {line}" for line in new if line)]
-
-
-def apply_edits(edits: Iterable[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the functions the edited code, until monkeypatch is undone."""
-    sources: dict[FunctionType, str] = {}
-    for edit in edits:
-        function = edit.function
-        source = sources.get(function) or dedent(inspect.getsource(function))
-        assert source.count(edit.old) == 1, f"{function.__qualname__}: {source.count(edit.old)} times {edit.old!r}"
-        sources[function] = source.replace(edit.old, edit.new)
-    for function, source in sources.items():
-        scope: dict[str, Any] = {}
-        edited = compile(source, f"<{function.__qualname__}, edited>", "exec")
-        exec(edited, function.__globals__, scope)
-        monkeypatch.setattr(function, "__code__", scope[function.__name__].__code__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Executions 1, 2, 3, 5 and 9: header votes, certificates, and the low watermark."""
 
+from scenarios.edits import Edit
 from scenarios.liars import knows_nothing, liar_follows
-from scenarios.script import Edit, Without, scenario
+from scenarios.script import Without, scenario
 from scenarios.stage import Stage
 
 from pbft.core import checkpoints, state_transfer, status

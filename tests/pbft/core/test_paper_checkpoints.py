@@ -93,7 +93,7 @@ def test_d28_old_messages_are_answered_with_the_newest_certificate() -> None:
 
 
 def test_d28_w_equal_votes_are_enough_to_adopt_blocks() -> None:
-    """D28, scenario 5: one vote above e fetches nothing; W equal ones do, and the block under them is executed."""
+    """D28, M46: one vote above e fetches nothing; W equal ones do, and the block under them is executed."""
     bench = make_bench(1)
     bench.executes = False
     batch = make_batch(make_request(0))
