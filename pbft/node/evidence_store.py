@@ -52,14 +52,13 @@ class EvidenceStore:
 
     def record(self, evidence: Evidence) -> bool:
         """Keeps a piece durably. False where it is known already, or where its accused has filled its share."""
-        data = encode_evidence(evidence, self._network)
         kept = f"r{evidence.replica}-{evidence.kind}-"
+        if sum(other.startswith(kept) for other in self._files) >= PIECES_MAX:
+            return False  # before it is encoded: an offender repeats itself in every frame
+        data = encode_evidence(evidence, self._network)
         name = f"{kept}v{evidence.view}-h{evidence.height}-{compute_evidence_id(data)}.json"
-        if name in self._files:
-            return False
-        of_kind = sum(other.startswith(kept) for other in self._files)
         size = sum(size for other, size in self._files.items() if other.startswith(f"r{evidence.replica}-"))
-        if of_kind >= PIECES_MAX or size + len(data) > BYTES_MAX:
+        if name in self._files or size + len(data) > BYTES_MAX:
             return False
         self._files[name] = len(data)
         self._log.warning("evidence", peer=evidence.replica, kind=evidence.kind, height=evidence.height, file=name)

@@ -26,6 +26,7 @@ from pbft.core.config import TICK_MS
 from pbft.core.messages import Request
 from pbft.node.assembly import Decode, Node, assemble_node
 from pbft.node.client_door import ClientDoor
+from pbft.node.evidence_store import PIECES_MAX
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
@@ -386,18 +387,34 @@ class _Outbound:
 
 
 class EvidenceList:
-    """`driver.EvidenceSink`: kept with the machine, each piece once; each must convict, and no correct replica."""
+    """`driver.EvidenceSink`, bounded like the store's: kept with the machine, each piece once, known by its bytes.
+
+    Each must convict, and no correct replica.
+    """
 
     def __init__(self, machine: Machine, checkers: Checkers) -> None:
         self._machine = machine
         self._checkers = checkers
 
     def record(self, evidence: Evidence) -> bool:
-        if evidence in self._machine.evidence:
+        kept = [
+            piece
+            for piece in self._machine.evidence
+            if (piece.replica, piece.kind) == (evidence.replica, evidence.kind)
+        ]
+        if len(kept) >= PIECES_MAX or any(_is_same(piece, evidence) for piece in kept):
             return False
         self._checkers.check_evidence(evidence)
         self._machine.evidence.append(evidence)
         return True
+
+
+def _is_same(one: Evidence, other: Evidence) -> bool:
+    """Compared by bytes: envelopes hold thousands of parsed votes."""
+    second, other_second = one.second, other.second
+    return one.first.raw == other.first.raw and (
+        other_second is None if second is None else other_second is not None and second.raw == other_second.raw
+    )
 
 
 class CounterTable:
