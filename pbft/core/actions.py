@@ -104,7 +104,11 @@ class Evidence:
 class Halt:
     """Stop voting and serving, keep everything, raise the alarm (M45). The core answers nothing afterwards."""
 
+    kind: str  # of `pbft.core.halting`: what the operator has to do
     reason: str  # a sentence for the operator, with the heights and hashes that disagree
+    height: int = 0  # where they disagree; 0 where it is not about a height
+    own: bytes = b""
+    other: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ correct replicas choose the same ones often enough (D24). Votes leave in the env
 
 from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
-from pbft.core.actions import Halt, Persist, Send, StoreCertificate
+from pbft.core.actions import Persist, Send, StoreCertificate
 from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
+from pbft.core.halting import halt_diverged
 from pbft.core.messages import CertificateNotice, Envelope, HeaderVote
 from pbft.core.persisted import (
     CERTIFIED_KEY,
@@ -23,13 +24,6 @@ from pbft.core.persisted import (
 )
 from pbft.core.quorum import compute_tally
 from pbft.core.replica_state import CountedHeaderVote, PeerNotes, ReplicaState
-
-
-def halt(state: ReplicaState, reason: str) -> None:
-    """Stops voting and serving; everything that is known stays (M45)."""
-    if state.halted is None:
-        state.halted = reason
-        state.actions.append(Halt(reason=reason))
 
 
 def peer_notes(state: ReplicaState, replica: int) -> PeerNotes:
@@ -101,10 +95,7 @@ def process_votes_at(state: ReplicaState, height: int) -> None:
     if own is not None:
         others, count = compute_tally(v.vote.header_hash for v in votes.values() if v.vote.header_hash != own)
         if count >= quorums.weak:
-            halt(
-                state,
-                f"height {height}: own header {own.hex()} differs from {others.hex()}, voted for by {count} replicas",
-            )
+            halt_diverged(state, height, own, others, f"voted for by {count} replicas")
             return
     header_hash, count = compute_tally(v.vote.header_hash for v in votes.values())
     if count >= quorums.quorum:
@@ -132,9 +123,7 @@ def process_certificate(state: ReplicaState, certificate: QuorumCertificate) -> 
         return
     own = state.header_hashes[height]
     if own != certificate.header_hash:
-        halt(
-            state, f"height {height}: own header {own.hex()} differs from the certified {certificate.header_hash.hex()}"
-        )
+        halt_diverged(state, height, own, certificate.header_hash, "which is certified")
         return
     _move_low_watermark(state, certificate)
 
@@ -188,7 +177,7 @@ def process_executed_header(state: ReplicaState, height: int) -> None:
     own = state.header_hashes[height]
     recorded = state.voted.get(height)
     if recorded is not None and recorded != own:
-        halt(state, f"height {height}: executed again with header {own.hex()}, voted for {recorded.hex()} before")
+        halt_diverged(state, height, own, recorded, "which it had and was voted for when it was executed before")
         return
     process_fixed_vote(state, height)
     if height in state.header_votes:

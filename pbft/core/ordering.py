@@ -10,7 +10,6 @@ from ledger.hashing import NULL_DIGEST
 from pbft.core.actions import Broadcast, Execute, Persist, PersistBody
 from pbft.core.checkpoints import (
     answer_with_certificate,
-    halt,
     peer_notes,
     process_certificate,
     process_executed_header,
@@ -22,6 +21,7 @@ from pbft.core.config import (
 )
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
+from pbft.core.halting import CONTRADICTED, halt, halt_diverged
 from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_prepare_count
 from pbft.core.messages import Batch, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
 from pbft.core.persisted import encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
@@ -263,7 +263,8 @@ def process_committed(state: ReplicaState, slot: Slot) -> None:
     view, digest = proved
     if slot.committed is not None:
         if slot.committed != digest:
-            halt(state, f"height {slot.height} committed twice: {slot.committed.hex()} and {digest.hex()}")
+            reason = f"height {slot.height} committed twice: {slot.committed.hex()} and {digest.hex()}"
+            halt(state, CONTRADICTED, reason, height=slot.height, own=slot.committed, other=digest)
         return
     slot.committed, slot.committed_view = digest, view
     if slot.height <= state.reproposed_top and state.view_deadline is not None:
@@ -327,14 +328,11 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
     """The ledger has the block: e moves, its requests wait no more, its header is voted on and compared."""
     height = executed.height
     if height != state.executing or height != state.executed_height + 1:
-        halt(state, f"the ledger executed height {height}; asked for {state.executing}")
+        halt(state, CONTRADICTED, f"the ledger executed height {height}; asked for {state.executing}", height=height)
         return
     adopted = state.adopted.pop(height, None)
     if adopted is not None and adopted.header_hash != executed.header_hash:
-        halt(
-            state,
-            f"height {height}: executed to header {executed.header_hash.hex()}, adopted as {adopted.header_hash.hex()}",
-        )
+        halt_diverged(state, height, executed.header_hash, adopted.header_hash, "adopted as true from others")
         return
     state.executing = None
     state.executed_height = height

@@ -5,7 +5,7 @@ claim shows that, signed bytes do: all that this key signed above h is in the jo
 that the journal does not know was made elsewhere. The operator has to find out where.
 """
 
-from pbft.core.checkpoints import halt
+from pbft.core.halting import SECOND_SIGNER, halt
 from pbft.core.messages import (
     Commit,
     Envelope,
@@ -24,6 +24,7 @@ def process_own(state: ReplicaState, envelope: Envelope, message: SignedMessage)
     if envelope.sender == state.replica_id and not _is_own_word(state, message):
         halt(
             state,
+            SECOND_SIGNER,
             f"another process signs with the key of this replica: a {type(message).__name__}"
             f" of height {getattr(message, 'height', 0)}, view {getattr(message, 'view', 0)} is not in this journal",
         )

@@ -11,6 +11,7 @@ start with its key named (M26). The records, and the promise that each one guard
     q/<height><digest> view                                   Q set: pre-prepared, synced before PREPARE or PRE-PREPARE
     b/<digest>         [time, [requests]]                     the bodies of the Q set, their payloads sealed (D50)
     v/<height>         header hash                            header votes given: re-execution is compared (D34)
+    halt               [kind, reason, height, own, other]     a replica that halted stays halted (M45)
 
 Heights in keys are 8 bytes big-endian, so keys sort by height. Envelopes are encoded by `pbft.wire`, and private
 payloads sealed by `ledger.payload_vault`, both outside the core.
@@ -23,12 +24,15 @@ from typing import Final, TypeAlias
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
+from pbft.core.actions import Halt
 from pbft.core.messages import Batch, Envelope, Request, SlotEntry
 
 VIEW_KEY: Final = b"view"
 CERTIFIED_KEY: Final = b"certified"
 OWN_VIEW_CHANGE_KEY: Final = b"own-view-change"
 NEW_VIEW_KEY: Final = b"new-view"
+HALT_KEY: Final = b"halt"
+HALT_KINDS: Final = frozenset({"diverged", "second_signer", "contradicted"})  # `pbft.core.halting`
 RECORD_BYTES_MAX: Final = 16_777_216  # the largest record is a batch's body: 1 MiB of transactions and their fields
 
 
@@ -66,6 +70,7 @@ class Restored:
     pre_prepared: dict[int, dict[bytes, int]] = field(default_factory=dict)  # height -> digest -> latest view
     bodies: dict[bytes, Batch] = field(default_factory=dict)
     voted: dict[int, bytes] = field(default_factory=dict)  # height -> header hash
+    halt: Halt | None = None
 
 
 def prepared_key(height: int) -> bytes:
@@ -102,6 +107,10 @@ def encode_entry(entry: SlotEntry) -> bytes:
 
 def encode_pre_prepared(view: int) -> bytes:
     return encode(view)
+
+
+def encode_halt(halt: Halt) -> bytes:
+    return encode([halt.kind, halt.reason, halt.height, halt.own, halt.other])
 
 
 def encode_voted(header_hash: bytes) -> bytes:
@@ -147,6 +156,8 @@ def parse_records(
                 fields["own_view_change"] = decode_envelope(value)
             elif key == NEW_VIEW_KEY:
                 fields["new_view"] = decode_envelope(value)
+            elif key == HALT_KEY:
+                fields["halt"] = _halt(decode(value))
             elif key[:2] == b"p/" and len(key) == 10:
                 digest, view = _list(decode(value), 2)
                 height = int.from_bytes(key[2:], "big")
@@ -176,6 +187,13 @@ def _view(value: object) -> tuple[int, int, bool]:
     if not isinstance(active, bool):
         raise ValueError("active: expected a bool")
     return _number(epoch), _number(view), active
+
+
+def _halt(value: object) -> Halt:
+    kind, reason, height, own, other = _list(value, 5)
+    if not isinstance(kind, str) or not isinstance(reason, str) or kind not in HALT_KINDS:
+        raise ValueError(f"kind and reason: expected one of {sorted(HALT_KINDS)} and a text, got {kind!r:.40}")
+    return Halt(kind=kind, reason=reason, height=_number(height), own=_bytes(own), other=_bytes(other))
 
 
 def _certified(value: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pbft.core import checkpoints, ordering, requests, state_transfer, status, timers, view_change
-from pbft.core.actions import Action, Broadcast, Dropped
+from pbft.core.actions import Action, Broadcast, Dropped, Halt
 from pbft.core.config import CoreConfiguration
 from pbft.core.errors import InvalidMessage
 from pbft.core.messages import (
@@ -113,6 +113,11 @@ class Replica:
     def halted(self) -> str | None:
         """Why this replica stopped for good, or None."""
         return self._state.halted
+
+    @property
+    def halt(self) -> Halt | None:
+        """The same, with its kind and the hashes that disagree; journaled."""
+        return self._state.halt
 
     def has_room(self, request_bytes: int) -> bool:
         """Whether a request of this size is taken now; where not, the door answers busy (M56)."""

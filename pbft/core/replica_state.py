@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ledger.quorum_certificate import QuorumCertificate
-from pbft.core.actions import Action
+from pbft.core.actions import Action, Halt
 from pbft.core.config import EARLY_BYTES_MAX, EARLY_ENVELOPES_MAX, CoreConfiguration
 from pbft.core.message_log import Slot
 from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry
@@ -147,7 +147,12 @@ class ReplicaState:
     outgoing: list[SignedMessage] = field(default_factory=list)  # votes of this turn: one envelope (D61)
     actions: list[Action] = field(default_factory=list)
     peers: dict[int, PeerNotes] = field(default_factory=dict)
-    halted: str | None = None
+    halt: Halt | None = None  # journaled
+
+    @property
+    def halted(self) -> str | None:
+        """Why this replica stopped for good, or None."""
+        return None if self.halt is None else self.halt.reason
 
     @property
     def primary(self) -> int:

@@ -27,6 +27,8 @@ def compute_state(
     ledger: LedgerHead,
 ) -> ReplicaState:
     """The state to go on from. InvariantViolation where journal and ledger contradict each other: refuse to start."""
+    if restored.halt is not None:
+        return _compute_halted(configuration, replica_id, signer, restored, ledger)
     if restored.epoch != configuration.epoch:
         raise InvariantViolation("journal_epoch", expected=configuration.epoch, got=restored.epoch)
     if ledger.height < restored.certified_height:
@@ -67,6 +69,26 @@ def compute_state(
     if state.active:
         _restore_slots(state)
     return state
+
+
+def _compute_halted(
+    configuration: CoreConfiguration,
+    replica_id: int,
+    signer: Callable[[bytes], bytes],
+    restored: Restored,
+    ledger: LedgerHead,
+) -> ReplicaState:
+    """A replica that halted stays halted (M45): where it stood, for its status; journal and ledger may disagree."""
+    return ReplicaState(
+        configuration=configuration,
+        replica_id=replica_id,
+        signer=signer,
+        view=restored.view,
+        active=restored.active,
+        certified_height=restored.certified_height,
+        executed_height=ledger.height,
+        halt=restored.halt,
+    )
 
 
 def _restore_slots(state: ReplicaState) -> None:

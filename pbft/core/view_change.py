@@ -8,10 +8,11 @@ primary itself, take this replica along (M35); NEW-VIEW is believed only where a
 
 from ledger.hashing import NULL_DIGEST
 from pbft.core.actions import Broadcast, Persist, PersistEnvelope
-from pbft.core.checkpoints import halt, process_certificate
+from pbft.core.checkpoints import process_certificate
 from pbft.core.config import TIMER_DOUBLINGS_MAX
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_one, accuse_of_two, compute_content, validate_new_view_sender
+from pbft.core.halting import CONTRADICTED, halt
 from pbft.core.messages import Envelope, HeaderVote, NewView, SlotEntry, ViewChange
 from pbft.core.new_view import (
     NewViewDecision,
@@ -230,11 +231,10 @@ def _install_choice(state: ReplicaState, height: int, digest: bytes) -> None:
     slot = state.slot(height)
     is_against = slot.committed is not None and slot.committed != digest
     if is_against and slot.committed_view < state.view:
-        halt(
-            state,
-            f"height {height}: view {state.view} chose {digest.hex()}, another digest is committed here"
-            f" since view {slot.committed_view}",
-        )
+        assert slot.committed is not None
+        reason = f"height {height}: view {state.view} chose {digest.hex()}, {slot.committed.hex()} is committed here"
+        reason += f" since view {slot.committed_view}"
+        halt(state, CONTRADICTED, reason, height=height, own=slot.committed, other=digest)
         return
     slot.digest = digest
     slot.is_reproposed = True

@@ -67,8 +67,10 @@ class ClientDoor:
         is_executing: Callable[[], bool],
         standing: Standing,
         metrics: Metrics,
+        halted: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`submit` hands a request to the core; `is_executing` asks whether a block is on its way through the worker.
+        """`submit` hands a request to the core; `is_executing` asks whether a block is on its way through the worker;
+        `halted` says why this replica stopped for good: from then on it answers nothing else (M45).
 
         Subscribe the door to the execution: it must hear of every block before the next one starts.
         """
@@ -86,6 +88,7 @@ class ClientDoor:
         self._by_height: list[tuple[int, int, Waiting]] = []  # heaps of expiries; the middle number breaks ties
         self._by_time: list[tuple[int, int, Waiting]] = []
         self._arrivals = 0
+        self._halted = halted
 
     # -- connections --
 
@@ -106,6 +109,9 @@ class ClientDoor:
         """Answer a frame, now or later. False for one that only a faulty or hostile client sends."""
         tx_id = b""
         try:
+            halted = self._halted()
+            if halted is not None:
+                raise Refusal("halted", f"this replica has stopped: {halted}", RETRY_NEVER_MS)
             if isinstance(frame, Submit):
                 signed = parse_transaction(frame.transaction)
                 tx_id = signed.tx_id
@@ -125,7 +131,8 @@ class ClientDoor:
 
     def tick(self) -> None:
         """To be called every `pbft.core.config.TICK_MS`."""
-        self._reads.tick()
+        if self._halted() is None:
+            self._reads.tick()
 
     # -- transactions --
 

@@ -129,6 +129,8 @@ class Driver:
         self._is_flushing = False
         self._halted: str | None = None
         execution.start(self.on_executed, self.stop)
+        if replica.halt is not None:
+            self.stop(replica.halt.reason, replica.halt.kind)
 
     @property
     def halted(self) -> str | None:
@@ -179,11 +181,11 @@ class Driver:
         self._tick_is_due = True
         self._wake()
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, kind: str = "stopped") -> None:
         """Stops for good: nothing is sent, journaled or executed any more; what is stored stays as it is."""
         if self._halted is None:
             self._halted = reason
-            self._counters.count("halted")
+            self._counters.count("halted", kind)
             self._on_halt(reason)
 
     def flush(self) -> None:
@@ -201,9 +203,9 @@ class Driver:
                     break
                 self._perform_round()
         except StoreError as error:
-            self.stop(f"the store failed: {error}")
+            self.stop(f"the store failed: {error}", "store")
         except InvariantViolation as error:
-            self.stop(f"this replica contradicts itself: {error}")
+            self.stop(f"this replica contradicts itself: {error}", "invariant")
         finally:
             self._is_flushing = False
 
@@ -224,6 +226,8 @@ class Driver:
         if self._journal.is_dirty:
             self._counters.count("journal_sync")
         self._journal.sync()
+        if self._replica.halt is not None:
+            outgoing, own = [], []  # what it was about to say, it says no more (M45)
         for receiver, message in outgoing:
             self._send(receiver, message)
         for envelope in own:
@@ -281,4 +285,4 @@ class Driver:
             case Dropped():
                 self._counters.count("message_dropped", action.code)
             case Halt():
-                self.stop(action.reason)
+                self.stop(action.reason, action.kind)

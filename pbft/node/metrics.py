@@ -37,7 +37,7 @@ class Metrics:
     peer_refused_total: Counter[str] = field(default_factory=Counter)  # frames of replicas refused, by code
     peer_dropped_total: Counter[str] = field(default_factory=Counter)  # well-formed messages of no use, by code
     evidence_total: Counter[str] = field(default_factory=Counter)  # proof against a replica, by kind
-    halts_total: int = 0  # 1 when this replica has stopped for good
+    halts_total: Counter[str] = field(default_factory=Counter)  # 1 when this replica has stopped for good, by kind
     links_refused_total: Counter[str] = field(default_factory=Counter)  # connections refused on a port, by reason
     peers_connected: int = 0  # replicas to which a verified link is open now
     queue_dropped_total: Counter[str] = field(default_factory=Counter)  # frames dropped from full queues, by class
@@ -81,7 +81,7 @@ _HELP = {
     "peer_refused_total": "Frames of replicas refused, by code.",
     "peer_dropped_total": "Well-formed messages of replicas that were of no use, by code.",
     "evidence_total": "Proof against a replica, by kind.",
-    "halts_total": "1 when this replica has stopped for good.",
+    "halts_total": "1 when this replica has stopped for good, by kind: diverged, second_signer, contradicted, store.",
     "links_refused_total": "Connections refused on a port, by reason.",
     "peers_connected": "Replicas to which a verified link is open.",
     "queue_dropped_total": "Frames dropped from full queues, by class.",
@@ -99,6 +99,7 @@ _LABELS = {
     "peer_refused_total": "code",
     "peer_dropped_total": "code",
     "evidence_total": "kind",
+    "halts_total": "kind",
     "links_refused_total": "reason",
     "queue_dropped_total": "class",
     "client_refused_total": "code",

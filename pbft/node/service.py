@@ -31,6 +31,7 @@ from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
 from pbft.core.config import TICK_MS
+from pbft.core.halting import DIVERGED, describe_halt
 from pbft.core.messages import Request
 from pbft.core.persisted import DamagedJournal
 from pbft.node.assembly import Node, assemble_node
@@ -226,6 +227,7 @@ class ReplicaService:
             is_executing=lambda: worker.is_executing,
             standing=node.replica,
             metrics=self.metrics,
+            halted=lambda: node.driver.halted,
         )
         self._parts = _Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
         node.execution.subscribe(self)
@@ -344,7 +346,8 @@ class ReplicaService:
             return "starting"
         node = self._parts.node
         if node.driver.halted is not None:
-            return "halted"
+            is_diverged = node.replica.halt is not None and node.replica.halt.kind == DIVERGED
+            return "diverged" if is_diverged else "halted"
         if not node.replica.is_active:
             return "view_change"
         return "primary" if node.replica.primary == self._config.replica_id else "backup"
@@ -364,7 +367,7 @@ class ReplicaService:
             "worker_restarts": self.metrics.worker_restarts_total.total(),
         }
         if self._parts is None:
-            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root")
+            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "halt")
             return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": [], "accused": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
@@ -379,6 +382,7 @@ class ReplicaService:
             "worker_pid": self._parts.worker.pid,
             "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
+            "halt": describe_halt(node.replica.halt),
             "accused": list(self._parts.evidence.accused),  # by evidence that is kept here
         }
 

@@ -248,6 +248,7 @@ class Cluster:
             is_executing=lambda: False,  # an inline worker is done when it returns
             standing=node.replica,
             metrics=Metrics(),
+            halted=lambda: node.driver.halted,
         )
 
     def kill(self, replica: int) -> None:

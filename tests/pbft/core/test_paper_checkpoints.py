@@ -80,6 +80,27 @@ def test_d26_w_equal_votes_against_the_own_header_halt() -> None:
     assert not bench.sent, "a halted replica says nothing"
 
 
+def test_m45_a_halted_replica_stays_halted() -> None:
+    """M45: "halt voting & serving, preserve state, alarm": the record is journaled in the round that halts; a restart
+    remembers it, with its kind, the height and both hashes; what the round was about to say it says no more."""
+    bench = make_bench(1)
+    bench.executes = False
+    bench.commit(1, make_request(0))
+    for sender in (0, 2):
+        bench.say(sender, make_vote(1, bytes(32)))
+    bench.sent.clear()
+    bench.execute(bench.asked[0])
+    bench.turn()
+    halt = bench.replica.halt
+    assert halt is not None
+    assert (halt.kind, halt.height, halt.own, halt.other) == ("diverged", 1, make_header_hash(1), bytes(32))
+    bench.start()
+    assert bench.replica.halt == halt
+    bench.commit(2, make_request(1))
+    bench.tick(100)
+    assert not bench.sent
+
+
 def test_d28_old_messages_are_answered_with_the_newest_certificate() -> None:
     """D28, M50: who is shown a message at n <= h answers with its newest certificate, at a bounded rate."""
     bench = make_bench(1)
@@ -110,7 +131,7 @@ def test_d28_w_equal_votes_are_enough_to_adopt_blocks() -> None:
     assert [(action.height, action.batch, action.adopted) for action in bench.asked] == [(1, batch, True)]
     bench.execute(bench.asked[0], header_hash=bytes(32))
     bench.turn()
-    assert bench.halted is not None and "adopted as" in bench.halted
+    assert bench.halted is not None and "adopted as true" in bench.halted
 
 
 def wait_for_fetch(bench: Bench) -> int:

@@ -9,6 +9,7 @@ from ledger.encoding import encode
 from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core import persisted
+from pbft.core.actions import Halt
 from pbft.core.messages import Prepare, SlotEntry
 from pbft.core.persisted import DamagedJournal, Restored, parse_records
 
@@ -18,6 +19,7 @@ CERTIFICATE = QuorumCertificate(
     epoch=0, height=5, header_hash=HASH, signatures=tuple((replica, bytes(64)) for replica in range(3))
 )
 BATCH = make_batch(make_request(0), make_request(1, payload=b"readings"))
+HALT = Halt(kind="diverged", reason="height 6", height=6, own=HASH, other=bytes(32))
 
 GOOD = {
     persisted.VIEW_KEY: persisted.encode_view(0, 3, active=False),
@@ -29,6 +31,7 @@ GOOD = {
     persisted.pre_prepared_key(6, BATCH.digest): persisted.encode_pre_prepared(1),
     persisted.body_key(BATCH.digest): persisted.encode_body(BATCH, seal),
     persisted.voted_key(6): persisted.encode_voted(HASH),
+    persisted.HALT_KEY: persisted.encode_halt(HALT),
 }
 
 
@@ -48,6 +51,7 @@ def test_records_read_back() -> None:
         pre_prepared={6: {HASH: 2, BATCH.digest: 1}},
         bodies={BATCH.digest: BATCH},
         voted={6: HASH},
+        halt=HALT,
     )
 
 
@@ -60,6 +64,7 @@ def test_an_empty_journal_is_a_new_replica() -> None:
     ("key", "value"),
     [
         (b"unknown", b""),
+        (persisted.HALT_KEY, encode(["tired", "", 0, b"", b""])),
         (b"p/short", encode([HASH, 1])),
         (persisted.VIEW_KEY, encode([0, 1])),
         (persisted.VIEW_KEY, encode([0, 1, 1])),

@@ -190,7 +190,7 @@ def test_a_stopped_driver_does_nothing() -> None:
     cluster.run(200)
     node.driver.stop("told to")
     node.driver.stop("again")
-    assert (node.driver.halted, machine.halted, machine.counters["halted"]) == ("told to", "told to", 1)
+    assert (node.driver.halted, machine.halted, machine.counters["halted:stopped"]) == ("told to", "told to", 1)
     log = watch(cluster, 1)
     load = Workload(cluster)
     load.submit(1, "add", [b"total", 1], through=[0, 1])

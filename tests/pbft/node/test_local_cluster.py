@@ -52,6 +52,7 @@ LAGGING = [
     pytest.param({"connected": [1]}, id="linked with too few"),
     pytest.param({"state": "view_change"}, id="between two views"),
     pytest.param({"state": "halted"}, id="halted"),
+    pytest.param({"state": "diverged"}, id="diverged"),
     pytest.param({"state": "starting", "height": None, "certified_height": None, "view": None}, id="starting"),
 ]
 
