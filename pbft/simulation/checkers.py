@@ -1,74 +1,36 @@
 """What must hold in every run, apart from faults and load: each checker sees what really happened and raises Violation.
 
-agreement        one header hash at each height, at all replicas, over restarts
-exactly once     every (client, nonce) has at most one receipt that used it
-validity         blocks hold only what clients signed
-certificates     what a node stores verifies against the genesis alone
-journal first    nothing promised leaves a node before its durable journal says it
-one voice        no node signs two different things for one (type, view, height)
-evidence         what is kept as evidence convicts off line, and never a replica that said nothing false
-privacy          no private value is in plain on any disk, in any answer, or in a frame that carries no body
-bounds           slots lie between the watermarks, executed is not below certified, what peers can fill is limited
-
-Nothing is demanded of a replica in `faulty`. How a run ends is `pbft.simulation.outcome`.
+The properties and their names are in `violation`. Here are those of the ledgers and of what leaves a node; what nodes
+promise is `promises`, what they hold in memory `bounds`, how a run ends `outcome`. Nothing is demanded of a replica in
+`faulty`, and nothing is taken on a node's word that its disks or its bytes on the wire can show.
 """
 
 from dataclasses import dataclass, field
 
+from ledger.archive import Archive
 from ledger.block import Block
+from ledger.errors import InvalidBlock, InvalidCertificate
 from ledger.genesis import Genesis
 from ledger.keys import VerifySignature, verify_signature
-from ledger.quorum_certificate import verify_certificate
+from ledger.quorum_certificate import QuorumCertificate, verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence
-from pbft.core.config import (
-    EARLY_BYTES_MAX,
-    EARLY_ENVELOPES_MAX,
-    FETCHED_BLOCKS_MAX,
-    PENDING_BYTES_MAX,
-    PENDING_REQUESTS_MAX,
-)
-from pbft.core.messages import (
-    Batches,
-    Blocks,
-    Commit,
-    Envelope,
-    Forward,
-    HeaderVote,
-    NewView,
-    PeerMessage,
-    Prepare,
-    PrePrepare,
-    Relay,
-    SignedMessage,
-    ViewChange,
-)
-from pbft.core.persisted import (
-    NEW_VIEW_KEY,
-    OWN_VIEW_CHANGE_KEY,
-    Restored,
-    body_key,
-    parse_records,
-    pre_prepared_key,
-    prepared_key,
-    voted_key,
-)
+from pbft.core.client_session import parse_reply
+from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay
 from pbft.node.assembly import Decode, Node, compute_core_configuration
-from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.wire.codec import VerifiedSignatures, Verifier, WireRules, decode_envelope, decode_peer
+from pbft.node.client_door import ClientDoor
+from pbft.simulation import bounds
+from pbft.simulation.promises import Promises
+from pbft.simulation.violation import Violation
+from pbft.wire.client_frames import ReplicaFrame, Reply
+from pbft.wire.codec import VerifiedSignatures, Verifier, WireRules, decode_peer
 from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
+
+__all__ = ["Checkers", "Violation", "check_private"]
 
 PRIVATE_MARKER = b"the private value of a simulated client"
 """A part of every private payload of a run: no place but a body in flight may show it (D50)."""
-
-
-class Violation(AssertionError):
-    """A property does not hold. `checker` names which."""
-
-    def __init__(self, checker: str, detail: str) -> None:
-        super().__init__(f"{checker}: {detail}")
-        self.checker = checker
 
 
 def check_private(place: str, data: bytes) -> None:
@@ -86,7 +48,9 @@ class Checkers:
     verify: VerifySignature = verify_signature
     headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
-    said: dict[tuple[int, str, int, int], object] = field(default_factory=dict)
+    promises: Promises = field(default_factory=Promises)
+    reached: dict[int, tuple[tuple[int, int], int, int]] = field(default_factory=dict)  # (epoch, view), h, e by replica
+    certified: set[QuorumCertificate] = field(default_factory=set)  # certificates that hold
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
     liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
@@ -151,86 +115,54 @@ class Checkers:
             if isinstance(envelope, Envelope):
                 check_private(f"what r{envelope.sender} signed", envelope.raw)
             if isinstance(envelope, Envelope) and envelope.sender == replica:
-                for inner in envelope.messages:
-                    self._check_one_voice(replica, inner)
-                    self._check_journaled(replica, journal, envelope, inner)
+                self.promises.check(replica, journal, envelope)
 
-    def _check_one_voice(self, replica: int, message: SignedMessage) -> None:
-        said: object
-        match message:
-            case PrePrepare() | Prepare() | Commit():
-                key, said = (type(message).__name__, message.view, message.height), message.digest
-            case HeaderVote():
-                key, said = ("HeaderVote", 0, message.height), message.header_hash
-            case ViewChange() | NewView():
-                key, said = (type(message).__name__, message.view, 0), message
-        first = self.said.setdefault((replica, *key), said)
-        if first != said:
-            raise Violation("one voice", f"r{replica} said two things as {key}")
-
-    def _check_journaled(self, replica: int, journal: Store, envelope: Envelope, message: SignedMessage) -> None:
-        def has(key: bytes) -> bool:
-            return journal.get(JOURNAL_TABLE, key) is not None
-
-        match message:
-            case PrePrepare():
-                kept = has(pre_prepared_key(message.height, message.digest)) and has(body_key(message.digest))
-            case Prepare():
-                kept = has(pre_prepared_key(message.height, message.digest))
-            case Commit():
-                kept = has(prepared_key(message.height))
-            case HeaderVote():
-                kept = has(voted_key(message.height))
-            case ViewChange():
-                kept = has(OWN_VIEW_CHANGE_KEY)
-            case NewView():
-                kept = has(NEW_VIEW_KEY)
-        height = getattr(message, "height", 0)
-        if not kept and not (0 < height <= self._journaled_certified(journal)):
-            kept = isinstance(message, ViewChange | NewView) and self._is_left(journal, message.view)
-            if not kept:
-                raise Violation("journal first", f"r{replica} sent {type(message).__name__} at {height} unjournaled")
-
-    def _restored(self, journal: Store) -> Restored:
-        return parse_records(
-            Journal(journal).records(), lambda data: decode_envelope(data, self.rules), lambda _tx_id, sealed: sealed
-        )
-
-    def _journaled_certified(self, journal: Store) -> int:
-        return self._restored(journal).certified_height
-
-    def _is_left(self, journal: Store, view: int) -> bool:
-        return self._restored(journal).view > view
-
-    def check_bounds(self, node: Node) -> None:
-        """Watermarks after every turn of a node."""
-        state = node.replica.state
-        if state.replica_id in self.faulty:
+    def check_reply(self, replica: int, ledger: Store, frame: ReplicaFrame) -> None:
+        """An answer leaves a door: a receipt is told when its block is on the disk, and as it is there (D3, D34)."""
+        if replica in self.faulty or not isinstance(frame, Reply):
             return
-        top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
-        if state.slots and (min(state.slots) <= state.certified_height or max(state.slots) > top):
-            raise Violation("bounds", f"slots {sorted(state.slots)} outside ({state.certified_height}, {top}]")
-        if state.executed_height < state.certified_height:
-            raise Violation("bounds", f"executed {state.executed_height} below certified {state.certified_height}")
-        if len(state.pending) > PENDING_REQUESTS_MAX or state.pending_bytes > PENDING_BYTES_MAX:
-            raise Violation("bounds", f"{len(state.pending)} requests wait, {state.pending_bytes} bytes")
-        for peer, notes in state.peers.items():
-            if len(notes.early) > EARLY_ENVELOPES_MAX or notes.early_bytes > EARLY_BYTES_MAX:
-                raise Violation("bounds", f"{len(notes.early)} early envelopes of r{peer}")
-        held = len(state.fetched) + len(state.adopted)
-        if held > FETCHED_BLOCKS_MAX:
-            raise Violation("bounds", f"{held} fetched blocks")
-        if state.bodies and not state.bodies.keys() <= {d for entries in state.pre_prepared.values() for d in entries}:
-            raise Violation("bounds", "a body is kept that no Q entry names")
+        told, archive = parse_reply(frame.reply), Archive(ledger)
+        try:
+            block = archive.block(told.height)
+        except InvalidBlock:
+            raise Violation("durable reply", f"r{replica} told a receipt of height {told.height} too early") from None
+        stored = block.receipts[told.index : told.index + 1]
+        if block.header.hash != told.header_hash or stored != (told.receipt,):
+            raise Violation("durable reply", f"r{replica} told another receipt than that of height {told.height}")
+
+    def check_turn(self, node: Node, door: ClientDoor) -> None:
+        """A turn of a node is over: its memory, its watermarks, and the certificate that it goes by."""
+        state = node.replica.state
+        if state.replica_id in self.faulty or node.driver.halted is not None:
+            return  # one that stopped in the middle of a turn has said nothing of it
+        bounds.check_state(state)
+        bounds.check_door(state.replica_id, door)
+        now = (state.configuration.epoch, state.view), state.certified_height, state.executed_height
+        before = self.reached.get(state.replica_id, now)
+        if any(new < old for new, old in zip(now, before, strict=True)):  # type: ignore[operator]  # pairwise alike
+            raise Violation("monotonic", f"r{state.replica_id} goes from (view, h, e) {before} back to {now}")
+        self.reached[state.replica_id] = now
+        if state.certificate is not None:
+            self._check_certificate(state.replica_id, state.certificate)
+
+    def _check_certificate(self, replica: int, certificate: QuorumCertificate) -> None:
+        if certificate in self.certified:
+            return
+        try:
+            verify_certificate(certificate, self.genesis.configuration, self.verify)
+        except InvalidCertificate as error:
+            raise Violation("certificates", f"r{replica} goes by a certificate that does not hold: {error}") from error
+        if certificate.header_hash != self.headers.get(certificate.height):
+            raise Violation("certificates", f"height {certificate.height} certified against its header")
+        self.certified.add(certificate)
 
     def check_certificates(self, nodes: list[Node]) -> None:
-        """At the end of a run: every node's newest certificate holds for what the node executed."""
+        """At the end of a run: every certificate that a node keeps for auditors holds for what was executed."""
         for node in nodes:
-            certificate = node.chain.newest_certificate()
-            if certificate is not None:
-                verify_certificate(certificate, self.genesis.configuration, self.verify)
-                if certificate.header_hash != self.headers[certificate.height]:
-                    raise Violation("certificates", f"height {certificate.height} certified against its header")
+            for height in range(1, node.chain.height + 1):
+                certificate = node.chain.certificate(height)
+                if certificate is not None:
+                    self._check_certificate(node.replica.state.replica_id, certificate)
 
 
 def _carries_bodies(message: PeerMessage) -> bool:

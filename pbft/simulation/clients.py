@@ -168,7 +168,9 @@ class Clients:
         cluster = self.cluster
         cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
         check_private(f"an answer of r{replica}", data)
-        frame = self._lying_doors.falsify(replica, decode_replica_frame(data))
+        told = decode_replica_frame(data)
+        cluster.checkers.check_reply(replica, cluster.machines[replica].ledger, told)
+        frame = self._lying_doors.falsify(replica, told)
         if not self._is_lost():
             cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))
 

@@ -345,7 +345,8 @@ class Cluster:
                 self.trace.record_fault(self.now_ms, f"r{machine.replica} loses power inside a write")
                 self.kill(machine.replica)
                 return
-            self.checkers.check_bounds(machine.node)
+            assert machine.door is not None
+            self.checkers.check_turn(machine.node, machine.door)
 
     def _deliver(self, receiver: int, sender: int, frame: bytes) -> None:
         machine = self.machines[receiver]

@@ -1,11 +1,6 @@
 """What must hold when a run has ended: the clients' beliefs, the ledgers and the proofs tell one story.
 
-completion     every session has its outcome, and every correct replica stands on one certified head
-exactly once   the register counts each committed addition and each scheduled call once
-replies        a client was told the receipt that the ledgers hold; of one nonce at most one transaction committed
-state          one state root
-proofs         receipts verify off line against the genesis file alone
-halts          no correct replica stopped itself but for a full disk, or for a record that its disk let rot
+It checks "completion", "exactly once", "replies", "state", "proofs", "certificates" and "halts" of `violation`.
 """
 
 from collections import Counter
@@ -16,7 +11,9 @@ from contracts.runtime import Runtime
 from ledger.encoding import Value, decode, encode
 from ledger.execution import Call, CallOutcome
 from ledger.proofs import VerifiedReceipt, verify_proof
+from ledger.store import MemoryStore, Store
 from ledger.transaction import parse_transaction
+from ledger.world_state import STATE_TABLES, StateSnapshot, WorldState
 from pbft.core.client_session import NONCE_USED, Committed
 from pbft.node.assembly import Node
 from pbft.node.execution import InlineWorker
@@ -53,13 +50,11 @@ def check_outcome(cluster: Cluster, clients: Clients) -> None:
     """Raises Violation where something does not hold."""
     correct = cluster.correct
     cluster.checkers.check_certificates(correct)
-    roots = {node.chain.head.state_root for node in correct}
-    if len(roots) != 1:
-        raise Violation("state", f"{len(roots)} state roots")
-    for replica, reason in cluster.halts:
-        is_decay = replica in cluster.decayed and "damaged" in reason
-        if replica not in cluster.checkers.faulty and "disk_full" not in reason and not is_decay:
-            raise Violation("halts", f"r{replica}: {reason}")
+    check_halts(cluster)
+    for node in correct:
+        replica = node.replica.state.replica_id
+        if compute_state_root(cluster.machines[replica].ledger) != node.chain.head.state_root:
+            raise Violation("state", f"the values of r{replica} are not those of its head at {node.chain.height}")
     committed = _check_replies(clients, correct)
     additions = sum(_addend(raw) for raw in committed)
     calls = sum(parse_transaction(raw).transaction.method == "later" for raw in committed)
@@ -68,6 +63,22 @@ def check_outcome(cluster: Cluster, clients: Clients) -> None:
         if (total, runs) != (additions, calls):
             raise Violation("exactly once", f"{total} of {additions} added, {runs} of {calls} calls ran")
     _check_proofs(cluster, correct, committed)
+
+
+def check_halts(cluster: Cluster) -> None:
+    """No correct replica has stopped itself, but for a full disk, or for a record that its disk let rot."""
+    for replica, reason in cluster.halts:
+        is_decay = replica in cluster.decayed and "damaged" in reason
+        if replica not in cluster.checkers.faulty and "disk_full" not in reason and not is_decay:
+            raise Violation("halts", f"r{replica}: {reason}")
+
+
+def compute_state_root(ledger: Store) -> bytes:
+    """The root of the values that a disk holds, from nothing but these values."""
+    with StateSnapshot(ledger.snapshot()) as state:
+        values = list(state.scan(b""))
+    empty = MemoryStore(STATE_TABLES)
+    return WorldState(empty).compute_update(empty, values).root
 
 
 def read(cluster: Cluster, node: Node, method: str, arguments: Sequence[Value]) -> int:

@@ -24,7 +24,7 @@ from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
-from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
+from pbft.simulation.outcome import TOTAL_KEY, check_halts, check_outcome, is_level
 from pbft.simulation.signing import Signing, signing_of
 
 STEP_MS: Final = 100
@@ -172,6 +172,7 @@ def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
     bound_ms = liveness_bound_ms(options.n, cluster.genesis.protocol.base_timer_ms)
     start_ms = cluster.now_ms
     if not _run_until(cluster, bound_ms, lambda: clients.is_done):
+        check_halts(cluster)
         waiting = sum(session.outcome is None for session in clients.sessions)
         raise Violation("completion", f"{waiting} requests without an outcome {bound_ms} ms after the faults stopped")
     left_ms = bound_ms - (cluster.now_ms - start_ms)

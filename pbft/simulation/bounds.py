@@ -1,0 +1,122 @@
+"""The memory of a replica, after every turn: each collection of its core and each table of its door has a limit.
+
+The limits are named here once more, from the constants that the product keeps them by, so that neither a forgotten
+eviction nor a new collection without a limit passes: a test compares these tables with the fields that exist.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pbft.core.config import (
+    EARLY_BYTES_MAX,
+    EARLY_ENVELOPES_MAX,
+    FETCHED_BLOCKS_BYTES_MAX,
+    FETCHED_BLOCKS_MAX,
+    PENDING_BYTES_MAX,
+    PENDING_REQUESTS_MAX,
+)
+from pbft.core.replica_state import PeerNotes, ReplicaState
+from pbft.node.client_door import HEAP_SLACK, WAITING_MAX, ClientDoor
+from pbft.simulation.violation import Violation
+from pbft.wire.limits import DIGESTS_PER_SLOT_MAX, VOTES_PER_SLOT
+
+StateLimit = Callable[[ReplicaState], int]
+
+
+def _members(state: ReplicaState) -> int:
+    return state.configuration.member_count
+
+
+def _window(state: ReplicaState) -> int:
+    return state.configuration.window
+
+
+def _windows(state: ReplicaState) -> int:
+    """The own window, and that of a NEW-VIEW that starts above it."""
+    return 2 * state.configuration.window
+
+
+def _uncertified(state: ReplicaState) -> int:
+    """Heights executed here and not certified: ordered ones within the window, adopted ones within what is fetched."""
+    return _window(state) + FETCHED_BLOCKS_MAX
+
+
+STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
+    "view_changes": _members,
+    "header_hashes": lambda state: _uncertified(state) + _window(state) + 2,
+    "slots": _windows,
+    "prepared": _window,
+    "pre_prepared": _window,
+    "bodies": lambda state: _window(state) * DIGESTS_PER_SLOT_MAX,
+    "voted": _uncertified,
+    "header_votes": _windows,
+    "pending": lambda _: PENDING_REQUESTS_MAX,
+    "queue": lambda state: len(state.pending),
+    "to_primary": lambda _: PENDING_REQUESTS_MAX,
+    "fetched": lambda state: FETCHED_BLOCKS_MAX - len(state.adopted),
+    "adopted": lambda state: FETCHED_BLOCKS_MAX - len(state.fetched),
+    "waypoints": lambda _: FETCHED_BLOCKS_MAX,
+    "missing_bodies": _windows,
+    "loose_bodies": _windows,
+    "outgoing": lambda state: VOTES_PER_SLOT * _window(state),  # nothing leaves before the first tick after a start
+    "actions": lambda _: 0,
+    "peers": _members,
+}
+"""The size that each collection of a replica's state may have when a turn is over."""
+
+NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
+"""The same for what is remembered about one peer."""
+
+
+def check_state(state: ReplicaState) -> None:
+    """Every collection within its limit, and the watermarks where they belong."""
+    name = f"r{state.replica_id}"
+    for collection, limit in STATE_LIMITS.items():
+        size = len(getattr(state, collection))
+        if size > limit(state):
+            raise Violation("bounds", f"{name}: {size} in {collection}, at most {limit(state)}")
+    for height, digests in state.pre_prepared.items():
+        if len(digests) > DIGESTS_PER_SLOT_MAX:
+            raise Violation("bounds", f"{name}: {len(digests)} Q entries at height {height}")
+    for height, votes in state.header_votes.items():
+        if len(votes) > _members(state):
+            raise Violation("bounds", f"{name}: {len(votes)} header votes at height {height}")
+    for peer, notes in state.peers.items():
+        _check_notes(name, peer, notes)
+    _check_slots(name, state)
+    if state.pending_bytes > PENDING_BYTES_MAX:
+        raise Violation("bounds", f"{name}: {state.pending_bytes} bytes of requests wait")
+    if state.fetched or state.adopted:
+        held = sum(block.size_bytes for block in (*state.fetched.values(), *state.adopted.values()))
+        if held > FETCHED_BLOCKS_BYTES_MAX:
+            raise Violation("bounds", f"{name}: {held} bytes of fetched blocks")
+    if state.bodies and not state.bodies.keys() <= {d for entries in state.pre_prepared.values() for d in entries}:
+        raise Violation("bounds", f"{name}: a body is kept that no Q entry names")
+
+
+def _check_notes(name: str, peer: int, notes: PeerNotes) -> None:
+    if len(notes.early) > NOTES_LIMITS["early"] or notes.early_bytes > EARLY_BYTES_MAX:
+        raise Violation("bounds", f"{name}: {len(notes.early)} early envelopes of r{peer}, {notes.early_bytes} bytes")
+
+
+def _check_slots(name: str, state: ReplicaState) -> None:
+    """Slots lie above h, and within reach of the window or of what a NEW-VIEW decided; votes in them are members'."""
+    low, members = state.certified_height, _members(state)
+    top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
+    if state.slots and (min(state.slots) <= low or max(state.slots) > top):
+        raise Violation("bounds", f"{name}: slots {sorted(state.slots)} outside ({low}, {top}]")
+    for slot in state.slots.values():
+        if len(slot.prepares) > members or len(slot.commits) > members:
+            raise Violation("bounds", f"{name}: more votes than members at height {slot.height}")
+    if state.executed_height < low:
+        raise Violation("bounds", f"{name}: executed {state.executed_height} below certified {low}")
+
+
+def check_door(replica: int, door: ClientDoor) -> None:
+    """Who waits at a door: in the table, in its two heaps, and by the figure that the door itself counts."""
+    waiting = sum(len(everybody) for everybody in door._waiting.values())
+    heaps = max(len(door._by_height), len(door._by_time))
+    if waiting != door._waiting_count or waiting > WAITING_MAX:
+        raise Violation("bounds", f"r{replica}: {waiting} wait at the door, which counts {door._waiting_count}")
+    if heaps > 2 * waiting + HEAP_SLACK + 1:
+        raise Violation("bounds", f"r{replica}: {heaps} expiries kept for {waiting} that wait")
