@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.archive import Archive
 from ledger.block import Block
-from ledger.errors import InvalidBlock, InvalidCertificate
+from ledger.errors import DamagedRecord, InvalidBlock, InvalidCertificate
 from ledger.genesis import Genesis
 from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import QuorumCertificate, verify_certificate
@@ -126,6 +126,8 @@ class Checkers:
             block = archive.block(told.height)
         except InvalidBlock:
             raise Violation("durable reply", f"r{replica} told a receipt of height {told.height} too early") from None
+        except DamagedRecord:
+            return  # this disk rots: what it held can no longer be said
         stored = block.receipts[told.index : told.index + 1]
         if block.header.hash != told.header_hash or stored != (told.receipt,):
             raise Violation("durable reply", f"r{replica} told another receipt than that of height {told.height}")

@@ -30,7 +30,7 @@ from pbft.core.persisted import (
     prepared_key,
     voted_key,
 )
-from pbft.node.journal import CHECKSUM_BYTES, JOURNAL_TABLE
+from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.violation import Violation
 from pbft.wire.codec import encode_envelope
 
@@ -121,8 +121,7 @@ def _is_kept(journal: Store, envelope: Envelope, message: SignedMessage, height:
 
 def _record(journal: Store, key: bytes) -> bytes | None:
     """A journal record as it was appended, None where there is none."""
-    stored = journal.get(JOURNAL_TABLE, key)
-    return None if stored is None else stored[CHECKSUM_BYTES:]
+    return journal.get(JOURNAL_TABLE, key)
 
 
 def _at_least(value: Value, number: int) -> bool:
