@@ -122,7 +122,7 @@ def test_d40_a_change_executed_at_n_ends_the_epoch_one_window_later() -> None:
 
 
 def test_m57_n_f_and_quorum_are_read_from_the_configuration_of_the_height() -> None:
-    """M57: "n, f, primary and quorums are always read from config(seq)": a fifth member counts from E + 1 on."""
+    """D6, M57: "n, f, primary and quorums are always read from config(seq)": a fifth member counts from E + 1 on."""
     members = (
         *FIRST.members,
         replace(

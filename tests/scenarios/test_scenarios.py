@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from scenarios import answers, crash, new_views, primaries, votes, worked
-from scenarios.script import SCENARIOS
+from scenarios.every import SCENARIOS
 
 TRANSCRIPTS = Path(__file__).with_name("transcripts")
-MODULES = (answers, crash, new_views, primaries, votes, worked)
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

@@ -52,8 +52,9 @@ KINDS: dict[type, str] = {
 
 
 def name_of(request: Request) -> str:
-    """`a0`: client a, nonce 0."""
-    return f"{chr(96 + request.client[0])}{request.nonce}"
+    """`a0`: client a, nonce 0. `a0+p` came with its private payload, `a0-p` without the one that it declares."""
+    mark = "-p" if request.payload is None else "+p" if request.payload else ""
+    return f"{chr(96 + request.client[0])}{request.nonce}{mark}"
 
 
 def short(digest: bytes) -> str:

@@ -209,3 +209,28 @@ def test_m15_a_partial_batch_waits_for_what_is_under_way() -> None:
         for sender in (1, 2):
             bench.say(sender, commit(message))
     assert [len(message.batch.requests) for message in bench.said(PrePrepare)] == [1, 3, 1]
+
+
+def test_d30_the_primary_uses_half_of_the_window() -> None:
+    """D30, M11: once its view has certified a height the primary proposes up to h + L/2, so that a stride's height lies
+    inside, and goes on when h moves."""
+    bench = make_bench(0, batch_requests_max=1, window=32, stride=8)
+    bench.hand_in(*(make_request(nonce) for nonce in range(40)))
+    for height in range(1, 9):
+        vote = Prepare(epoch=0, view=0, height=height, digest=bench.replica.state.slots[height].digest or b"")
+        for sender in (1, 2):
+            bench.say(sender, vote)
+            bench.say(sender, Commit(epoch=0, view=0, height=height, digest=vote.digest))
+    bench.certify(8)
+    assert bench.replica.certified_height == 8
+    assert [message.height for message in bench.said(PrePrepare)] == list(range(1, 8 + 16 + 1))
+
+
+def test_d4_m7_a_proposal_names_no_predecessor() -> None:
+    """D4, M7: a height is prepared and committed whatever becomes of those below it; only execution waits for them."""
+    bench = make_bench(1)
+    bench.say(0, pre_prepare(2, 1))
+    bench.commit(3, make_request(2))
+    assert bench.replica.state.slots[3].is_committed
+    assert [message.height for message in bench.said(Prepare)] == [2, 3]
+    assert not bench.asked

@@ -301,3 +301,13 @@ def test_m48_a_replica_that_catches_up_takes_part_in_the_view_change() -> None:
     bench.receive(source, Blocks(first_height=1, blocks=(block,), certificate=None))
     assert [(action.height, action.adopted) for action in bench.asked] == [(1, True)]
     assert not bench.replica.is_active
+
+
+def test_m34_one_view_change_of_each_member_is_kept() -> None:
+    """M34: the one with the highest view; older ones change nothing, and their number costs no memory."""
+    bench = make_bench(2)
+    for view in (*range(5, 300), *range(1, 100)):
+        bench.say(3, view_change(view))
+    held = bench.replica.state.view_changes
+    assert {member: envelope.messages[0].view for member, envelope in held.items()} == {3: 299}  # type: ignore[union-attr]
+    assert bench.replica.view == 0

@@ -231,7 +231,7 @@ def test_a_signature_that_does_not_hold_is_a_clients_fault(house: House) -> None
 
 
 def test_an_executed_nonce_is_answered_from_the_ledger_at_once(house: House) -> None:
-    """D43: the same transaction, or another with its nonce, gets the first receipt, without being ordered again."""
+    """D43, M20: the same transaction, or another with its nonce, gets the first receipt and is not ordered again."""
     first, rival = transaction(), transaction(arguments=(b"a", 5))
     house.execute(first)
     visit, answers = house.visit()

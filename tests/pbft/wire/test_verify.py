@@ -6,7 +6,7 @@ import pytest
 
 from ledger.keys import verify_signature
 from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay
-from pbft.wire.codec import VerifiedSignatures, Verifier, WireError, seal
+from pbft.wire.codec import VerifiedSignatures, Verifier, WireError, decode_peer, encode_peer, seal
 
 
 def test_every_message_verifies(network) -> None:
@@ -85,6 +85,19 @@ def test_m60_a_signature_counts_for_nothing_else(network) -> None:
         assert foreign.signature != sealed.signature, name
         with pytest.raises(WireError, match="envelope_signature"):
             verifier.verify_message(replace(sealed, signature=foreign.signature))
+
+
+def test_d9_the_bytes_that_were_signed_are_those_received(network) -> None:
+    """D9: an envelope keeps the very bytes that arrived, and its signature is checked over them; nothing signed is
+    written again to be checked.
+    """
+    sealed = network.sealed(0, Prepare(epoch=0, view=1, height=6, digest=b"d" * 32))
+    frame = encode_peer(sealed)
+    received = decode_peer(frame, network.rules)
+    assert received.raw == sealed.raw and received.raw in frame
+    rewritten = sealed.raw + b"\x00"
+    with pytest.raises(WireError, match="envelope_signature"):
+        network.verifier().verify_message(replace(received, raw=rewritten))
 
 
 def test_a_certificate_needs_a_quorum_of_members_of_its_epoch(network) -> None:
