@@ -22,6 +22,7 @@ MANIFEST: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("cash", ("settlement",)),
     ("readings", ("meters", "settlement")),
     ("settlement", ("readings", "communities", "tariffs", "cash")),
+    ("governance", (_FOUNDERS,)),
     ("ping", ()),
 )
 """Name of each contract, in order, and the contracts whose addresses its `@init` takes."""

@@ -89,6 +89,14 @@ class Reclaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendEpochEnd:
+    """Answer a replica that is in an older epoch: the certificate that ends that one, from the ledger (D41)."""
+
+    replica: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
 
@@ -131,6 +139,7 @@ Action: TypeAlias = (
     | StoreCertificate
     | SendBlocks
     | Reclaim
+    | SendEpochEnd
     | Evidence
     | Dropped
     | Halt

@@ -33,7 +33,7 @@ def peer_notes(state: ReplicaState, replica: int) -> PeerNotes:
 
 def process_vote(state: ReplicaState, height: int) -> None:
     """Votes on an executed height above h, once; the vote is recorded in the same sync that sends it (D34)."""
-    if not state.certified_height < height <= state.executed_height or height in state.voted:
+    if not state.certified_height < height <= state.executed_height or height in state.voted or not state.is_voter:
         return
     if state.target is not None and height <= state.target.height:
         return  # certified already: catch-up needs no votes
@@ -53,8 +53,8 @@ def compute_header_vote(state: ReplicaState, height: int) -> HeaderVote:
 
 
 def process_fixed_vote(state: ReplicaState, height: int) -> None:
-    """D24: heights k with k mod s = 0 are voted on by every replica, whatever its turns look like."""
-    if height % state.configuration.stride == 0:
+    """D24: heights k with k mod s = 0, or that end an epoch, are voted on by all, whatever their turns look like."""
+    if height % state.configuration.stride == 0 or height == state.epoch_end:
         process_vote(state, height)
 
 
@@ -113,9 +113,12 @@ def process_votes_at(state: ReplicaState, height: int) -> None:
 
 
 def process_certificate(state: ReplicaState, certificate: QuorumCertificate) -> None:
-    """A certificate that holds. At or below e it moves h; above e it moves nothing and starts catch-up (D25)."""
+    """A certificate that holds. At or below e it moves h; above e it moves nothing and starts catch-up (D25).
+
+    One of a later epoch is of no use before this one has ended here: its senders answer with the end of ours (D41).
+    """
     height = certificate.height
-    if height <= state.certified_height:
+    if height <= state.certified_height or certificate.epoch != state.configuration.epoch:
         return
     if height > state.executed_height:
         if state.target is None or height > state.target.height:

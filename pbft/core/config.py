@@ -46,8 +46,11 @@ class CoreConfiguration:
     """What an epoch fixes for the protocol. Derived quantities are properties, so that no two places compute them."""
 
     network: bytes  # 32 bytes: hash of the genesis file (D33)
-    genesis_hash: bytes  # header hash of block 0, the certified height that needs no certificate
     epoch: int
+    base_height: int = (
+        0  # the last height before this epoch: certified to all who are in it, so it needs no certificate
+    )
+    base_hash: bytes  # its header hash; of genesis for epoch 0
     member_count: int  # n; replicas are 0..n-1
     window: int  # L: slots between the watermarks
     stride: int  # s: heights k with k mod s = 0 are always voted on (D24)
@@ -90,11 +93,25 @@ class CoreConfiguration:
                 raise ValueError(f"{name}: expected at least {2 * TICK_MS}, got {getattr(self, name)}")
         if self.member_count < 4:
             raise ValueError(f"member_count: expected at least 4, got {self.member_count}")
-        if len(self.network) != 32 or len(self.genesis_hash) != 32:
-            raise ValueError("network and genesis_hash: expected 32 bytes each")
-        if self.epoch < 0:
-            raise ValueError(f"epoch: expected at least 0, got {self.epoch}")
+        if len(self.network) != 32 or len(self.base_hash) != 32:
+            raise ValueError("network and base_hash: expected 32 bytes each")
+        if self.epoch < 0 or (self.base_height > 0) != (self.epoch > 0):
+            raise ValueError(f"epoch {self.epoch} and base height {self.base_height}: both 0 or both above")
         if self.stride * 4 > self.window:
             raise ValueError(f"stride: expected at most window / 4 = {self.window // 4}, got {self.stride} (D24)")
         if self.transaction_gas_max > self.block_gas_max:
             raise ValueError(f"transaction_gas_max: expected at most block_gas_max = {self.block_gas_max}")
+
+
+OBSERVER: Final = -1
+"""The replica id of who has no vote in an epoch, because it does not list the consensus key that is held here: removed,
+not a member yet, or started with a new key after its disk was lost. It signs nothing; it fetches, executes and serves
+(D37, M58)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochStart:
+    """With what an epoch begins: known once the last height before it is executed."""
+
+    configuration: CoreConfiguration
+    replica_id: int  # this replica's in that epoch, or OBSERVER

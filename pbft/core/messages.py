@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
+from pbft.core.config import EpochStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ class ViewChange:
 
     epoch: int
     view: int
-    certified_height: int  # h; 0 is genesis, which needs no certificate
+    certified_height: int  # h; the base of the epoch (0 is genesis) needs no certificate
     header_hash: bytes
     certificate: QuorumCertificate | None
     prepared: tuple[SlotEntry, ...]  # the P set, at most one entry per height
@@ -253,6 +254,8 @@ class Executed:
     next_due_ms: int | None  # when the earliest scheduled call is due, None if none waits
     finished: tuple[bytes, ...]  # tx ids of the block's requests, executed or skipped: no longer pending
     used: tuple[tuple[bytes, int], ...]  # (client, nonce) that the block used up: no other request can have it (D45)
+    epoch_end: int | None = None  # E, the last height of this epoch, once a change is decided (D40)
+    next_epoch: EpochStart | None = None  # at E, and only there
 
 
 LocalMessage: TypeAlias = ClientRequest | Executed

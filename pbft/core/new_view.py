@@ -22,7 +22,7 @@ class NewViewDecision:
     """What a set of VIEW-CHANGEs decides: the certified height to start from, and the slots above it."""
 
     certified_height: int
-    certificate: QuorumCertificate | None  # of `certified_height`; None for genesis
+    certificate: QuorumCertificate | None  # of `certified_height`; None for the base of the epoch
     choices: tuple[SlotChoice, ...]  # contiguous from certified_height + 1
 
 
@@ -34,9 +34,11 @@ def validate_view_change(configuration: CoreConfiguration, message: ViewChange) 
     height, certificate = message.certified_height, message.certificate
     if message.view < 1:
         raise InvalidMessage("view_change_to_view_0")
-    if height == 0:
-        if certificate is not None or message.header_hash != configuration.genesis_hash:
-            raise InvalidMessage("view_change_genesis", message.header_hash.hex())
+    if height < configuration.base_height:
+        raise InvalidMessage("view_change_epoch", f"h = {height}, the epoch begins above {configuration.base_height}")
+    if height == configuration.base_height:
+        if certificate is not None or message.header_hash != configuration.base_hash:
+            raise InvalidMessage("view_change_base", message.header_hash.hex())
     elif certificate is None or (certificate.height, certificate.header_hash) != (height, message.header_hash):
         raise InvalidMessage("view_change_certificate", f"h = {height}")
     if certificate is not None and certificate.epoch != configuration.epoch:

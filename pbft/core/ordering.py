@@ -37,13 +37,15 @@ def process_proposals(state: ReplicaState) -> None:
             return  # M14: the queue stays
         requests, is_full = compute_candidates(state, height)
         is_idle = compute_committed_top(state) == height - 1 and height - 1 - state.executed_height <= 1
+        is_filling = state.epoch_end is not None and is_idle  # the limit above is E
         is_due = (
             not requests
             and height - 1 == state.executed_height
             and state.next_due_ms is not None
             and state.next_due_ms <= state.wall_ms
         )
-        if not (is_full or (requests and is_idle) or is_due):  # D64: no empty batch but for a due call
+        # D64: no empty batch but for a due call, or to fill the epoch to E.
+        if not (is_full or (requests and is_idle) or is_filling or is_due):
             return
         _propose(state, height, compute_batch(state.wall_ms, requests))
 
@@ -54,9 +56,9 @@ def compute_next_height(state: ReplicaState) -> int:
 
 
 def compute_proposal_limit(state: ReplicaState) -> int:
-    """D30: at most h + L/2, and 8 slots above X until the view has certified a height of its own."""
-    limit = state.certified_height + state.configuration.window // 2
-    if state.certified_height <= state.reproposed_top or state.certified_height == 0:
+    """D30: at most h + L/2, and 8 slots above X until the view has certified a height of its own; D40: E at most."""
+    limit = min(state.certified_height + state.configuration.window // 2, state.high_watermark)
+    if state.certified_height <= state.reproposed_top:
         limit = min(limit, state.reproposed_top + UNCERTIFIED_SLOTS_MAX)
     return limit
 
@@ -200,7 +202,7 @@ def _is_new_vote(
 
 def process_slot(state: ReplicaState, slot: Slot) -> None:
     """Goes as far with a slot as is now possible: PREPARE, then the prepared certificate, then COMMIT."""
-    if not state.active or slot.digest is None or state.halted is not None:
+    if not state.active or slot.digest is None or state.halted is not None or not state.is_voter:
         return
     if slot.committed not in (None, slot.digest):
         return  # an equivocating primary sent the others another digest, and that one is decided
@@ -309,10 +311,14 @@ def process_body(state: ReplicaState, batch: Batch) -> None:
 
 
 def process_execution(state: ReplicaState) -> None:
-    """The one gate to the ledger: asks for e + 1 when it is committed or adopted and nothing is executing (M47)."""
-    if state.executing is not None or state.halted is not None:
-        return
+    """The one gate to the ledger: asks for e + 1 when it is committed or adopted and nothing is executing (M47).
+
+    Nothing above E is executed before E is certified here, whoever says that it is committed (D40).
+    """
     height = state.executed_height + 1
+    is_over = state.epoch_end is not None and height > state.epoch_end
+    if state.executing is not None or state.halted is not None or is_over:
+        return
     slot = state.slots.get(height)
     if slot is not None and slot.committed is not None and process_find_body(state, slot, slot.committed):
         batch, adopted = (None if slot.committed == NULL_DIGEST else slot.batch), False
@@ -340,6 +346,8 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
     if state.next_due_ms is not None and executed.time_ms >= state.next_due_ms:
         state.due_since = None  # the block ran what was due, or goes on in the next (D63, D65)
     state.next_due_ms = executed.next_due_ms
+    state.epoch_end, state.next_epoch = executed.epoch_end, executed.next_epoch
+    state.filling_since = None
     state.progress_tick = state.ticks
     state.executed_clock = state.clock
     state.fetched.pop(height, None)

@@ -3,7 +3,7 @@
 One record per key, canonical encoding, strict parse: a record that does not read back is damage, and damage stops the
 start with its key named (M26). The records, and the promise that each one guards (M25):
 
-    view               [epoch, view, active]                  a replica never returns to a view that it left
+    view               [epoch, view, active]                  a replica never returns to a view or epoch that it left
     certified          [height, header hash, certificate]     h and its proof are one record (D25)
     own-view-change    sealed envelope                        resent as it was signed (D36)
     new-view           sealed envelope                        why this view is entered; forwarded to others (M49)
@@ -25,6 +25,7 @@ from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Halt
+from pbft.core.config import EpochStart
 from pbft.core.messages import Batch, Envelope, Request, SlotEntry
 
 VIEW_KEY: Final = b"view"
@@ -52,6 +53,8 @@ class LedgerHead:
     height: int  # e: the last executed height
     header_hashes: dict[int, bytes]  # executed heights from the journal's certified height on; genesis included if kept
     next_due_ms: int | None
+    epoch_end: int | None = None  # the last height of the journal's epoch, once a change is decided (D40)
+    next_epoch: EpochStart | None = None  # where `height` is that last height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

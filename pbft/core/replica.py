@@ -7,7 +7,7 @@ D24 and batching look at what a turn left behind); `tick` moves time. A halted r
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbft.core import checkpoints, ordering, requests, state_transfer, status, timers, view_change
+from pbft.core import checkpoints, epochs, ordering, requests, state_transfer, status, timers, view_change
 from pbft.core.actions import Action, Broadcast, Dropped, Halt
 from pbft.core.config import CoreConfiguration
 from pbft.core.errors import InvalidMessage
@@ -84,6 +84,15 @@ class Replica:
         return self._state
 
     @property
+    def replica_id(self) -> int:
+        """This replica's id in its epoch; OBSERVER where it has no vote there."""
+        return self._state.replica_id
+
+    @property
+    def epoch(self) -> int:
+        return self._state.configuration.epoch
+
+    @property
     def view(self) -> int:
         return self._state.view
 
@@ -155,6 +164,7 @@ class Replica:
             if not state.ticks:
                 process_resume(state)
             timers.process_tick(state, wall_ms)
+            self._end_epoch()
         return self._take_actions()
 
     def _take_actions(self) -> list[Action]:
@@ -167,10 +177,10 @@ class Replica:
             return
         entered = (state.view, state.active)
         if isinstance(message, Envelope):
-            self._receive_envelope(message)
+            self._receive_envelope(sender, message)
         elif isinstance(message, Forward):
             for envelope in message.envelopes:
-                self._receive_envelope(envelope)
+                self._receive_envelope(sender, envelope)
         else:
             try:
                 LINK[type(message)](state, sender, message)
@@ -178,19 +188,28 @@ class Replica:
                 state.actions.append(Dropped(sender=sender, code=error.code, detail=error.detail))
         if (state.view, state.active) != entered:
             self._receive_early()
+        self._end_epoch()
 
-    def _receive_envelope(self, envelope: Envelope) -> None:
+    def _end_epoch(self) -> None:
+        """Enters the next epoch where this one is certified to its end; what came early for it is looked at."""
+        epoch = self.epoch
+        epochs.process_epoch_end(self._state)
+        if self.epoch != epoch:
+            self._receive_early()
+
+    def _receive_envelope(self, sender: int, envelope: Envelope) -> None:
         for message in envelope.messages:
             try:
-                self._receive_signed(envelope, message)
+                self._receive_signed(sender, envelope, message)
             except InvalidMessage as error:
                 self._state.actions.append(Dropped(sender=envelope.sender, code=error.code, detail=error.detail))
 
-    def _receive_signed(self, envelope: Envelope, message: SignedMessage) -> None:
+    def _receive_signed(self, sender: int, envelope: Envelope, message: SignedMessage) -> None:
         if self._state.halted is not None:
             return
-        if message.epoch != self._state.configuration.epoch:
-            raise InvalidMessage("wrong_epoch", f"expected {self._state.configuration.epoch}, got {message.epoch}")
+        if message.epoch != self.epoch:
+            epochs.process_foreign(self._state, sender, envelope, message)
+            return
         process_own(self._state, envelope, message)
         if self._state.halted is None:
             SIGNED[type(message)](self._state, envelope.sender, envelope, message)
@@ -200,4 +219,4 @@ class Replica:
         state = self._state
         for peer in sorted(state.peers):
             for envelope in state.peers[peer].take_early():
-                self._receive_envelope(envelope)
+                self._receive_envelope(peer, envelope)

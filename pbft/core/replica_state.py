@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Action, Halt
-from pbft.core.config import EARLY_BYTES_MAX, EARLY_ENVELOPES_MAX, CoreConfiguration
+from pbft.core.config import EARLY_BYTES_MAX, EARLY_ENVELOPES_MAX, OBSERVER, CoreConfiguration, EpochStart
 from pbft.core.message_log import Slot
 from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry
 
@@ -79,8 +79,10 @@ class ReplicaState:
     """The state of one replica in one epoch."""
 
     configuration: CoreConfiguration
-    replica_id: int
+    replica_id: int  # OBSERVER where this epoch does not list the key that is held here
     signer: Callable[[bytes], bytes]
+    epoch_end: int | None = None  # E, once a change is decided and executed here; from the ledger (D40)
+    next_epoch: EpochStart | None = None  # once E is executed here
 
     # The view (section 4.4). Journaled: view, active, own VIEW-CHANGE, the NEW-VIEW entered by.
     view: int = 0
@@ -88,7 +90,7 @@ class ReplicaState:
     own_view_change: Envelope | None = None
     new_view: Envelope | None = None
     view_changes: dict[int, Envelope] = field(default_factory=dict)  # the latest of each member (M34)
-    reproposed_top: int = 0  # the highest height that NEW-VIEW decided; fresh proposals lie above
+    reproposed_top: int = 0  # the highest height that NEW-VIEW decided, or the epoch's base; fresh proposals lie above
     new_view_sent: int = 0  # the latest view for which this replica made a NEW-VIEW
 
     # Watermarks and execution. Journaled: h with its certificate; e and the header hashes come from the ledger.
@@ -140,6 +142,7 @@ class ReplicaState:
     view_deadline: int | None = None  # on `clock`
     head_since: int = 0  # on `clock`: since when the oldest request is the oldest
     executed_clock: int = 0  # on `clock`: when e last moved
+    filling_since: int | None = None  # on `clock`: since when the primary is to fill the epoch, as `due_since` (D64)
     due_since: int | None = None  # on `clock`: since when W others agree that a call is overdue (D63)
     halving_height: int = 0  # certified height from which the next halving counts
 
@@ -163,6 +166,11 @@ class ReplicaState:
         return self.primary == self.replica_id
 
     @property
+    def is_voter(self) -> bool:
+        """Whether this replica signs anything in this epoch (D37)."""
+        return self.replica_id != OBSERVER
+
+    @property
     def timer_ticks(self) -> int:
         """T as it stands, doubled per failed view, saturating (D57, M31)."""
         return self.configuration.base_timer_ticks << self.doublings
@@ -174,8 +182,9 @@ class ReplicaState:
 
     @property
     def high_watermark(self) -> int:
-        """H = h + L."""
-        return self.certified_height + self.configuration.window
+        """H = h + L, and never above the end of the epoch: nothing there is accepted before E is certified (D40)."""
+        top = self.certified_height + self.configuration.window
+        return top if self.epoch_end is None else min(top, self.epoch_end)
 
     @property
     def others(self) -> list[int]:

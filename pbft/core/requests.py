@@ -270,6 +270,8 @@ def validate_batch(state: ReplicaState, batch: Batch, height: int) -> None:
 
 
 def _validate_empty(state: ReplicaState, batch: Batch, height: int) -> None:
-    """D64: a fresh empty batch is for a call that is due; a backup with e < n - 1 cannot judge and accepts."""
-    if state.executed_height >= height - 1 and (state.next_due_ms is None or batch.time_ms < state.next_due_ms):
+    """D64: a fresh empty batch is for a call that is due, or fills the epoch to E; a backup with e < n - 1 cannot judge
+    and accepts."""
+    is_due = state.next_due_ms is not None and batch.time_ms >= state.next_due_ms
+    if state.executed_height >= height - 1 and not is_due and state.epoch_end is None:
         raise InvalidMessage("empty_without_reason", f"next due {state.next_due_ms}, batch time {batch.time_ms}")

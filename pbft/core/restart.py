@@ -10,7 +10,7 @@ from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
 from pbft.core.actions import Broadcast, Publish, StoreCertificate
 from pbft.core.checkpoints import compute_header_vote
-from pbft.core.config import CoreConfiguration
+from pbft.core.config import OBSERVER, CoreConfiguration
 from pbft.core.messages import Commit, NewView, Prepare
 from pbft.core.new_view import verify_new_view
 from pbft.core.ordering import compute_pre_prepare
@@ -35,8 +35,8 @@ def compute_state(
         raise InvariantViolation(
             "ledger_below_journal", "executed blocks are missing (D35)", h=restored.certified_height, e=ledger.height
         )
-    header_hashes = {0: configuration.genesis_hash, **ledger.header_hashes}
-    certified_hash = restored.certified_hash or configuration.genesis_hash
+    header_hashes = {configuration.base_height: configuration.base_hash, **ledger.header_hashes}
+    certified_hash = restored.certified_hash or configuration.base_hash
     if header_hashes.get(restored.certified_height) != certified_hash:
         raise InvariantViolation("ledger_not_the_certified", height=restored.certified_height)
     for height, header_hash in sorted(restored.voted.items()):
@@ -50,6 +50,7 @@ def compute_state(
         active=restored.active,
         own_view_change=restored.own_view_change,
         new_view=restored.new_view,
+        reproposed_top=configuration.base_height,
         certified_height=restored.certified_height,
         certified_hash=certified_hash,
         certificate=restored.certificate,
@@ -57,6 +58,8 @@ def compute_state(
         executed_height=ledger.height,
         header_hashes=header_hashes,
         next_due_ms=ledger.next_due_ms,
+        epoch_end=ledger.epoch_end,
+        next_epoch=ledger.next_epoch,
         prepared=dict(restored.prepared),
         pre_prepared={height: dict(digests) for height, digests in restored.pre_prepared.items()},
         bodies=dict(restored.bodies),
@@ -64,6 +67,8 @@ def compute_state(
     )
     if state.new_view is not None and state.new_view.sender == replica_id:
         state.new_view_sent = state.view  # made before the crash: VIEW-CHANGEs that come now must not make another
+    if replica_id == OBSERVER:
+        state.own_view_change = None  # what another key promised is not resent; its records leave with their heights
     if state.own_view_change is not None:
         state.view_changes[replica_id] = state.own_view_change
     if state.active:
@@ -123,10 +128,11 @@ def process_resume(state: ReplicaState) -> None:
     if state.certificate is not None:
         state.actions.append(StoreCertificate(certificate=state.certificate))
     for height in sorted(state.voted):
-        if height > state.certified_height:
+        if height > state.certified_height and state.is_voter:
             state.outgoing.append(compute_header_vote(state, height))
     if state.active:
-        _resend_slots(state)
+        if state.is_voter:
+            _resend_slots(state)
         return
     if state.new_view is not None:  # made here, journaled, and not entered before the crash
         message = state.new_view.messages[0]

@@ -209,6 +209,8 @@ def _append_block(state: ReplicaState, body: BlockBody) -> bool:
         return True  # executed or fetched in the meantime
     if header.height != top + 1 or header.parent_hash != top_hash or header.network != state.configuration.network:
         raise InvalidMessage("block_path", f"height {header.height} does not continue {top}")
+    if header.epoch != state.configuration.epoch:
+        raise InvalidMessage("block_epoch", f"height {header.height} is of epoch {header.epoch}")
     digest = NULL_DIGEST if body.batch is None else body.batch.digest
     if digest != header.batch_digest:
         raise InvalidMessage("block_batch", f"height {header.height}: another batch than its header's")

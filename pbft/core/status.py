@@ -7,6 +7,7 @@ and whoever holds what it lacks sends it, as signed before, at most once per ANS
 from pbft.core.actions import Send
 from pbft.core.checkpoints import answer_with_certificate, peer_notes, process_vote
 from pbft.core.config import ANSWER_TICKS, DUE_GRACE_MS, FORWARDED_ENVELOPES_MAX
+from pbft.core.epochs import answer_with_epoch_end
 from pbft.core.messages import Envelope, Forward, Status
 from pbft.core.replica_state import ReplicaState
 from pbft.core.view_change import compute_view_changes_held
@@ -44,6 +45,10 @@ def process_status(state: ReplicaState, sender: int, status: Status) -> None:
     notes = peer_notes(state, sender)
     notes.executed_height = status.executed_height
     notes.overdue_ms = status.overdue_ms
+    if status.epoch != state.configuration.epoch:
+        if status.epoch < state.configuration.epoch:
+            answer_with_epoch_end(state, sender, status.epoch)
+        return  # of a later one nothing is said to who is ahead: the own STATUS asks for the end of this one
     process_vote(state, status.executed_height)  # a STATUS names a height (D24)
     if state.ticks - notes.status_answered_tick < ANSWER_TICKS:
         return

@@ -35,6 +35,8 @@ def process_tick(state: ReplicaState, wall_ms: int) -> None:
         process_request_timer(state)
     if state.active:
         process_due_timer(state)
+    if state.active:
+        process_filling_timer(state)
     process_fetches(state)
     process_repetition(state)
 
@@ -144,6 +146,16 @@ def process_due_timer(state: ReplicaState) -> None:
         start_view_change(state, state.view + 1)
 
 
+def process_filling_timer(state: ReplicaState) -> None:
+    """D40, D64: once a change is decided, every block up to E is due: who does not fill is suspected at T."""
+    if state.is_primary or state.epoch_end is None or state.executed_height >= state.epoch_end:
+        return
+    if state.filling_since is None:
+        state.filling_since = state.clock
+    elif state.clock - state.filling_since >= state.timer_ticks:
+        start_view_change(state, state.view + 1)
+
+
 def process_repetition(state: ReplicaState) -> None:
     """M33, M50: STATUS to all, often while something is outstanding; the own VIEW-CHANGE while a view is pending."""
     period = STATUS_TICKS if is_outstanding(state) else IDLE_STATUS_TICKS
@@ -163,5 +175,6 @@ def is_outstanding(state: ReplicaState) -> bool:
         or bool(state.missing_bodies)
         or state.target is not None
         or compute_overdue_ms(state) > 0
+        or state.epoch_end is not None
         or any(slot.digest is not None or slot.commits for slot in state.slots.values())
     )

@@ -38,7 +38,10 @@ def _are_blocks_wanted(state: ReplicaState, sender: int, message: Blocks) -> boo
 
 
 def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:
-    """A proposal inside is of this view or a later one, by its primary, for a height where it can still count."""
+    """Of this epoch; a proposal inside is of this view or a later one, by its primary, for a height where it can still
+    count."""
+    if any(message.epoch != state.configuration.epoch for message in envelope.messages):
+        return False
     top = max(state.high_watermark, state.reproposed_top)
     return all(
         not isinstance(message, PrePrepare)

@@ -30,6 +30,8 @@ from pbft.core.requests import process_reclaim, process_requeue
 def start_view_change(state: ReplicaState, view: int) -> None:
     """Leaves for `view`: no vote of an older view is made any more, and P and Q are shown to all (M29, D27)."""
     assert view > state.view, "a view is never returned to"
+    if not state.is_voter:
+        return  # D37: it follows NEW-VIEWs, and has no voice in them
     state.doublings = min(TIMER_DOUBLINGS_MAX, state.doublings + view - state.view)  # D57: per failed view, capped
     state.halving_height = state.certified_height
     _leave_view(state, view, active=False)
@@ -53,6 +55,7 @@ def _leave_view(state: ReplicaState, view: int, *, active: bool) -> None:
     state.proposed_top = 0
     state.view_deadline = None
     state.due_since = None
+    state.filling_since = None
     state.paused_ticks = 0
 
 
@@ -63,7 +66,7 @@ def compute_own_view_change(state: ReplicaState) -> ViewChange:
         view=state.view,
         certified_height=state.certified_height,
         header_hash=state.certified_hash,
-        certificate=state.certificate,
+        certificate=state.certificate if state.certified_height > state.configuration.base_height else None,
         prepared=tuple(state.prepared[height] for height in sorted(state.prepared)),
         pre_prepared=tuple(
             SlotEntry(height=height, digest=digest, view=state.pre_prepared[height][digest])

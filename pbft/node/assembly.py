@@ -9,19 +9,30 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.chain import Chain
-from ledger.errors import PayloadError
+from ledger.errors import InvariantViolation, PayloadError
 from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
 from ledger.keys import Signer
 from ledger.payload_vault import PayloadKeys, PayloadVault
 from ledger.store import Store
-from pbft.core.config import CoreConfiguration
+from pbft.core.config import OBSERVER
 from pbft.core.messages import Batch, Envelope, PeerMessage, SignedMessage
-from pbft.core.persisted import LedgerHead, Restored, encode_body, parse_records
+from pbft.core.persisted import (
+    CERTIFIED_KEY,
+    VIEW_KEY,
+    DamagedJournal,
+    LedgerHead,
+    Restored,
+    encode_body,
+    encode_certified,
+    encode_view,
+    parse_records,
+)
 from pbft.core.replica import Replica
 from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
+from pbft.node.epochs import EpochBook
 from pbft.node.execution import LedgerExecution, Worker
-from pbft.node.journal import Journal
+from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.wire.codec import (
     VerifiedSignatures,
     Verifier,
@@ -47,31 +58,33 @@ class Node:
     chain: Chain
     execution: LedgerExecution  # `execution.subscribe(sink)`: hears of every durable block
     verifier: Verifier
-    rules: WireRules
+    epochs: EpochBook
+
+    @property
+    def rules(self) -> WireRules:
+        """The wire's limits, as wide as the epochs decided so far ask for."""
+        return self.epochs.rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireSealer:
-    """`driver.Sealer` over the production codec: the wire's functions with a replica's key, network and rules."""
+    """`driver.Sealer` over the production codec: the wire's functions with a replica's key, network and epochs."""
 
-    replica_id: int
-    epoch: int
+    epochs: EpochBook
     key: Signer
-    rules: WireRules
     verifier: Verifier
     vault: PayloadVault
     decode_frame: Decode
 
     def seal(self, messages: tuple[SignedMessage, ...]) -> list[Envelope]:
-        """See `Sealer.seal`."""
-        network = self.rules.network
-        return seal_turn(
-            messages, sender=self.replica_id, epoch=self.epoch, network=network, key=self.key, rules=self.rules
-        )
+        """See `Sealer.seal`. The messages of a turn are of one epoch, and so is the id under which they are said."""
+        epoch, rules = messages[0].epoch, self.epochs.rules
+        sender = self.epochs.replica_id(epoch)
+        return seal_turn(messages, sender=sender, epoch=epoch, network=rules.network, key=self.key, rules=rules)
 
     def frames(self, message: PeerMessage) -> Iterable[bytes]:
         """See `Sealer.frames`."""
-        return encode_peer_frames(message, self.rules)
+        return encode_peer_frames(message, self.epochs.rules)
 
     def journal_bytes(self, envelope: Envelope) -> bytes:
         """See `Sealer.journal_bytes`."""
@@ -83,30 +96,11 @@ class WireSealer:
 
     def decode(self, frame: bytes) -> PeerMessage:
         """See `Sealer.decode`."""
-        return self.decode_frame(frame, self.rules)
+        return self.decode_frame(frame, self.epochs.rules)
 
     def verify(self, message: PeerMessage) -> None:
         """See `Sealer.verify`."""
         self.verifier.verify_message(message)
-
-
-def compute_core_configuration(genesis: Genesis, genesis_hash: bytes) -> CoreConfiguration:
-    """What the core needs of the genesis, and the header hash of height 0."""
-    protocol = genesis.protocol
-    return CoreConfiguration(
-        network=genesis.network_id,
-        genesis_hash=genesis_hash,
-        epoch=genesis.configuration.epoch,
-        member_count=len(genesis.members),
-        window=protocol.window,
-        stride=protocol.stride,
-        base_timer_ms=protocol.base_timer_ms,
-        view_timer_ms=protocol.view_timer_ms,
-        batch_requests_max=protocol.batch_requests_max,
-        batch_bytes_max=protocol.batch_bytes_max,
-        block_gas_max=protocol.block_gas_max,
-        transaction_gas_max=protocol.transaction_gas_max,
-    )
 
 
 def read_journal(store: Store, rules: WireRules, vault: PayloadVault) -> Restored:
@@ -127,12 +121,38 @@ def read_journal(store: Store, rules: WireRules, vault: PayloadVault) -> Restore
     return parse_records(Journal(store).records(), envelope, open_payload)
 
 
-def compute_ledger_head(chain: Chain, certified_height: int) -> LedgerHead:
-    """What the core must know of the ledger: the headers that can still be voted on, and what is due."""
+def begin_journal(store: Store, chain: Chain, epochs: EpochBook) -> None:
+    """The first record of a journal, before anything is signed or executed: so a journal without one was lost.
+
+    A replica that finds blocks and no journal does not know what it promised. It may go on as an observer, from the
+    newest certificate on; under a key that an epoch lists it must not (D37). Raises DamagedJournal.
+    """
+    if store.get(JOURNAL_TABLE, VIEW_KEY) is not None:
+        return
+    journal, epoch = Journal(store), 0
+    if chain.is_created:
+        newest = chain.newest_certificate()
+        certified_height = 0 if newest is None else newest.height
+        epoch = chain.configuration(certified_height + 1).epoch
+        if epochs.replica_id(epoch) != OBSERVER:
+            raise DamagedJournal(VIEW_KEY, "it is missing, and blocks are here: what this key signed is unknown")
+        if newest is not None:
+            journal.append(CERTIFIED_KEY, encode_certified(newest.height, newest.header_hash, newest))
+    journal.append(VIEW_KEY, encode_view(epoch, 0, active=True))
+    journal.sync()
+
+
+def compute_ledger_head(chain: Chain, epochs: EpochBook, restored: Restored) -> LedgerHead:
+    """What the core must know of the ledger: the headers that can still be voted on, what is due, and where the epoch
+    of the journal ends."""
+    certified_height = min(restored.certified_height, chain.height)
+    epoch_end, next_epoch = epochs.end_of(restored.epoch, chain.height)
     return LedgerHead(
         height=chain.height,
         header_hashes={height: chain.header(height).hash for height in range(certified_height, chain.height + 1)},
         next_due_ms=chain.next_due_ms,
+        epoch_end=epoch_end,
+        next_epoch=next_epoch,
     )
 
 
@@ -156,7 +176,6 @@ class Surroundings:
 def assemble_node(
     *,
     genesis: Genesis,
-    replica_id: int,
     signing_key: Signer,
     journal_store: Store,
     ledger_store: Store,
@@ -175,10 +194,13 @@ def assemble_node(
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
     The other callables are `Surroundings`'. The caller then ticks the driver every TICK_MS and flushes it each turn.
-    Raises InvalidGenesis for a store of another network, DamagedJournal for a journal that cannot be trusted, and
-    InvariantViolation where journal and ledger contradict each other; for a new ledger when genesis is executed.
+    Which replica it is follows from its key (`EpochBook`). Raises InvalidGenesis for a store of another network,
+    DamagedJournal for a journal that is lost or cannot be trusted, and InvariantViolation where journal and ledger
+    contradict each other; for a new ledger when genesis is executed.
     """
     chain = Chain.open(ledger_store, genesis)
+    epochs = EpochBook(chain, signing_key.public_key)
+    begin_journal(journal_store, chain, epochs)
     around = Surroundings(
         journal_store=journal_store,
         payload_keys=payload_keys,
@@ -195,43 +217,34 @@ def assemble_node(
 
     def create(outcome: BlockOutcome) -> None:
         chain.create(outcome)
-        on_ready(_build(chain, replica_id, signing_key, around))
+        on_ready(_build(chain, epochs, signing_key, around))
 
     if chain.is_created:
-        on_ready(_build(chain, replica_id, signing_key, around))
+        on_ready(_build(chain, epochs, signing_key, around))
     else:
         worker.run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
 
 
-def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> Node:
+def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -> Node:
     """The node over a chain that has its genesis block."""
-    genesis = chain.genesis
-    rules = WireRules.of(genesis.configuration)
-    verifier = Verifier(genesis.configuration, verified=around.verified)
+    verifier = Verifier(chain.epochs, verified=around.verified)
     vault = PayloadVault(around.payload_keys)
-    restored = read_journal(around.journal_store, rules, vault)
+    restored = read_journal(around.journal_store, epochs.rules, vault)
+    if chain.epochs.of(restored.epoch) is None:
+        raise InvariantViolation("journal_epoch", expected=chain.epochs.newest.epoch, got=restored.epoch)
+    start = epochs.start_of(restored.epoch)
     replica = Replica(
-        configuration=compute_core_configuration(genesis, chain.header(0).hash),
-        replica_id=replica_id,
+        configuration=start.configuration,
+        replica_id=start.replica_id,
         signer=key.sign,
         restored=restored,
-        ledger=compute_ledger_head(chain, min(restored.certified_height, chain.height)),
+        ledger=compute_ledger_head(chain, epochs, restored),
     )
-    execution = LedgerExecution(chain=chain, worker=around.worker, rules=rules, vault=vault)
-    epoch = genesis.configuration.epoch
+    execution = LedgerExecution(chain=chain, worker=around.worker, epochs=epochs, vault=vault)
     driver = Driver(
         replica=replica,
-        replica_id=replica_id,
         journal=Journal(around.journal_store),
-        sealer=WireSealer(
-            replica_id=replica_id,
-            epoch=epoch,
-            key=key,
-            rules=rules,
-            verifier=verifier,
-            vault=vault,
-            decode_frame=around.decode,
-        ),
+        sealer=WireSealer(epochs=epochs, key=key, verifier=verifier, vault=vault, decode_frame=around.decode),
         outbound=around.outbound,
         execution=execution,
         evidence=around.evidence,
@@ -240,4 +253,4 @@ def _build(chain: Chain, replica_id: int, key: Signer, around: Surroundings) -> 
         wake=around.wake,
         on_halt=around.on_halt,
     )
-    return Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, rules=rules)
+    return Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, epochs=epochs)

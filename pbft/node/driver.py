@@ -25,9 +25,20 @@ from pbft.core.actions import (
     Reclaim,
     Send,
     SendBlocks,
+    SendEpochEnd,
     StoreCertificate,
 )
-from pbft.core.messages import Batch, ClientRequest, Envelope, Executed, PeerMessage, Relay, Request, SignedMessage
+from pbft.core.messages import (
+    Batch,
+    CertificateNotice,
+    ClientRequest,
+    Envelope,
+    Executed,
+    PeerMessage,
+    Relay,
+    Request,
+    SignedMessage,
+)
 from pbft.core.persisted import body_key
 from pbft.core.replica import Replica
 from pbft.node.execution import LedgerExecution
@@ -101,7 +112,6 @@ class Driver:
         self,
         *,
         replica: Replica,
-        replica_id: int,
         journal: Journal,
         sealer: Sealer,
         outbound: Outbound,
@@ -113,7 +123,6 @@ class Driver:
         on_halt: Callable[[str], None],
     ) -> None:
         self._replica = replica
-        self._replica_id = replica_id
         self._journal = journal
         self._sealer = sealer
         self._outbound = outbound
@@ -167,7 +176,7 @@ class Driver:
     def on_request(self, request: Request) -> None:
         """A client's request that passed the door."""
         if self._halted is None:
-            self._actions += self._replica.receive(self._replica_id, ClientRequest(request=request))
+            self._actions += self._replica.receive(self._replica.replica_id, ClientRequest(request=request))
             self._wake()
 
     def on_executed(self, executed: Executed) -> None:
@@ -213,7 +222,7 @@ class Driver:
         """Gives the core what came in, messages before time, and lets it end its turn."""
         executed, self._executed = self._executed, []
         for report in executed:
-            self._actions += self._replica.receive(self._replica_id, report)
+            self._actions += self._replica.receive(self._replica.replica_id, report)
         if self._tick_is_due:
             self._tick_is_due = False
             self._actions += self._replica.tick(self._wall_ms())
@@ -231,7 +240,7 @@ class Driver:
         for receiver, message in outgoing:
             self._send(receiver, message)
         for envelope in own:
-            self._actions += self._replica.receive(self._replica_id, envelope)
+            self._actions += self._replica.receive(self._replica.replica_id, envelope)
         for action in actions:
             self._serve(action)
 
@@ -278,7 +287,11 @@ class Driver:
                 if blocks is not None:
                     self._send(action.replica, blocks)
             case Reclaim():
-                self._actions += self._replica.receive(self._replica_id, self._unanswered(action.requests))
+                self._actions += self._replica.receive(self._replica.replica_id, self._unanswered(action.requests))
+            case SendEpochEnd():
+                certificate = self._execution.epoch_end_certificate(action.epoch)
+                if certificate is not None:
+                    self._send(action.replica, CertificateNotice(certificate=certificate))
             case Evidence():
                 if self._evidence.record(action):
                     self._counters.count("evidence", action.kind)

@@ -19,7 +19,7 @@ from ledger.execution import BlockOutcome
 from ledger.genesis import parse_genesis
 from ledger.store import MemoryStore
 from pbft.core.actions import Evidence
-from pbft.node.assembly import compute_core_configuration
+from pbft.node.epochs import compute_core_configuration
 from pbft.node.execution import InlineWorker
 from pbft.node.log import Logger
 from pbft.wire.codec import Verifier, WireRules
@@ -109,7 +109,7 @@ def judge(data: bytes, genesis_bytes: bytes) -> Evidence:
     InlineWorker(Runtime(), store).run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
     return verify_evidence(
         data,
-        verifier=Verifier(genesis.configuration),
+        verifier=Verifier(chain.epochs),
         rules=WireRules.of(genesis.configuration),
-        configuration=compute_core_configuration(genesis, chain.header(0).hash),
+        configuration=compute_core_configuration(genesis.configuration, 0, chain.header(0).hash),
     )

@@ -19,8 +19,9 @@ from ledger.store import Store
 from ledger.transaction import parse_transaction
 from ledger.world_state import StateSnapshot
 from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request
-from pbft.wire.codec import WireRules, parse_request
-from pbft.wire.limits import BLOCKS_MAX
+from pbft.node.epochs import EpochBook
+from pbft.wire.codec import parse_request
+from pbft.wire.limits import BLOCKS_MAX, NUMBER_MAX
 
 BLOCKS_BYTES_MAX: Final = (
     2_097_152  # in one answer to a replica that lags: two full blocks, payloads included; one at least
@@ -110,11 +111,11 @@ class ReplySink(Protocol):
 class LedgerExecution:
     """Executes what the core orders, and serves what was executed."""
 
-    def __init__(self, *, chain: Chain, worker: Worker, rules: WireRules, vault: PayloadVault) -> None:
+    def __init__(self, *, chain: Chain, worker: Worker, epochs: EpochBook, vault: PayloadVault) -> None:
         self._chain = chain
         self._vault = vault
         self._worker = worker
-        self._rules = rules
+        self._epochs = epochs
         self._sinks: list[ReplySink] = []
         self._running: int | None = None
         self._on_executed: Callable[[Executed], None] | None = None
@@ -151,6 +152,7 @@ class LedgerExecution:
             self._on_fault(f"block {planned.height} could not be stored: {error}")
             return
         self._running = None
+        epoch_end, next_epoch = self._epochs.end_of(block.header.epoch, block.header.height)
         self._on_executed(
             Executed(
                 height=block.header.height,
@@ -164,6 +166,8 @@ class LedgerExecution:
                     for signed, verdict in zip(planned.transactions, planned.verdicts, strict=True)
                     if verdict.is_executed
                 ),
+                epoch_end=epoch_end,
+                next_epoch=next_epoch,
             )
         )
         for sink in self._sinks:
@@ -183,11 +187,14 @@ class LedgerExecution:
     def compute_blocks(self, first_height: int) -> Blocks | None:
         """Blocks from `first_height` on, within one answer's limits, or None where none is executed (D28).
 
-        The answer ends at the highest certified height in reach, so that its receiver can adopt all of it at once.
+        The answer ends at the highest certified height in reach, so that its receiver can adopt all of it at once, and
+        never after an epoch: what lies above is judged by other keys, which its receiver learns by executing these.
         """
         bodies: list[BlockBody] = []
         size = 0
-        for height in range(first_height, min(self._chain.height, first_height + BLOCKS_MAX - 1) + 1):
+        epoch_end = self._chain.epochs.last_height(self._chain.configuration(first_height).epoch)
+        last_height = min(self._chain.height, first_height + BLOCKS_MAX - 1, epoch_end or NUMBER_MAX)
+        for height in range(first_height, last_height + 1):
             body = self._compute_body(self._chain.block(height))
             if body is None:
                 break
@@ -202,6 +209,11 @@ class LedgerExecution:
             if certificate is not None:
                 return Blocks(first_height=first_height, blocks=tuple(bodies[:count]), certificate=certificate)
         return Blocks(first_height=first_height, blocks=tuple(bodies), certificate=None)
+
+    def epoch_end_certificate(self, epoch: int) -> QuorumCertificate | None:
+        """The certificate of an epoch's last height: all that a replica in that epoch needs to leave it (D41, M59)."""
+        link = self._chain.epoch_link(epoch)
+        return None if link is None else link.certificate
 
     def _compute_body(self, block: Block) -> BlockBody | None:
         """A block with its payloads. None where one is erased: then nobody re-executes it, and whoever is below takes
@@ -219,7 +231,7 @@ class LedgerExecution:
 
     def _compute_request(self, raw: bytes) -> Request:
         """A stored transaction with its payload, opened. Raises PayloadError."""
-        request = parse_request(raw, self._rules)
+        request = parse_request(raw, self._epochs.rules)
         if request.payload is not None:
             return request
         sealed = self._chain.sealed_payload(request.tx_id)

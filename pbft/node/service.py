@@ -198,7 +198,6 @@ class ReplicaService:
         )
         assemble_node(
             genesis=genesis,
-            replica_id=config.replica_id,
             signing_key=config.identity.consensus,
             journal_store=journal,
             ledger_store=ledger,

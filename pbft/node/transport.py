@@ -203,8 +203,10 @@ class PeerTransport:
         return gatherResults(waiting).addCallback(lambda _: None)
 
     def send(self, replica_id: int, frame: bytes) -> None:
-        """Queues a frame for one replica; a full queue drops its oldest client traffic, then its oldest frames."""
-        self._diallers[replica_id].send(frame)
+        """Queues a frame for one replica, if it is known; a full queue drops its oldest client traffic, then frames."""
+        dialler = self._diallers.get(replica_id)
+        if dialler is not None:
+            dialler.send(frame)
 
     def broadcast(self, frame: bytes) -> None:
         """Queues a frame for every other replica."""

@@ -60,7 +60,7 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
     "loose_bodies": _windows,
     "outgoing": lambda state: VOTES_PER_SLOT * _window(state),  # nothing leaves before the first tick after a start
     "actions": lambda _: 0,
-    "peers": _members,
+    "peers": lambda state: _members(state) + (not state.is_voter),  # an observer has notes about itself beside them
 }
 """The size that each collection of a replica's state may have when a turn is over."""
 
@@ -70,7 +70,7 @@ NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
 
 def check_state(state: ReplicaState) -> None:
     """Every collection within its limit, and the watermarks where they belong."""
-    name = f"r{state.replica_id}"
+    name = f"replica {state.replica_id}"
     for collection, limit in STATE_LIMITS.items():
         size = len(getattr(state, collection))
         if size > limit(state):
@@ -108,6 +108,8 @@ def _check_slots(name: str, state: ReplicaState) -> None:
     for slot in state.slots.values():
         if len(slot.prepares) > members or len(slot.commits) > members:
             raise Violation("bounds", f"{name}: more votes than members at height {slot.height}")
+    if state.epoch_end is not None and max([state.executed_height, *state.slots]) > state.epoch_end:
+        raise Violation("bounds", f"{name}: accepts above {state.epoch_end}, where its epoch ends (D40)")
     if state.executed_height < low:
         raise Violation("bounds", f"{name}: executed {state.executed_height} below certified {low}")
 

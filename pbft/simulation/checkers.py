@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.archive import Archive
 from ledger.block import Block
+from ledger.epochs import Epochs
 from ledger.errors import DamagedRecord, InvalidBlock, InvalidCertificate
 from ledger.genesis import Genesis
 from ledger.keys import VerifySignature, verify_signature
@@ -18,8 +19,9 @@ from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence
 from pbft.core.client_session import parse_reply
 from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay
-from pbft.node.assembly import Decode, Node, compute_core_configuration
+from pbft.node.assembly import Decode, Node
 from pbft.node.client_door import ClientDoor
+from pbft.node.epochs import compute_core_configuration
 from pbft.simulation import bounds
 from pbft.simulation.promises import Promises
 from pbft.simulation.violation import Violation
@@ -54,23 +56,20 @@ class Checkers:
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
     liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
-    rules: WireRules = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rules = WireRules.of(self.genesis.configuration)
 
     def check_evidence(self, evidence: Evidence) -> None:
         """A node keeps a piece of evidence."""
         if evidence.replica not in self.liars | self.faulty:
             raise Violation("evidence", f"r{evidence.replica} is accused of {evidence.kind}")
+        configuration = self.genesis.configuration
         data = encode_evidence(evidence, self.genesis.network_id)
         check_private(f"evidence of {evidence.kind}", data)
         try:
             verify_evidence(
                 data,
-                verifier=Verifier(self.genesis.configuration, verified=VerifiedSignatures(verify=self.verify)),
-                rules=self.rules,
-                configuration=compute_core_configuration(self.genesis, self.headers[0]),
+                verifier=Verifier(Epochs(configuration), verified=VerifiedSignatures(verify=self.verify)),
+                rules=WireRules.of(configuration),
+                configuration=compute_core_configuration(configuration, 0, self.headers[0]),
             )
         except InvalidEvidence as error:
             raise Violation("evidence", f"{evidence.kind} of r{evidence.replica} does not hold: {error}") from error
@@ -103,18 +102,18 @@ class Checkers:
         if first != header_hash:
             raise Violation("agreement", f"height {height}: r{replica} has {header_hash.hex()}, not {first.hex()}")
 
-    def check_sent(self, replica: int, journal: Store, frame: bytes) -> None:
-        """A frame leaves a node, whose durable journal must cover what it promises."""
+    def check_sent(self, replica: int, node: Node, journal: Store, frame: bytes) -> None:
+        """A frame leaves the node of a machine, whose durable journal must cover what it promises in its own name."""
         if replica in self.faulty:
             return
-        message = self.decode(frame, self.rules)
+        message = self.decode(frame, node.epochs.rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
         if PRIVATE_MARKER in frame and not _carries_bodies(message):
             raise Violation("privacy", f"r{replica} sent a private value in a {type(message).__name__}")
         for envelope in envelopes:
             if isinstance(envelope, Envelope):
                 check_private(f"what r{envelope.sender} signed", envelope.raw)
-            if isinstance(envelope, Envelope) and envelope.sender == replica:
+            if isinstance(envelope, Envelope) and envelope.sender == node.epochs.replica_id(envelope.messages[0].epoch):
                 self.promises.check(replica, journal, envelope)
 
     def check_reply(self, replica: int, ledger: Store, frame: ReplicaFrame) -> None:
@@ -132,28 +131,28 @@ class Checkers:
         if block.header.hash != told.header_hash or stored != (told.receipt,):
             raise Violation("durable reply", f"r{replica} told another receipt than that of height {told.height}")
 
-    def check_turn(self, node: Node, door: ClientDoor) -> None:
+    def check_turn(self, replica: int, node: Node, door: ClientDoor) -> None:
         """A turn of a node is over: its memory, its watermarks, and the certificate that it goes by."""
         state = node.replica.state
-        if state.replica_id in self.faulty or node.driver.halted is not None:
+        if replica in self.faulty or node.driver.halted is not None:
             return  # one that stopped in the middle of a turn has said nothing of it
         bounds.check_state(state)
-        bounds.check_door(state.replica_id, door)
+        bounds.check_door(replica, door)
         now = (state.configuration.epoch, state.view), state.certified_height, state.executed_height
-        before = self.reached.get(state.replica_id, now)
+        before = self.reached.get(replica, now)
         if any(new < old for new, old in zip(now, before, strict=True)):  # type: ignore[operator]  # pairwise alike
-            raise Violation("monotonic", f"r{state.replica_id} goes from (view, h, e) {before} back to {now}")
-        self.reached[state.replica_id] = now
+            raise Violation("monotonic", f"r{replica} goes from (view, h, e) {before} back to {now}")
+        self.reached[replica] = now
         if state.certificate is not None:
-            self._check_certificate(state.replica_id, state.certificate)
+            self._check_certificate(node, state.certificate)
 
-    def _check_certificate(self, replica: int, certificate: QuorumCertificate) -> None:
+    def _check_certificate(self, node: Node, certificate: QuorumCertificate) -> None:
         if certificate in self.certified:
             return
         try:
-            verify_certificate(certificate, self.genesis.configuration, self.verify)
+            verify_certificate(certificate, node.chain.configuration(certificate.height), self.verify)
         except InvalidCertificate as error:
-            raise Violation("certificates", f"r{replica} goes by a certificate that does not hold: {error}") from error
+            raise Violation("certificates", f"a node goes by a certificate that does not hold: {error}") from error
         if certificate.header_hash != self.headers.get(certificate.height):
             raise Violation("certificates", f"height {certificate.height} certified against its header")
         self.certified.add(certificate)
@@ -164,7 +163,7 @@ class Checkers:
             for height in range(1, node.chain.height + 1):
                 certificate = node.chain.certificate(height)
                 if certificate is not None:
-                    self._check_certificate(node.replica.state.replica_id, certificate)
+                    self._check_certificate(node, certificate)
 
 
 def _carries_bodies(message: PeerMessage) -> bool:

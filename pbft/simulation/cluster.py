@@ -9,15 +9,14 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
 from contracts.runtime import Runtime
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES
-from ledger.configuration import Member, ProtocolParameters
+from ledger.configuration import ProtocolParameters
 from ledger.errors import DamagedRecord, InvariantViolation
-from ledger.genesis import Genesis, GenesisContract, parse_genesis, write_genesis
+from ledger.genesis import parse_genesis
 from ledger.keys import Signer
 from ledger.payload_vault import MemoryPayloadKeys
 from ledger.store import Operation
@@ -33,63 +32,24 @@ from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private
 from pbft.simulation.disk import PowerFailure, SimulatedDisk
+from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, client_key, make_genesis_file, replica_key
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
 from pbft.simulation.signing import ED25519, SharedDecoder, Signing
 from pbft.simulation.trace import Trace
 from pbft.wire.codec import VerifiedSignatures, decode_peer
-
-GENESIS_TIME_MS = 1_700_000_000_000
-PROTOCOL = ProtocolParameters()
-REGISTER_SOURCE = Path(__file__).with_name("register.contract").read_text(encoding="utf-8")
-
-
-def replica_key(replica: int, signing: Signing = ED25519) -> Signer:
-    """The signing key of a simulated replica."""
-    return signing.make_key(bytes([0xA0, replica]) * 16)
-
-
-def client_key(client: int, signing: Signing = ED25519) -> Signer:
-    """The signing key of a simulated client."""
-    return signing.make_key(bytes([0xE0, client]) * 16)
-
-
-def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
-    """The genesis of a simulated network."""
-    return parse_genesis(make_genesis_file(replicas, protocol))
-
-
-def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL, signing: Signing = ED25519) -> bytes:
-    """The genesis file of a simulated network: one small contract, `register.contract`."""
-    members = [
-        Member(
-            id=replica,
-            name=f"r{replica}",
-            consensus_key=replica_key(replica, signing).public_key,
-            transport_key=signing.make_key(bytes([0xB0, replica]) * 16).public_key,
-            operator_key=signing.make_key(bytes([0xC0, replica]) * 16).public_key,
-        )
-        for replica in range(replicas)
-    ]
-    return write_genesis(
-        name="simulated",
-        time_ms=GENESIS_TIME_MS,
-        protocol=protocol,
-        members=members,
-        client_authorities=[signing.make_key(bytes([0xD0]) * 32).public_key],
-        contracts=[GenesisContract(name="register", source=REGISTER_SOURCE)],
-    )
 
 
 @dataclass(kw_only=True)
 class Machine:
     """What outlives a process: the disks, the clock's error, and whether the process runs."""
 
-    replica: int
+    replica: int  # which machine; also its replica id in every epoch that keeps the order of genesis
     journal: SimulatedDisk
     ledger: SimulatedDisk
     payload_keys: MemoryPayloadKeys
     node: Node | None = None
     door: ClientDoor | None = None
+    key_generation: int = 0  # of the consensus key that its process starts with
     starts: int = 0  # tells events of an earlier process from those of this one
     clock_offset_ms: int = 0
     paused_until_ms: int = 0  # the process stands still, and what reaches the machine waits
@@ -112,7 +72,9 @@ class Cluster:
         protocol: ProtocolParameters = PROTOCOL,
         runtime: AnyRuntime | None = None,
         signing: Signing = ED25519,
+        newcomers: int = 0,
     ) -> None:
+        """`newcomers` are further machines, that no configuration lists before governance says so."""
         self.random = Random(seed)
         self.signing = signing
         self.genesis_file = make_genesis_file(replicas, protocol, signing)
@@ -133,7 +95,7 @@ class Cluster:
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
             random=self.random,
-            replicas=replicas,
+            replicas=replicas + newcomers,
             schedule=self.at,
             deliver=self._deliver,
             faults=faults or LinkFaults(),
@@ -145,14 +107,18 @@ class Cluster:
                 ledger=SimulatedDisk(LEDGER_TABLES, self.writes_of(replica, "ledger")),
                 payload_keys=MemoryPayloadKeys(bytes([0xF0, replica]) * 16),
             )
-            for replica in range(replicas)
+            for replica in range(replicas + newcomers)
         ]
         for machine in self.machines:
             self.start(machine.replica)
 
     def replica_key(self, replica: int) -> Signer:
-        """The signing key of a replica."""
-        return replica_key(replica, self.signing)
+        """The signing key of a replica's process."""
+        return replica_key(replica, self.signing, self.machines[replica].key_generation)
+
+    def machine_of(self, node: Node) -> Machine:
+        """The machine that runs a node."""
+        return next(machine for machine in self.machines if machine.node is node)
 
     def client_key(self, client: int) -> Signer:
         """The signing key of a client."""
@@ -217,7 +183,6 @@ class Cluster:
         replica = machine.replica
         assemble_node(
             genesis=self.genesis,
-            replica_id=replica,
             signing_key=self.replica_key(replica),
             journal_store=machine.journal,
             ledger_store=machine.ledger,
@@ -346,7 +311,7 @@ class Cluster:
                 self.kill(machine.replica)
                 return
             assert machine.door is not None
-            self.checkers.check_turn(machine.node, machine.door)
+            self.checkers.check_turn(machine.replica, machine.node, machine.door)
 
     def _deliver(self, receiver: int, sender: int, frame: bytes) -> None:
         machine = self.machines[receiver]
@@ -354,8 +319,11 @@ class Cluster:
             self.at(machine.paused_until_ms - self.now_ms, lambda: self._deliver(receiver, sender, frame))
         elif machine.node is not None:
             self.trace.record(self.now_ms, "frame", receiver, sender, frame)
+            sender_id = _id_of(machine.node, sender)
+            if sender_id is None:
+                return
             try:
-                machine.node.driver.on_frame(sender, frame)
+                machine.node.driver.on_frame(sender_id, frame)
             except InvariantViolation as error:  # as the service does around everything that enters
                 machine.node.driver.stop(f"a frame: {error}")
 
@@ -378,14 +346,32 @@ class _Outbound:
         self._machine = machine
 
     def send(self, replica_id: int, frame: bytes) -> None:
-        self._cluster.checkers.check_sent(self._machine.replica, self._machine.journal, frame)
-        self._cluster.network.send(self._machine.replica, replica_id, frame)
+        self._send(frame, [replica_id])
 
     def broadcast(self, frame: bytes) -> None:
-        self._cluster.checkers.check_sent(self._machine.replica, self._machine.journal, frame)
-        for machine in self._cluster.machines:
-            if machine.replica != self._machine.replica:
-                self._cluster.network.send(self._machine.replica, machine.replica, frame)
+        self._send(frame, None)
+
+    def _send(self, frame: bytes, replica_ids: list[int] | None) -> None:
+        node, own = self._machine.node, self._machine.replica
+        assert node is not None
+        self._cluster.checkers.check_sent(own, node, self._machine.journal, frame)
+        for receiver in _receivers_of(node, replica_ids):
+            if receiver != own:
+                self._cluster.network.send(own, receiver, frame)
+
+
+def _id_of(node: Node, machine: int) -> int | None:
+    """The replica id that a machine has in the epoch of a node; None where it has no link to it."""
+    configuration = node.chain.epochs.of(node.replica.epoch)
+    assert configuration is not None
+    return next((member.id for member in configuration.members if member.name == f"r{machine}"), None)
+
+
+def _receivers_of(node: Node, replica_ids: list[int] | None) -> list[int]:
+    """The machines of these replicas in the epoch of a node; of all where none are given."""
+    configuration = node.chain.epochs.of(node.replica.epoch)
+    assert configuration is not None
+    return [int(m.name[1:]) for m in configuration.members if replica_ids is None or m.id in replica_ids]
 
 
 class EvidenceList:

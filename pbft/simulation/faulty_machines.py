@@ -62,7 +62,6 @@ class Twin:
         machine = Machine(replica=replica, journal=journal, ledger=ledger, payload_keys=payload_keys)
         assemble_node(
             genesis=cluster.genesis,
-            replica_id=replica,
             signing_key=cluster.replica_key(replica),
             journal_store=journal,
             ledger_store=ledger,

@@ -62,7 +62,7 @@ def _lower(configuration: CoreConfiguration, message: ViewChange) -> ViewChange 
     return replace(
         message,
         certified_height=0,
-        header_hash=configuration.genesis_hash,
+        header_hash=configuration.base_hash,
         certificate=None,
         prepared=tuple(e for e in message.prepared if e.height <= configuration.window),
         pre_prepared=tuple(e for e in message.pre_prepared if e.height <= configuration.window),

@@ -52,9 +52,11 @@ def check_outcome(cluster: Cluster, clients: Clients) -> None:
     cluster.checkers.check_certificates(correct)
     check_halts(cluster)
     for node in correct:
-        replica = node.replica.state.replica_id
-        if compute_state_root(cluster.machines[replica].ledger) != node.chain.head.state_root:
-            raise Violation("state", f"the values of r{replica} are not those of its head at {node.chain.height}")
+        machine = cluster.machine_of(node)
+        if compute_state_root(machine.ledger) != node.chain.head.state_root:
+            raise Violation(
+                "state", f"the values of r{machine.replica} are not those of its head at {node.chain.height}"
+            )
     committed = _check_replies(clients, correct)
     additions = sum(_addend(raw) for raw in committed)
     calls = sum(parse_transaction(raw).transaction.method == "later" for raw in committed)
@@ -92,7 +94,7 @@ def read(cluster: Cluster, node: Node, method: str, arguments: Sequence[Value]) 
         arguments=encode(list(arguments)),
         gas_limit=VIEW_GAS,
     )
-    ledger = cluster.machines[node.replica.state.replica_id].ledger
+    ledger = cluster.machine_of(node).ledger
     worker = InlineWorker(cluster.runtime or Runtime(), ledger)
     worker.run_view(call, node.chain.height, node.chain.head.time_ms, cluster.genesis.network_id, answers.append)
     value = decode(answers[0].result)
@@ -121,7 +123,7 @@ def _check_replies(clients: Clients, correct: Sequence[Node]) -> list[bytes]:
         for node in correct:
             stored = node.chain.find_used(submission.client, submission.nonce)
             if stored is None or stored.receipt != outcome.reply.receipt:
-                raise Violation("replies", f"a client was told a receipt that r{node.replica.state.replica_id} lacks")
+                raise Violation("replies", f"a client was told a receipt that r{node.replica.replica_id} lacks")
         if isinstance(outcome, Committed):
             if submission.tx_id not in committed:
                 nonces[submission.client, submission.nonce] += 1

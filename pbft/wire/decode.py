@@ -199,8 +199,8 @@ def _view_change(message: pb.ViewChange, epoch: int, rules: WireRules) -> ViewCh
     certified_height = _number(message.certified_height, "certified height")
     header_hash = _hash(message.header_hash, "header hash")
     certificate = _certificate(message.certificate, rules) if message.HasField("certificate") else None
-    if (certificate is None) != (certified_height == 0):
-        raise WireError("certificate", f"certified height {certified_height}: height 0 has none, others have one")
+    if certificate is not None and certified_height == 0:
+        raise WireError("certificate", "genesis has none")
     if certificate is not None and (certificate.height, certificate.header_hash) != (certified_height, header_hash):
         raise WireError("certificate", f"expected one for height {certified_height}, got {certificate.height}")
     heights = range(certified_height + 1, certified_height + rules.window + 1)

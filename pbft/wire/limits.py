@@ -49,7 +49,7 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireRules:
-    """The limits that follow from a network's genesis. Equal at every replica of a network, so no frame splits them."""
+    """The limits that follow from the configurations of a network: those of all epochs that a replica knows of."""
 
     network: bytes  # network id: transactions of another network are refused while decoding
     replicas: int  # n of the configuration
@@ -77,13 +77,13 @@ class WireRules:
         object.__setattr__(self, "peer_frame_bytes_max", transfer + certificate + FORWARDED_MAX * ELEMENT_OVERHEAD)
 
     @classmethod
-    def of(cls, configuration: Configuration) -> "WireRules":
-        """The rules of an epoch: the network's id, the number of its members and its protocol parameters."""
-        parameters = configuration.parameters
+    def of(cls, *configurations: Configuration) -> "WireRules":
+        """The rules of one or more epochs of a network: of each limit the widest, since messages of all are met."""
+        parameters = [configuration.parameters for configuration in configurations]
         return cls(
-            network=configuration.network,
-            replicas=configuration.n,
-            window=parameters.window,
-            batch_requests_max=parameters.batch_requests_max,
-            batch_bytes_max=parameters.batch_bytes_max,
+            network=configurations[0].network,
+            replicas=max(configuration.n for configuration in configurations),
+            window=max(p.window for p in parameters),
+            batch_requests_max=max(p.batch_requests_max for p in parameters),
+            batch_bytes_max=max(p.batch_bytes_max for p in parameters),
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ledger.configuration import Configuration
+from ledger.epochs import Epochs
 from ledger.errors import InvalidSignature
 from ledger.hashing import SIGNATURE_BYTES, Tag, signing_bytes
 from ledger.keys import Signer, VerifySignature, verify_signature
@@ -88,18 +89,19 @@ class VerifiedSignatures:
 
 
 class Verifier:
-    """Checks every signature in a message against one configuration."""
+    """Checks every signature in a message, each by the configuration of the epoch that it names (M57)."""
 
     def __init__(
         self,
-        configuration: Configuration,
+        epochs: Epochs,
         *,
         verified_max: int = VERIFIED_MAX,
         verified: VerifiedSignatures | None = None,
     ) -> None:
-        """`verified` is a memory shared with others, None for one of its own, of `verified_max` signatures."""
-        self._network = configuration.network
-        self._configuration = configuration
+        """`epochs` may grow: what is decided later is known from then on. `verified` is a memory shared with others,
+        None for one of its own, of `verified_max` signatures."""
+        self._network = epochs.newest.network
+        self._epochs = epochs
         self._verified = verified if verified is not None else VerifiedSignatures(verified_max)
 
     def verify_message(self, message: PeerMessage) -> None:
@@ -141,9 +143,10 @@ class Verifier:
 
     def verify_certificate(self, certificate: QuorumCertificate) -> None:
         """At least Q signatures of distinct members over one header hash. WireError(code)."""
+        quorum = self._configuration(certificate.epoch).quorum
         signers = {replica for replica, _ in certificate.signatures}
-        if len(signers) != len(certificate.signatures) or len(signers) < self._configuration.quorum:
-            expected = f"{self._configuration.quorum} distinct signers"
+        if len(signers) != len(certificate.signatures) or len(signers) < quorum:
+            expected = f"{quorum} distinct signers"
             raise WireError("certificate", f"height {certificate.height}: expected {expected}, got {len(signers)}")
         signed = vote_bytes(self._network, certificate.epoch, certificate.height, certificate.header_hash)
         for replica, signature in certificate.signatures:
@@ -153,12 +156,17 @@ class Verifier:
         signed = vote_bytes(self._network, vote.epoch, vote.height, vote.header_hash)
         self._check(self._member_key(sender, vote.epoch), signed, vote.signature, "vote_signature")
 
+    def _configuration(self, epoch: int) -> Configuration:
+        found = self._epochs.of(epoch)
+        if found is None:
+            raise WireError("epoch", f"nothing is decided here about epoch {epoch}")
+        return found
+
     def _member_key(self, replica: int, epoch: int) -> bytes:
-        if epoch != self._configuration.epoch:
-            raise WireError("epoch", f"expected {self._configuration.epoch}, got {epoch}")
-        if not 0 <= replica < self._configuration.n:
-            raise WireError("replica", f"expected an id below {self._configuration.n}, got {replica}")
-        return self._configuration.members[replica].consensus_key
+        configuration = self._configuration(epoch)
+        if not 0 <= replica < configuration.n:
+            raise WireError("replica", f"expected an id below {configuration.n}, got {replica}")
+        return configuration.members[replica].consensus_key
 
     def _check(self, public_key: bytes, signed: bytes, signature: bytes, code: str) -> None:
         try:

@@ -23,7 +23,7 @@ from ledger.keys import SigningKey
 from ledger.lmdb_store import LmdbStore
 from ledger.transaction import SignedTransaction, Transaction, parse_transaction, sign_transaction, verify_transaction
 from ledger.world_state import StateSnapshot
-from pbft.simulation.cluster import make_genesis
+from pbft.simulation.founding import make_genesis
 
 SOURCE = """
 from contracts import Address, Contract, Map, ctx, external, init, require

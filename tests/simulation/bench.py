@@ -57,7 +57,7 @@ def make_configuration(replicas: int = 4, **changes: int) -> CoreConfiguration:
         "transaction_gas_max": 5_000_000,
     }
     return CoreConfiguration(
-        network=bytes(32), genesis_hash=GENESIS_HASH, epoch=0, member_count=replicas, **(values | changes)
+        network=bytes(32), base_hash=GENESIS_HASH, epoch=0, member_count=replicas, **(values | changes)
     )
 
 

@@ -62,7 +62,7 @@ def say(cluster: Cluster, replica: int, *messages: SignedMessage) -> None:
     """A frame with these messages leaves a replica."""
     frame = encode_peer(sealed(cluster, replica, *messages))
     cluster.checkers.liars.discard(replica)
-    cluster.checkers.check_sent(replica, cluster.machines[replica].journal, frame)
+    cluster.checkers.check_sent(replica, cluster.node(replica), cluster.machines[replica].journal, frame)
 
 
 def journal(cluster: Cluster, replica: int, key: bytes, value: bytes | None) -> None:
@@ -75,7 +75,7 @@ def journal(cluster: Cluster, replica: int, key: bytes, value: bytes | None) -> 
 def check_turn(cluster: Cluster, replica: int) -> None:
     door = cluster.machines[replica].door
     assert door is not None
-    cluster.checkers.check_turn(cluster.node(replica), door)
+    cluster.checkers.check_turn(replica, cluster.node(replica), door)
 
 
 def test_every_name_is_used_and_every_use_has_a_name() -> None:

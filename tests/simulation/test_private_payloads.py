@@ -49,7 +49,7 @@ def test_execution_33_a_payload_given_to_few_is_fetched_by_the_rest() -> None:
     cluster = Cluster()
     load = Workload(cluster)
     asked: set[int] = set()
-    send, rules = cluster.network.send, cluster.checkers.rules
+    send, rules = cluster.network.send, cluster.node(0).rules
 
     def strip(sender: int, receiver: int, frame: bytes) -> None:
         message = decode_peer(frame, rules)

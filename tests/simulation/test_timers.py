@@ -7,7 +7,8 @@ from simulation.test_cluster import expect_done, runs, total
 
 from pbft.core.config import QUIET_TIMERS, TICK_MS
 from pbft.core.messages import Envelope, PeerMessage, PrePrepare
-from pbft.simulation.cluster import PROTOCOL, Cluster
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.founding import PROTOCOL
 from pbft.simulation.liars import corrupt
 from pbft.simulation.workload import Workload
 

@@ -229,7 +229,7 @@ ENTRY = SlotEntry(height=3, digest=DIGESTS[0], view=1)
     ("message", "code"),
     [
         (change(view=0, prepared=(), pre_prepared=()), "view_change_to_view_0"),
-        (change(certified_height=0), "view_change_genesis"),
+        (change(certified_height=0), "view_change_base"),
         (change(certificate=None), "view_change_certificate"),
         (change(header_hash=bytes(32)), "view_change_certificate"),
         (change(certificate=certificate_for(1)), "view_change_certificate"),

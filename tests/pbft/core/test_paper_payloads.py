@@ -150,7 +150,7 @@ def test_d50_a_block_without_its_payloads_is_not_adopted() -> None:
             network=bytes(32),
             epoch=0,
             height=1,
-            parent_hash=bench.configuration.genesis_hash,
+            parent_hash=bench.configuration.base_hash,
             batch_digest=batch.digest,
             time_ms=batch.time_ms,
             transactions_root=bytes(32),

@@ -9,6 +9,7 @@ from simulation.runtime import RegisterRuntime
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
+from ledger.epochs import Epochs
 from ledger.execution import Call, CallOutcome
 from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
@@ -23,7 +24,7 @@ from pbft.node.client_door import ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.execution import InlineWorker
 from pbft.node.metrics import Metrics
-from pbft.simulation.cluster import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
+from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from pbft.wire.client_frames import (
     Head,
     HeadRequest,
@@ -74,7 +75,7 @@ class House:
         self.door = ClientDoor(
             chain=self.chain,
             network=GENESIS.network_id,
-            verifier=Verifier(GENESIS.configuration),
+            verifier=Verifier(Epochs(GENESIS.configuration)),
             submit=self.submitted.append,
             views=self.worker,
             is_executing=lambda: self.is_executing,

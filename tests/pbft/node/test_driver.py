@@ -18,8 +18,10 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
 )
+from pbft.core.persisted import VIEW_KEY
 from pbft.node.journal import JOURNAL_TABLE
-from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.founding import GENESIS_TIME_MS
 from pbft.simulation.workload import Workload
 from pbft.wire.codec import decode_peer, encode_peer, parse_request
 
@@ -42,7 +44,7 @@ def watch(cluster: Cluster, replica: int) -> list[str]:
     send = cluster.network.send
 
     def watched_send(sender: int, receiver: int, frame: bytes) -> None:
-        message = decode_peer(frame, cluster.checkers.rules)
+        message = decode_peer(frame, cluster.node(0).rules)
         if sender == replica and receiver == (replica + 1) % 4 and isinstance(message, Envelope):
             log.extend(type(inner).__name__ for inner in message.messages)
         send(sender, receiver, frame)
@@ -104,7 +106,7 @@ def test_bad_frames_are_counted_and_dropped() -> None:
     deliver = cluster.network.deliver
 
     def capture(receiver: int, sender: int, frame: bytes) -> None:
-        if isinstance(decode_peer(frame, cluster.checkers.rules), Envelope):
+        if isinstance(decode_peer(frame, cluster.node(0).rules), Envelope):
             captured.append(frame)
         deliver(receiver, sender, frame)
 
@@ -123,7 +125,7 @@ def test_a_relay_of_executed_requests_starts_no_timer() -> None:
     load = Workload(cluster)
     signed = load.submit(1, "add", [b"total", 1], through=[0])
     assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level())
-    relay = encode_peer(Relay(requests=(parse_request(signed.raw, cluster.checkers.rules),)))
+    relay = encode_peer(Relay(requests=(parse_request(signed.raw, cluster.node(0).rules),)))
     cluster.node(2).driver.on_frame(3, relay)
     assert cluster.node(2).replica.pending_count == 0
 
@@ -138,7 +140,7 @@ def test_what_was_not_asked_for_costs_no_signature(kind: str) -> None:
     deliver = cluster.network.deliver
 
     def capture(receiver: int, sender: int, frame: bytes) -> None:
-        message = decode_peer(frame, cluster.checkers.rules)
+        message = decode_peer(frame, cluster.node(0).rules)
         if isinstance(message, Envelope) and isinstance(message.messages[0], PrePrepare):
             captured.append(message)
         deliver(receiver, sender, frame)
@@ -148,7 +150,7 @@ def test_what_was_not_asked_for_costs_no_signature(kind: str) -> None:
     assert cluster.run(2_000, until=lambda: load.is_done and cluster.is_level() and node.replica.certified_height == 1)
     proposal = captured[0].messages[0]
     assert isinstance(proposal, PrePrepare)
-    request = parse_request(signed.raw, cluster.checkers.rules)
+    request = parse_request(signed.raw, cluster.node(0).rules)
     body = BlockBody(header=node.chain.header(1).to_bytes(), batch=proposal.batch)
     unasked = {
         "batches": Batches(batches=(proposal.batch,)),
@@ -221,7 +223,7 @@ def test_genesis_time_is_the_start() -> None:
     cluster.restart(2)
     assert heads == {cluster.node(2).chain.head.hash}
     assert cluster.node(2).chain.head.time_ms == GENESIS_TIME_MS
-    assert list(cluster.machines[2].journal.scan(JOURNAL_TABLE)) == []
+    assert [key for key, _ in cluster.machines[2].journal.scan(JOURNAL_TABLE)] == [VIEW_KEY]
 
 
 def test_a_certificate_is_a_message_for_everybody() -> None:
@@ -230,7 +232,7 @@ def test_a_certificate_is_a_message_for_everybody() -> None:
     load = Workload(cluster)
     cluster.run(200)
     send = cluster.network.send
-    rules = cluster.checkers.rules
+    rules = cluster.node(0).rules
 
     def without_votes_to_3(sender: int, receiver: int, frame: bytes) -> None:
         message = decode_peer(frame, rules)

@@ -14,7 +14,8 @@ from ledger.payload_vault import PERIOD_MS, PayloadVault
 from ledger.world_state import StateSnapshot
 from pbft.core.messages import Executed
 from pbft.node.execution import LedgerExecution
-from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.founding import GENESIS_TIME_MS
 from pbft.simulation.workload import Workload
 
 
@@ -50,7 +51,7 @@ def make_execution(cluster: Cluster) -> tuple[LedgerExecution, LaterWorker, list
     worker, executed, faults = LaterWorker(cluster), [], []
     node = cluster.node(1)
     vault = PayloadVault(cluster.machines[1].payload_keys)
-    execution = LedgerExecution(chain=node.chain, worker=worker, rules=node.rules, vault=vault)  # type: ignore[arg-type]
+    execution = LedgerExecution(chain=node.chain, worker=worker, epochs=node.epochs, vault=vault)  # type: ignore[arg-type]
     execution.start(executed.append, faults.append)
     return execution, worker, executed, faults
 

@@ -22,7 +22,7 @@ from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.worker_process import WORKER_FD, ProcessWorker
-from pbft.simulation.cluster import make_genesis
+from pbft.simulation.founding import make_genesis
 
 TESTS = Path(__file__).resolve().parents[2]
 GENESIS = make_genesis(4)

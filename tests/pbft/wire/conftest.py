@@ -8,6 +8,7 @@ import pytest
 from ledger.block import compute_batch_digest
 from ledger.configuration import Configuration, Member, ProtocolParameters
 from ledger.encoding import encode
+from ledger.epochs import Epochs
 from ledger.hashing import NULL_DIGEST
 from ledger.keys import SigningKey
 from ledger.payload import PayloadPart, encode_payload
@@ -58,7 +59,7 @@ class SmallNetwork:
         return WireRules.of(self.configuration)
 
     def verifier(self) -> Verifier:
-        return Verifier(self.configuration)
+        return Verifier(Epochs(self.configuration))
 
     def raw_transaction(self, nonce: int, *, arguments: tuple = (), network: bytes | None = None, **fields) -> bytes:
         transaction = Transaction(

@@ -213,7 +213,6 @@ def test_contents_that_contradict_themselves_are_refused(network) -> None:
     sealed = {
         "digest": replace(pre_prepare, digest=b"x" * 32),
         "certificate without height": (replace(good, certified_height=0, prepared=(), pre_prepared=()), "certificate"),
-        "height without certificate": (replace(good, certificate=None), "certificate"),
         "certificate of another height": (replace(good, certificate=network.certificate(4)), "certificate"),
         "entry of the new view": (replace(good, prepared=(replace(entry, view=3),)), "view"),
         "entry at h": (replace(good, prepared=(replace(entry, height=5),)), "window"),

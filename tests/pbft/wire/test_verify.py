@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.epochs import Epochs
 from ledger.keys import verify_signature
 from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay
 from pbft.wire.codec import VerifiedSignatures, Verifier, WireError, decode_peer, encode_peer, seal
@@ -126,7 +127,7 @@ def test_what_verified_once_is_not_computed_again_and_the_memory_is_bounded(netw
         computed.append(message)
         verify_signature(public_key, message, signature)
 
-    verifier = Verifier(network.configuration, verified=VerifiedSignatures(8, verify))
+    verifier = Verifier(Epochs(network.configuration), verified=VerifiedSignatures(8, verify))
     requests = [network.request(nonce) for nonce in range(4)]
     for request in requests * 3:
         verifier.verify_request(request)
