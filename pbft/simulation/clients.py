@@ -1,21 +1,33 @@
 """Clients of a simulated cluster: production sessions, talking through production doors, frames crossing as bytes.
 
 Each transaction has its `core.client_session.ClientSession`; its actions become client frames on links with the faults
-of the network, and a door's answers come back the same way. What a session believes is compared with what the correct
-replicas' ledgers say at the end (`simulation.outcome`), so a client that is told a falsehood fails the run. Some
-clients are dishonest: they hand in two transactions of one nonce, or one transaction twice, through different doors.
+of the network, and a door's answers come back the same way. A session whose transaction may have expired asks for a
+proof of its nonce, and verifies it as the client library does (D47); `client.questions` are asked on the same links.
+What a session believes is compared with what the correct replicas' ledgers say at the end (`simulation.outcome`), so a
+client that is told a falsehood fails the run.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
 from ledger.encoding import Value
-from ledger.errors import InvariantViolation
+from ledger.errors import InvalidProof, InvariantViolation
 from ledger.keys import Signer
 from ledger.payload import make_payload
+from ledger.proofs import VerifiedState, verify_proof
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
-from pbft.core.client_session import AskHead, ClientSession, NetworkBelief, SendRequest, SessionTiming, Submission
+from pbft.client.questions import ProofQuestion, Question, Sends
+from pbft.core.client_session import (
+    AskHead,
+    AskNonceProof,
+    ClientSession,
+    NetworkBelief,
+    SendRequest,
+    SessionTiming,
+    Submission,
+)
 from pbft.core.quorum import Quorums
 from pbft.node.client_visit import Visit
 from pbft.simulation.checkers import check_private
@@ -25,6 +37,7 @@ from pbft.wire.client_frames import (
     ClientFrame,
     Head,
     HeadRequest,
+    Proof,
     Refused,
     ReplicaFrame,
     Reply,
@@ -37,8 +50,10 @@ from pbft.wire.client_frames import (
 
 SESSION_TICK_MS: Final = 100
 TIMING: Final = SessionTiming(primary_alone_ticks=10, resend_ticks=20, resend_max_ticks=80)
-EXPIRY_HEIGHTS: Final = 5_000  # far beyond what a run executes: a run's transactions end by execution
+EXPIRY_HEIGHTS: Final = 5_000  # far beyond what a run executes: unless it says otherwise, a transaction executes
 EXPIRY_SECONDS: Final = 86_400
+QUESTIONS_FROM: Final = 1_000_000  # correlations below are transactions
+QUESTION_TICKS_MAX: Final = 150  # a question is given up after 15 s: faults may last that long
 GAS_LIMIT: Final = 50_000
 
 
@@ -50,9 +65,11 @@ class Clients:
         self.cluster = cluster
         self.sessions: list[ClientSession] = []
         self.answers: Counter[str] = Counter()
+        self.belief = NetworkBelief(replicas=len(cluster.machines), weak_quorum=Quorums.of(len(cluster.machines)).weak)
         self._lying_doors = lying_doors if lying_doors is not None else LyingDoors(())
         self._quorums = Quorums.of(len(cluster.machines))
-        self._belief = NetworkBelief(replicas=self._quorums.n, weak_quorum=self._quorums.weak)
+        self._questions: dict[int, tuple[Question[Any], Callable[[Any], None], int]] = {}  # and the ticks that are left
+        self._next_question = QUESTIONS_FROM
         self._keys: dict[int, Signer] = {}
         self._nonces: Counter[int] = Counter()
         self._payloads: dict[bytes, bytes] = {}  # by tx id: what travels beside the signed bytes
@@ -67,6 +84,8 @@ class Clients:
         *,
         nonce: int | None = None,
         private: Sequence[Value] = (),
+        expiry_height: int = EXPIRY_HEIGHTS,
+        expires_in_s: int = EXPIRY_SECONDS,
     ) -> SignedTransaction:
         """The next transaction of a client, or another one of a nonce that it used; with `private` values beside it."""
         if nonce is None:
@@ -78,8 +97,8 @@ class Clients:
             network=self.cluster.genesis.network_id,
             sender=key.public_key,
             nonce=nonce,
-            expiry_height=EXPIRY_HEIGHTS,
-            expiry_time=self.cluster.now_ms // 1000 + EXPIRY_SECONDS,
+            expiry_height=expiry_height,
+            expiry_time=self.cluster.now_ms // 1000 + expires_in_s,
             gas_limit=GAS_LIMIT,
             contract="register",
             method=method,
@@ -105,12 +124,19 @@ class Clients:
             ),
             replicas=self._quorums.n,
             weak_quorum=self._quorums.weak,
-            primary=self._belief.primary if first is None else first,
+            primary=self.belief.primary if first is None else first,
             timing=TIMING,
         )
         self.sessions.append(session)
         self._perform(len(self.sessions) - 1, session.start())
         return session
+
+    def ask(self, make: Callable[[int], Question[Any]], on_answer: Callable[[Any], None]) -> None:
+        """Asks a question of the client library, which `make` builds with its correlation."""
+        self._next_question += 1
+        question = make(self._next_question)
+        self._questions[self._next_question] = question, on_answer, QUESTION_TICKS_MAX
+        self._send_all(question.start())
 
     @property
     def is_done(self) -> bool:
@@ -121,6 +147,12 @@ class Clients:
         for index, session in enumerate(self.sessions):
             if session.outcome is None:
                 self._perform(index, session.tick())
+        for correlation, (question, on_answer, ticks) in list(self._questions.items()):
+            if ticks:
+                self._questions[correlation] = question, on_answer, ticks - 1
+                self._send_all(question.tick())
+            else:
+                del self._questions[correlation]
         self.cluster.at(SESSION_TICK_MS, self._tick)
 
     def _perform(self, index: int, actions: Sequence[object]) -> None:
@@ -135,6 +167,34 @@ class Clients:
                     self._send(action.replica, encode_client_frame(frame))
                 case AskHead():
                     self._send(action.replica, encode_client_frame(HeadRequest(correlation=index + 1)))
+                case AskNonceProof():
+                    self._ask_nonce_proof(session, action.replica)
+
+    def _ask_nonce_proof(self, session: ClientSession, replica: int) -> None:
+        """One replica is to prove the nonce unused past the expiry; the session rejects what is too early (D47)."""
+        client = session.submission.client
+
+        def verify(proof: bytes) -> None:
+            verified = verify_proof(proof, self.cluster.genesis_file, self.cluster.signing.verify)
+            if not isinstance(verified, VerifiedState) or verified.key != nonce_key(client):
+                raise InvalidProof("other", "a proof of something else")
+            window = NonceWindow() if verified.value is None else parse_nonce_window(verified.value)
+            is_used, header = window.is_used(session.submission.nonce), verified.header
+            session.receive_nonce_proof(height=header.height, time_ms=header.time_ms, is_used=is_used)
+
+        self.ask(
+            lambda correlation: ProofQuestion(
+                Proof(correlation=correlation, tx_id=None, key=nonce_key(client)),
+                subject="an unused nonce",
+                replicas=(replica,),
+                verify=verify,
+            ),
+            lambda proof: self.answers.update(["nonce_proof"]),
+        )
+
+    def _send_all(self, sends: Sends) -> None:
+        for replica, frame in sends:
+            self._send(replica, encode_client_frame(frame))
 
     def _send(self, replica: int, data: bytes) -> None:
         if not self._is_lost():
@@ -175,20 +235,33 @@ class Clients:
             cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))
 
     def _receive(self, replica: int, frame: ReplicaFrame) -> None:
+        self.answers[type(frame).__name__] += 1
+        if frame.correlation >= QUESTIONS_FROM:
+            self._receive_answer(replica, frame)
+            return
         index = frame.correlation - 1
         session = self.sessions[index]
-        self.answers[type(frame).__name__] += 1
         match frame:
             case Reply():
-                self._belief.receive_view(replica, frame.view_hint, frame.primary_hint)
+                self.belief.receive_view(replica, frame.view_hint, frame.primary_hint)
                 self._perform(index, session.receive_reply(replica, frame.reply))
             case Refused():
                 wait_ticks = -(-frame.retry_after_ms // SESSION_TICK_MS)
                 self._perform(index, session.receive_refusal(replica, frame.code, wait_ticks))
             case Head():
-                self._belief.receive_head(replica, frame.height, frame.time_ms)
-                self._belief.receive_view(replica, frame.view, frame.primary)
+                self.belief.receive_head(replica, frame.height, frame.time_ms)
+                self.belief.receive_view(replica, frame.view, frame.primary)
                 self._perform(index, session.receive_head(replica, frame.certified_height, frame.time_ms))
+
+    def _receive_answer(self, replica: int, frame: ReplicaFrame) -> None:
+        asked = self._questions.get(frame.correlation)
+        if asked is None:
+            return  # answered before, or given up
+        question, on_answer, _ = asked
+        self._send_all(question.receive(replica, frame))
+        if question.answer is not None:
+            del self._questions[frame.correlation]
+            on_answer(question.answer)
 
     def _is_lost(self) -> bool:
         return self.cluster.random.randrange(1000) < self.cluster.network.faults.loss_permille

@@ -200,10 +200,11 @@ class Nemesis:
     def _rot_ledger(self, machine: Machine) -> str | None:
         """Whoever reads the record must notice: at the start, later or never. Until then it answers truly (M26)."""
         cluster = self._cluster
-        table = cluster.random.choice(machine.ledger.tables)
-        key = machine.ledger.process_rot(table, cluster.random)
-        if key is None:
+        filled = [table for table in machine.ledger.tables if any(True for _ in machine.ledger.scan(table))]
+        if not filled:
             return None
+        table = cluster.random.choice(filled)
+        machine.ledger.process_rot(table, cluster.random)
         self.faults["ledger_rot"] += 1
         cluster.decayed.add(machine.replica)
         cluster.start(machine.replica)

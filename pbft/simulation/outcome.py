@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.runtime import Runtime
+from ledger.admission import EXPIRED
 from ledger.encoding import Value, decode, encode
 from ledger.execution import Call, CallOutcome
 from ledger.proofs import VerifiedReceipt, verify_proof
 from ledger.store import MemoryStore, Store
-from ledger.transaction import parse_transaction
+from ledger.transaction import parse_receipt, parse_transaction
 from ledger.world_state import STATE_TABLES, StateSnapshot, WorldState
-from pbft.core.client_session import NONCE_USED, Committed
+from pbft.core.client_session import NONCE_USED, Committed, Outcome, Rejected, Submission
 from pbft.node.assembly import Node
 from pbft.node.execution import InlineWorker
 from pbft.simulation.checkers import Violation
@@ -118,21 +119,43 @@ def _check_replies(clients: Clients, correct: Sequence[Node]) -> list[bytes]:
         submission, outcome = session.submission, session.outcome
         if outcome is None:
             raise Violation("completion", f"nonce {submission.nonce} of {submission.client.hex()[:8]} has no outcome")
-        if outcome.reply is None:
-            raise Violation("replies", f"an end without a receipt: {outcome}")
         for node in correct:
-            stored = node.chain.find_used(submission.client, submission.nonce)
-            if stored is None or stored.receipt != outcome.reply.receipt:
-                raise Violation("replies", f"a client was told a receipt that r{node.replica.replica_id} lacks")
+            _check_end(node, submission, outcome)
         if isinstance(outcome, Committed):
             if submission.tx_id not in committed:
                 nonces[submission.client, submission.nonce] += 1
             committed[submission.tx_id] = submission.raw
-        elif outcome.code not in {NONCE_USED, "FAILED"}:
+        elif outcome.code not in {NONCE_USED, "FAILED"} and not _may_expire(submission, correct[0]):
             raise Violation("replies", f"a valid transaction was rejected: {outcome.code}")
     if nonces and max(nonces.values()) > 1:
         raise Violation("exactly once", "two transactions of one nonce committed")
     return list(committed.values())
+
+
+def _check_end(node: Node, submission: Submission, outcome: Outcome) -> None:
+    """A session's end against one ledger. An expiry leaves the nonce free, so a later transaction may have used it."""
+    used = node.chain.find_used(submission.client, submission.nonce)
+    if isinstance(outcome, Rejected) and outcome.code == EXPIRED:
+        if used is not None and parse_receipt(used.receipt).tx_id == submission.tx_id:
+            raise Violation("replies", f"nonce {submission.nonce} was proved unused, and is used")
+        used = node.chain.receipt(submission.tx_id)
+    if outcome.reply is not None and (used is None or used.receipt != outcome.reply.receipt):
+        raise Violation("replies", f"a client was told a receipt that r{node.replica.replica_id} lacks")
+
+
+def _may_expire(submission: Submission, node: Node) -> bool:
+    """Whether the run went past the transaction's expiry."""
+    head = node.chain.head
+    return head.height >= submission.expiry_height or head.time_ms > submission.expiry_time * 1000
+
+
+def name_end(outcome: Outcome | None) -> str:
+    """How a session ended, in one word for the report."""
+    if outcome is None:
+        return "none"
+    if isinstance(outcome, Committed):
+        return "committed"
+    return outcome.code if outcome.reply is not None else f"{outcome.code}_by_proof"
 
 
 def _check_proofs(cluster: Cluster, correct: Sequence[Node], committed: Sequence[bytes]) -> None:

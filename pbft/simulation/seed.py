@@ -15,23 +15,23 @@ from types import TracebackType
 from typing import Final
 
 from ledger.configuration import ProtocolParameters
-from ledger.encoding import Value
 from pbft.core.client_session import Committed
 from pbft.core.config import TIMER_DOUBLINGS_MAX
 from pbft.simulation.byzantine import KINDS_JOIN, Traitors, draw_traitors
-from pbft.simulation.checkers import PRIVATE_MARKER, Violation
+from pbft.simulation.checkers import Violation
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
+from pbft.simulation.load import Load
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
-from pbft.simulation.outcome import TOTAL_KEY, check_halts, check_outcome, is_level
+from pbft.simulation.outcome import check_halts, check_outcome, is_level, name_end
+from pbft.simulation.readers import Readers
 from pbft.simulation.signing import Signing, signing_of
 
 STEP_MS: Final = 100
 DEFAULT_STEPS: Final = 150  # 15 s of faults: some ten base timers
 REQUESTS_MIN: Final = 56
 REQUESTS_MAX: Final = 80
-PRIVATE_STYLES: Final = frozenset({3, 4, 5})  # of twelve styles of request: these carry a private payload (D50)
 COUNTED_REQUESTS_MIN: Final = 50  # a seed counts as searched from here on
 COUNTED_FAULTS_MIN: Final = 2
 
@@ -45,6 +45,8 @@ class Options:
     stride: int
     requests: int
     scheduled_calls: int
+    expiring: int  # transactions whose expiry is near or past
+    reads: int
     faults: LinkFaults
     traitors: tuple[tuple[int, str], ...]  # replica, kinds
     steps: int
@@ -55,6 +57,7 @@ class Options:
         traitors = ", ".join(f"r{replica} {kind}" for replica, kind in self.traitors) or "none"
         return (
             f"n {self.n}, window {self.window}, {self.requests} requests, {self.scheduled_calls} scheduled calls, "
+            f"{self.expiring} near their expiry, {self.reads} reads, "
             f"links up to {self.faults.delay_max_ms} ms with {self.faults.loss_permille} lost and "
             f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, {self.signing.name} signatures, "
             f"traitors: {traitors}"
@@ -97,6 +100,8 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
         stride=stride,
         requests=random.randint(REQUESTS_MIN, REQUESTS_MAX),
         scheduled_calls=random.randint(0, 4),
+        expiring=random.randint(0, 4),
+        reads=random.randint(0, 12),
         faults=LinkFaults(
             delay_max_ms=random.choice([3, 20, 60]),
             loss_permille=random.choice([0, 10, 50]),
@@ -123,48 +128,27 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
     cluster.checkers.submitted = set()
     traitors = Traitors(cluster, options.traitors, Random(f"traitors {seed}"))
     clients = Clients(cluster, traitors.doors)
+    readers = Readers(cluster, clients)
     nemesis = Nemesis(cluster, cluster.now_ms + steps * STEP_MS)
     with _Failures(report, cluster):
-        _plan_load(cluster, clients, options)
+        load = Load(
+            cluster,
+            clients,
+            readers,
+            span_ms=steps * STEP_MS,
+            requests=options.requests,
+            scheduled_calls=options.scheduled_calls,
+            expiring=options.expiring,
+            reads=options.reads,
+        )
         cluster.run(steps * STEP_MS)
         nemesis.stop()
+        load.keep_time_moving()
         _finish(cluster, clients, options)
-    _fill(report, cluster, clients, nemesis)
+        readers.check(cluster.correct[0])
+    _fill(report, cluster, clients, readers, nemesis)
     report.coverage += traitors.effects
     return report
-
-
-def _plan_load(cluster: Cluster, clients: Clients, options: Options) -> None:
-    """Requests spread over the safety phase; some twice, some against another of the same nonce, some that fail."""
-    random, span_ms = cluster.random, max(options.steps * STEP_MS * 3 // 4, 1)
-    submitted = cluster.checkers.submitted
-    assert submitted is not None
-
-    def add(client: int, style: int) -> None:
-        if style in PRIVATE_STYLES:
-            reading: Value = {"number": 1 + style, "secret": PRIVATE_MARKER}
-            signed = clients.sign(client, "add_private", [TOTAL_KEY, 1 + style], private=[reading])
-        else:
-            signed = clients.sign(client, "fail" if style == 0 else "add", [] if style == 0 else [TOTAL_KEY, 1 + style])
-        submitted.add(signed.raw)
-        clients.submit(signed)
-        if style == 1:
-            clients.submit(signed, first=random.randrange(options.n))
-        elif style == 2:
-            rival = clients.sign(client, "add", [TOTAL_KEY, 1_000], nonce=signed.transaction.nonce)
-            submitted.add(rival.raw)
-            clients.submit(rival, first=random.randrange(options.n))
-
-    def later() -> None:
-        signed = clients.sign(9, "later", [cluster.now_ms // 1000 + random.randrange(6)])
-        submitted.add(signed.raw)
-        clients.submit(signed)
-
-    for number in range(options.requests):
-        style = random.randrange(12)
-        cluster.at(random.randrange(span_ms), lambda c=number % 5, s=style: add(c, s))  # type: ignore[misc]
-    for _ in range(options.scheduled_calls):
-        cluster.at(random.randrange(span_ms), later)
 
 
 def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
@@ -212,7 +196,7 @@ class _Failures(AbstractContextManager[None]):
         return True
 
 
-def _fill(report: SeedReport, cluster: Cluster, clients: Clients, nemesis: Nemesis) -> None:
+def _fill(report: SeedReport, cluster: Cluster, clients: Clients, readers: Readers, nemesis: Nemesis) -> None:
     report.requests_executed = sum(isinstance(session.outcome, Committed) for session in clients.sessions)
     correct = cluster.correct
     report.blocks = max((node.chain.height for node in correct), default=0)
@@ -227,5 +211,7 @@ def _fill(report: SeedReport, cluster: Cluster, clients: Clients, nemesis: Nemes
     report.coverage["power_failure:write_torn"] = cluster.power_failures - cluster.writes_survived
     report.coverage["power_failure:write_survived"] = cluster.writes_survived
     report.coverage += Counter({f"answer:{kind}": count for kind, count in clients.answers.items()})
+    report.coverage += Counter({f"believed:{kind}": count for kind, count in readers.believed.items()})
+    report.coverage += Counter(f"end:{name_end(session.outcome)}" for session in clients.sessions)
     report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
     report.trace_sha256 = cluster.trace.sha256
