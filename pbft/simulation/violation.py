@@ -26,6 +26,7 @@ PROPERTIES: Final[Mapping[str, str]] = {
     # of what clients are told
     "durable reply": "a reply leaves when the block that it speaks of is durable, and says what that block says",
     "replies": "a client was told the receipt that the ledgers hold; of one nonce at most one transaction committed",
+    "readers": "a vouched view, and a proved receipt or nonce window, is what the ledger says of that height",
     # of how a run ends
     "completion": "every session has its outcome, and every correct replica stands on one certified head",
     "proofs": "receipts verify off line against the genesis file alone",
