@@ -1,19 +1,25 @@
 """Epochs in whole networks: decided, filled, certified, entered; with faults at the boundary (D37, D40, D41)."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from ledger.block import parse_header
 from ledger.configuration import ProtocolParameters
-from pbft.core.messages import Envelope
+from ledger.proofs import VerifiedReceipt, verify_proof
+from pbft.core import ordering
+from pbft.core import replica as replica_module
+from pbft.core.config import OBSERVER
+from pbft.core.messages import Envelope, PrePrepare
 from pbft.core.persisted import DamagedJournal
+from pbft.core.requests import compute_batch
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.membership import change_key, compute_next, has_entered, lose_disk, submit_votes
 from pbft.simulation.workload import Workload
-from pbft.wire.codec import decode_peer
+from pbft.wire.codec import decode_peer, encode_peer, seal
 
 SMALL = ProtocolParameters(window=8, stride=2)
 MINUTE_MS = 60_000
@@ -22,6 +28,10 @@ MINUTE_MS = 60_000
 def enter(cluster: Cluster, epoch: int) -> None:
     """Lets time pass until every correct node is in the epoch."""
     assert cluster.run(MINUTE_MS, lambda: has_entered(cluster, epoch)), cluster.describe()
+
+
+def are_in(cluster: Cluster, replicas: tuple[int, ...], epoch: int) -> bool:
+    return all(cluster.node(replica).replica.epoch == epoch for replica in replicas)
 
 
 def test_an_idle_network_reaches_the_next_epoch() -> None:
@@ -107,3 +117,142 @@ def test_d37_a_lost_journal_does_not_start_under_the_old_key() -> None:
     assert not cluster.node(2).replica.state.is_voter
     load.submit(0, "add", (b"k", 2), through=[0, 1])
     assert cluster.run(MINUTE_MS, lambda: load.is_done and cluster.is_level()), cluster.describe()
+
+
+# --- faults at the boundary ---
+
+
+def test_d40_a_proposal_above_the_end_reaches_nobody() -> None:
+    """D40, execution 20: a Byzantine primary proposes E + 1 before E is certified: no backup accepts it, whatever its
+    own timers and watermarks say; `bounds` watches every turn."""
+    cluster = Cluster(protocol=SMALL)
+    submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
+    assert cluster.run(MINUTE_MS, lambda: all(n.replica.state.epoch_end is not None for n in cluster.running))
+    end = cluster.node(1).replica.state.epoch_end
+    assert end is not None
+    batch = compute_batch(cluster.now_ms, ())
+    early = PrePrepare(epoch=0, view=0, height=end + 1, digest=batch.digest, batch=batch)
+    network, key = cluster.genesis.network_id, cluster.replica_key(0)
+    frame = encode_peer(seal([early], sender=0, epoch=0, network=network, key=key))
+    for replica in (1, 2, 3):
+        cluster.node(replica).driver.on_frame(0, frame)
+        cluster.node(replica).driver.flush()
+        assert cluster.machines[replica].counters["message_dropped:above_window"] == 1
+        assert end + 1 not in cluster.node(replica).replica.state.slots
+    enter(cluster, 1)
+
+
+def test_a_primary_that_does_not_fill_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D64: the first primary fills nothing: backups suspect it at T, and the next one ends the epoch."""
+    propose = ordering.process_proposals
+    monkeypatch.setattr(
+        replica_module.ordering,
+        "process_proposals",
+        lambda state: None if state.replica_id == 0 and state.epoch_end is not None else propose(state),
+    )
+    cluster = Cluster(protocol=SMALL)
+    submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
+    assert cluster.run(MINUTE_MS, lambda: all(n.replica.view == 1 for n in cluster.running)), cluster.describe()
+    enter(cluster, 1)
+    assert {(node.replica.view, node.replica.primary) for node in cluster.running} == {(0, 1)}
+
+
+def test_a_replica_late_by_two_epochs_catches_up() -> None:
+    """D41, M59: "older epochs are answered with E's certificate": cut off in epoch 0, it learns the keys of each epoch
+    by executing the one before, though not one old key votes any more."""
+    cluster = Cluster(protocol=SMALL)
+    load = Workload(cluster)
+    cluster.network.partition({0, 1, 2})
+    for epoch in (1, 2):
+        submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=epoch)), voters=(0, 1, 2))
+        arrived = partial(are_in, cluster, (0, 1, 2), epoch)
+        assert cluster.run(MINUTE_MS, arrived), cluster.describe()
+    load.submit(0, "add", (b"k", 1), through=[0, 1])
+    assert cluster.run(MINUTE_MS, lambda: load.is_done), cluster.describe()
+    assert (cluster.node(3).replica.epoch, cluster.node(3).chain.height) == (0, 0)
+    cluster.network.heal()
+    assert cluster.run(MINUTE_MS, cluster.is_level), cluster.describe()
+    assert cluster.node(3).replica.epoch == 2
+
+
+def test_all_restart_at_the_boundary() -> None:
+    """D36 across D41: power fails at all sites when some have entered the epoch and some have not."""
+    cluster = Cluster(protocol=SMALL)
+    submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
+    assert cluster.run(MINUTE_MS, lambda: any(node.replica.epoch == 1 for node in cluster.running))
+    assert not has_entered(cluster, 1)
+    for replica in range(4):
+        cluster.restart(replica)
+    enter(cluster, 1)
+    load = Workload(cluster)
+    load.submit(0, "add", (b"k", 1), through=[2])
+    assert cluster.run(MINUTE_MS, lambda: load.is_done and cluster.is_level()), cluster.describe()
+
+
+@pytest.mark.parametrize(
+    ("disk", "write"), [*(("journal", write) for write in range(8)), *(("ledger", write) for write in range(4))]
+)
+def test_a_crash_at_any_write_around_the_boundary(disk: str, write: int) -> None:
+    """From the block before E on, power fails inside each write of the primary in turn: journal and ledger always tell
+    one story, of the old epoch or of the new one."""
+    cluster = Cluster(protocol=SMALL, seed=write)
+    submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
+    assert cluster.run(MINUTE_MS, lambda: cluster.node(0).replica.state.epoch_end is not None)
+    end = cluster.node(0).replica.state.epoch_end
+    assert end is not None
+    assert cluster.run(MINUTE_MS, lambda: cluster.node(0).chain.height >= end - 1)
+    getattr(cluster.machines[0], disk).fail_power(write)
+    load = Workload(cluster)
+    for number in range(4):
+        load.submit(0, "add", (b"k", number), through=[1, 2])
+    assert cluster.run(MINUTE_MS, lambda: cluster.power_failures == 1), cluster.describe()
+    cluster.start(0)
+    assert cluster.run(MINUTE_MS, lambda: load.is_done and cluster.is_level()), cluster.describe()
+    assert has_entered(cluster, 1)
+
+
+# --- members come and go ---
+
+
+def test_a_member_leaves_and_its_id_goes_to_another() -> None:
+    """D41: five become four; ids are places in a configuration. The one that left signs nothing and says so."""
+    cluster = Cluster(replicas=5, protocol=SMALL)
+    submit_votes(cluster, compute_next(cluster, machines=(0, 4, 2, 3)))
+    assert cluster.run(MINUTE_MS, lambda: are_in(cluster, (0, 2, 3, 4), 1)), cluster.describe()
+    assert [cluster.node(replica).replica.replica_id for replica in (0, 4, 2, 3)] == [0, 1, 2, 3]
+    cluster.kill(3)
+    load = Workload(cluster)
+    load.submit(0, "add", (b"k", 1), through=[0, 4])
+    assert cluster.run(MINUTE_MS, lambda: load.is_done), cluster.describe()
+    if cluster.node(1).replica.epoch == 1:  # it may have been cut off before it saw E certified
+        assert cluster.node(1).replica.replica_id == OBSERVER
+
+
+def test_a_newcomer_starts_as_an_observer_and_votes_from_its_epoch_on() -> None:
+    """M58, D37: "joiner is observer": empty disks, a key that no epoch lists yet; four become five."""
+    cluster = Cluster(newcomers=1, protocol=SMALL)
+    assert cluster.node(4).replica.replica_id == OBSERVER
+    submit_votes(cluster, compute_next(cluster, machines=(0, 1, 2, 3, 4)))
+    enter(cluster, 1)
+    assert cluster.node(4).replica.replica_id == 4
+    assert cluster.node(4).replica.state.configuration.quorums.quorum == 4
+    cluster.kill(0)
+    load = Workload(cluster)
+    load.submit(0, "add", (b"k", 1), through=[1, 4])
+    assert cluster.run(MINUTE_MS, lambda: load.is_done), cluster.describe()
+
+
+def test_a_proof_of_the_second_epoch_verifies_with_genesis_alone() -> None:
+    """Proof files follow the epochs: every consensus key was replaced meanwhile."""
+    cluster = Cluster(protocol=SMALL)
+    submit_votes(cluster, compute_next(cluster, generations=dict.fromkeys(range(4), 1)))
+    assert cluster.run(MINUTE_MS, lambda: has_entered(cluster, 1)), cluster.describe()
+    assert {node.replica.replica_id for node in cluster.running} == {OBSERVER}, "old keys are worth nothing now"
+    for replica in range(4):
+        change_key(cluster, replica)
+    load = Workload(cluster)
+    signed = load.submit(0, "add", (b"k", 1), through=[0, 1])
+    assert cluster.run(MINUTE_MS, lambda: load.is_done and cluster.is_level()), cluster.describe()
+    verified = verify_proof(cluster.node(1).chain.receipt_proof(signed.tx_id), cluster.genesis_file)
+    assert isinstance(verified, VerifiedReceipt)
+    assert (verified.header.epoch, verified.receipt.tx_id) == (1, signed.tx_id)
