@@ -74,6 +74,8 @@ def process_header_vote(state: ReplicaState, sender: int, envelope: Envelope, vo
             raise InvalidMessage("vote_against_certified", f"height {vote.height}")
         answer_with_certificate(state, sender)
         return
+    if state.epoch_end is not None and vote.height > state.epoch_end:
+        raise InvalidMessage("vote_above_epoch", f"height {vote.height}, the epoch ends at {state.epoch_end}")
     if vote.height > state.certified_height + 2 * state.configuration.window:
         raise InvalidMessage("vote_above_window", f"height {vote.height}, h {state.certified_height}")
     votes = state.header_votes.setdefault(vote.height, {})

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.block import compute_batch_digest
 from pbft.core.actions import (
@@ -19,9 +19,10 @@ from pbft.core.actions import (
     Reclaim,
     Send,
     SendBlocks,
+    SendEpochEnd,
     StoreCertificate,
 )
-from pbft.core.config import CoreConfiguration
+from pbft.core.config import CoreConfiguration, EpochStart
 from pbft.core.messages import (
     Batch,
     ClientRequest,
@@ -109,9 +110,11 @@ def make_header_hash(height: int) -> bytes:
     return hashlib.sha256(b"header %d" % height).digest()
 
 
-def make_vote(height: int, header_hash: bytes | None = None) -> HeaderVote:
+def make_vote(height: int, header_hash: bytes | None = None, epoch: int = 0) -> HeaderVote:
     """A header vote, on the true header unless another is given."""
-    return HeaderVote(epoch=0, height=height, header_hash=header_hash or make_header_hash(height), signature=bytes(64))
+    return HeaderVote(
+        epoch=epoch, height=height, header_hash=header_hash or make_header_hash(height), signature=bytes(64)
+    )
 
 
 @dataclass(kw_only=True)
@@ -134,6 +137,9 @@ class Bench:
     wall_ms: int = WALL_MS
     next_due_ms: int | None = None
     time_ms: int | None = None  # agreed time of the blocks from now on; None: the wall's
+    epoch_end: int | None = None  # from the next block on the ledger says that the epoch ends there
+    next_epoch: EpochStart | None = None  # and that this one follows
+    epochs_ended: list[SendEpochEnd] = field(default_factory=list)
     replica: Replica = field(init=False)
     _actions: list[Action] = field(default_factory=list)
 
@@ -145,6 +151,8 @@ class Bench:
         keys = {key.hex().encode(): key for key in self.envelopes}
         records = [*self.journal.items(), *((key, name) for name, key in keys.items())]
         restored = parse_records(sorted(records), lambda name: self.envelopes[keys[name]], unseal)
+        if self.next_epoch is not None and restored.epoch == self.next_epoch.configuration.epoch:
+            self._follow()
         self.replica = Replica(
             configuration=self.configuration,
             replica_id=self.replica_id,
@@ -158,7 +166,33 @@ class Bench:
         """What the ledger knows: the blocks executed so far."""
         height = self.replica.executed_height if hasattr(self, "replica") else 0
         hashes = {h: make_header_hash(h) for h in range(1, height + 1)}
-        return LedgerHead(height=height, header_hashes=hashes, next_due_ms=self.next_due_ms)
+        return LedgerHead(
+            height=height,
+            header_hashes=hashes,
+            next_due_ms=self.next_due_ms,
+            epoch_end=self.epoch_end,
+            next_epoch=self.next_epoch if height == self.epoch_end else None,
+        )
+
+    def decide(self, last_height: int, replica_id: int | None = None, **changes: int) -> None:
+        """The next block decides a configuration with these changes: the epoch ends at that height (D40)."""
+        following = replace(
+            self.configuration,
+            epoch=self.configuration.epoch + 1,
+            base_height=last_height,
+            base_hash=make_header_hash(last_height),
+            **changes,
+        )
+        self.epoch_end = last_height
+        self.next_epoch = EpochStart(
+            configuration=following, replica_id=self.replica_id if replica_id is None else replica_id
+        )
+
+    def _follow(self) -> None:
+        """The replica is in the next epoch."""
+        assert self.next_epoch is not None
+        self.configuration, self.replica_id = self.next_epoch.configuration, self.next_epoch.replica_id
+        self.epoch_end = self.next_epoch = None
 
     def receive(self, sender: int, message: PeerMessage | LocalMessage) -> None:
         """A message, and the end of its turn."""
@@ -180,6 +214,11 @@ class Bench:
 
     def turn(self) -> None:
         """Rounds until nothing more is asked."""
+        self._run_turn()
+        if self.replica.epoch != self.configuration.epoch:
+            self._follow()
+
+    def _run_turn(self) -> None:
         self._actions += self.replica.end_turn()
         while self._actions:
             actions, self._actions = self._actions, []
@@ -216,6 +255,8 @@ class Bench:
                 self.certificates.append(action)
             case SendBlocks():
                 self.served.append(action)
+            case SendEpochEnd():
+                self.epochs_ended.append(action)
             case Reclaim():
                 self._actions += self.replica.receive(self.replica_id, Relay(requests=action.requests))
             case Evidence():
@@ -236,6 +277,8 @@ class Bench:
             next_due_ms=self.next_due_ms,
             finished=tuple(request.tx_id for request in requests),
             used=tuple((r.client, r.nonce) for r in requests if r.tx_id not in self.refused),
+            epoch_end=self.epoch_end,
+            next_epoch=self.next_epoch if action.height == self.epoch_end else None,
         )
         self._actions += self.replica.receive(self.replica_id, executed)
 
@@ -258,20 +301,20 @@ class Bench:
     def commit(self, height: int, *requests: Request, view: int = 0, time_ms: int | None = None) -> Batch:
         """Lets everybody else take a height through all three phases, from this backup's point of view."""
         batch = make_batch(*requests, time_ms=self.wall_ms if time_ms is None else time_ms)
-        primary = self.configuration.primary(view)
-        self.say(primary, PrePrepare(epoch=0, view=view, height=height, digest=batch.digest, batch=batch))
+        epoch, primary = self.replica.epoch, self.configuration.primary(view)
+        self.say(primary, PrePrepare(epoch=epoch, view=view, height=height, digest=batch.digest, batch=batch))
         others = [r for r in range(self.configuration.member_count) if r not in (primary, self.replica_id)]
         for other in others:
-            self.say(other, Prepare(epoch=0, view=view, height=height, digest=batch.digest))
+            self.say(other, Prepare(epoch=epoch, view=view, height=height, digest=batch.digest))
         for other in [primary, *others]:
-            self.say(other, Commit(epoch=0, view=view, height=height, digest=batch.digest))
+            self.say(other, Commit(epoch=epoch, view=view, height=height, digest=batch.digest))
         return batch
 
     def certify(self, height: int) -> None:
         """Q votes of others for the true header."""
         others = [r for r in range(self.configuration.member_count) if r != self.replica_id]
         for other in others[: self.configuration.quorums.quorum]:
-            self.say(other, make_vote(height))
+            self.say(other, make_vote(height, epoch=self.replica.epoch))
 
 
 def make_bench(replica_id: int, replicas: int = 4, **parameters: int) -> Bench:
