@@ -259,20 +259,27 @@ def _batch(batch: pb.Batch, payloads: Sequence[bytes], rules: WireRules, *, may_
 def _requests(
     raws: Sequence[bytes], payloads: Sequence[bytes], rules: WireRules, *, may_lack: bool
 ) -> tuple[Request, ...]:
-    """Transactions with the payloads beside them: each where it is declared; `may_lack`: all of them, or none."""
+    """Transactions with the payloads beside them: each where it is declared; `may_lack`: all of them, or none.
+
+    One transaction's values are in memory at a time: they may take seventy times its bytes.
+    """
     total = sum(map(len, raws)) + sum(map(len, payloads))
     if total > rules.batch_bytes_max:
         raise WireError("oversized", f"requests of {total} bytes, at most {rules.batch_bytes_max}")
-    transactions = [_transaction(raw, rules) for raw in raws]
-    declared = sum(1 for signed in transactions if signed.transaction.commitments)
-    if not payloads and may_lack:
-        return tuple(_request(signed, None) for signed in transactions)
-    if len(payloads) != declared:
-        raise WireError("payload_count", f"{len(payloads)} payloads beside {declared} transactions that declare one")
-    following = iter(payloads)
-    return tuple(
-        _request(signed, next(following) if signed.transaction.commitments else None) for signed in transactions
-    )
+    is_stripped = may_lack and not payloads
+    requests: list[Request] = []
+    used = 0
+    for raw in raws:
+        signed = _transaction(raw, rules)
+        payload = None
+        if signed.transaction.commitments and not is_stripped:
+            if used == len(payloads):
+                raise WireError("payload_count", f"{used} payloads, and more transactions that declare one")
+            payload, used = payloads[used], used + 1
+        requests.append(_request(signed, payload))
+    if used != len(payloads):
+        raise WireError("payload_count", f"{len(payloads)} payloads beside {used} transactions that declare one")
+    return tuple(requests)
 
 
 def _certificate(certificate: pb.Certificate, rules: WireRules) -> QuorumCertificate:

@@ -19,8 +19,8 @@ def make_vectors(network) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    from conftest import make_network
+    sys.path[:0] = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
+    from wire_fuzz.small_network import make_network
 
     VECTORS.parent.mkdir(parents=True, exist_ok=True)
     VECTORS.write_text(json.dumps(make_vectors(make_network()), indent=1) + "\n", encoding="utf-8")
