@@ -37,7 +37,7 @@ from pbft.core.own_key import process_own
 from pbft.core.persisted import LedgerHead, Restored
 from pbft.core.replica_state import ReplicaState
 from pbft.core.restart import compute_state, process_resume
-from pbft.core.unasked import compute_wanted
+from pbft.core.unasked import compute_wanted, is_awaited
 
 SIGNED: Final[dict[type, Callable[[ReplicaState, int, Envelope, Any], None]]] = {
     PrePrepare: ordering.process_pre_prepare,
@@ -131,6 +131,10 @@ class Replica:
     def has_room(self, request_bytes: int) -> bool:
         """Whether a request of this size is taken now; where not, the door answers busy (M56)."""
         return requests.has_room(self._state, request_bytes)
+
+    def is_awaited(self, sender: int, kind: type[PeerMessage] | None) -> bool:
+        """Whether a frame of this kind is worth decoding; None for one that holds no known kind (M55)."""
+        return is_awaited(self._state, sender, kind)
 
     def compute_wanted(self, sender: int, message: PeerMessage) -> PeerMessage | None:
         """The part of a message whose signatures are worth checking, None for no part; nothing is verified yet.

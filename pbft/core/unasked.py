@@ -1,4 +1,4 @@
-"""What a replica sends unasked: judged before a signature in it is checked, so that it costs no more than its bytes.
+"""What a replica sends unasked: judged before it is read, or a signature in it checked, so that it costs little.
 
 Its rules: pure, and on unverified content, so it may only leave out what the core would do nothing with; a correct
 replica's answer that comes too late loses only what arrived in the meantime. Single envelopes always pass: they prove
@@ -10,6 +10,15 @@ from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, 
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import has_relay_room, has_room, validate_request
 from pbft.core.state_transfer import compute_frontier, compute_trusted
+
+
+def is_awaited(state: ReplicaState, sender: int, kind: type[PeerMessage] | None) -> bool:
+    """Whether a frame of this kind is worth reading: the largest answers are read only while one is waited for.
+
+    Reading a body costs far more than receiving it, since each byte of an argument may be a value (D42)."""
+    if kind is Batches:
+        return bool(state.missing_bodies)
+    return kind is not Blocks or sender == state.fetch_source
 
 
 def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> PeerMessage | None:

@@ -43,6 +43,7 @@ from pbft.core.persisted import body_key
 from pbft.core.replica import Replica
 from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
+from pbft.wire.codec import peek_kind
 from pbft.wire.limits import WireError
 
 Outgoing: TypeAlias = tuple[int | None, PeerMessage]
@@ -152,6 +153,10 @@ class Driver:
         Signatures cost far more than the rest, so the core is asked first what of the message it wants.
         """
         if self._halted is not None:
+            return
+        kind = peek_kind(frame)
+        if kind is not None and not self._replica.is_awaited(sender_replica_id, kind):
+            self._counters.count("message_dropped", f"unwanted_{kind.__name__.lower()}")
             return
         try:
             message = self._sealer.decode(frame)

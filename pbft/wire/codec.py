@@ -10,7 +10,7 @@ Decoding checks form and limits, never signatures; verification checks signature
 passed both.
 """
 
-from pbft.wire.decode import decode_envelope, decode_peer, parse_request
+from pbft.wire.decode import decode_envelope, decode_peer, parse_request, peek_kind
 from pbft.wire.encode import encode_envelope, encode_peer, encode_peer_frames, is_client_traffic
 from pbft.wire.limits import WireError, WireRules
 from pbft.wire.verify import VerifiedSignatures, Verifier, seal, seal_turn
@@ -27,6 +27,7 @@ __all__ = [
     "encode_peer_frames",
     "is_client_traffic",
     "parse_request",
+    "peek_kind",
     "seal",
     "seal_turn",
 ]

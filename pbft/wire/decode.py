@@ -8,6 +8,7 @@ signatures hold is `verify`'s.
 
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
+from typing import Final
 
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
@@ -41,7 +42,12 @@ from pbft.core.messages import (
 )
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.limits import NUMBER_MAX, WIRE_VERSION, WireError, WireRules
-from pbft.wire.shape import parse_canonical
+from pbft.wire.shape import LENGTH_DELIMITED, parse_canonical
+
+
+def peek_kind(data: bytes) -> type[PeerMessage] | None:
+    """The kind of message that a frame claims to hold, from its first byte; None for one that holds none."""
+    return _KINDS.get(data[0]) if data else None
 
 
 def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
@@ -117,6 +123,22 @@ def _request(signed: SignedTransaction, payload: bytes | None) -> Request:
         raw=signed.raw,
         payload=payload,
     )
+
+
+_KINDS: Final[dict[int, type[PeerMessage]]] = {
+    number << 3 | LENGTH_DELIMITED: kind
+    for number, kind in (
+        (pb.PeerFrame.ENVELOPE_FIELD_NUMBER, Envelope),
+        (pb.PeerFrame.STATUS_FIELD_NUMBER, Status),
+        (pb.PeerFrame.FETCH_BATCHES_FIELD_NUMBER, FetchBatches),
+        (pb.PeerFrame.BATCHES_FIELD_NUMBER, Batches),
+        (pb.PeerFrame.FETCH_BLOCKS_FIELD_NUMBER, FetchBlocks),
+        (pb.PeerFrame.BLOCKS_FIELD_NUMBER, Blocks),
+        (pb.PeerFrame.CERTIFICATE_NOTICE_FIELD_NUMBER, CertificateNotice),
+        (pb.PeerFrame.RELAY_FIELD_NUMBER, Relay),
+        (pb.PeerFrame.FORWARD_FIELD_NUMBER, Forward),
+    )
+}
 
 
 # ---- envelopes ----

@@ -14,8 +14,8 @@ MEMORY_BASE: Final = 4 * 1024 * 1024
 while a second form of them is made, and the interpreter's own tables. A decoder holds one such tree at a time."""
 SECONDS_BASE: Final = 0.5
 SECONDS_PER_MEGABYTE: Final = 3.0
-"""Processor time. Transactions of one-byte values take 0.6 s a megabyte here, all else a tenth of that; the rest is room
-for a loaded machine."""
+"""Processor time. Transactions of one-byte values take 0.6 s a megabyte here, all else a tenth of that; the rest is
+room for a loaded machine."""
 
 
 class TooCostly(AssertionError):

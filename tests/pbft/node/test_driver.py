@@ -250,3 +250,25 @@ def test_a_certificate_is_a_message_for_everybody() -> None:
     cluster.node(3).driver.on_frame(1, encode_peer(CertificateNotice(certificate=certificate)))
     cluster.node(3).driver.flush()
     assert cluster.node(3).replica.certified_height == 1
+
+
+def test_the_largest_answers_are_read_only_while_one_is_awaited() -> None:
+    """M55: bodies and blocks that nobody asked for are dropped by their first byte; what is awaited is read."""
+    cluster = Cluster()
+    node, counters = cluster.node(1), cluster.machines[1].counters
+    answers = (Batches(batches=()), Blocks(first_height=1, blocks=(), certificate=None))
+    for answer in answers:
+        kind = type(answer).__name__.lower()
+        for frame in (encode_peer(answer), encode_peer(answer)[:1] + b"no message"):
+            before = counters.copy()
+            node.driver.on_frame(2, frame)
+            assert counters - before == {f"message_dropped:unwanted_{kind}": 1}
+    node.replica.state.missing_bodies.add(bytes(32))
+    node.replica.state.fetch_source = 2
+    for answer in answers:
+        before = counters.copy()
+        node.driver.on_frame(2, encode_peer(answer)[:1] + b"no message")
+        assert [name.split(":")[0] for name in counters - before] == ["frame_refused"]
+    before = counters.copy()
+    node.driver.on_frame(3, encode_peer(answers[1]))
+    assert counters - before == {"message_dropped:unwanted_blocks": 1}, "from another source than the one asked"

@@ -33,6 +33,7 @@ from pbft.wire.codec import (
     encode_peer_frames,
     is_client_traffic,
     parse_request,
+    peek_kind,
     seal_turn,
 )
 from pbft.wire.limits import BATCHES_MAX, FETCHED_DIGESTS_MAX, NUMBER_MAX
@@ -395,6 +396,13 @@ def test_answers_are_split_by_bytes_too(network) -> None:
 def test_only_relays_are_client_traffic(network) -> None:
     for name, message in network.peer_messages().items():
         assert is_client_traffic(encode_peer(message)) == isinstance(message, Relay), name
+
+
+def test_the_kind_of_a_frame_is_seen_before_it_is_read(network) -> None:
+    """From its first byte, for every kind; what holds none has none."""
+    for message in network.peer_messages().values():
+        assert peek_kind(encode_peer(message)) is type(message)
+    assert [peek_kind(data) for data in (b"", b"\x00", b"\xff", b"\x08\x01")] == [None] * 4
 
 
 def test_the_largest_legal_messages_fit_into_a_frame(network) -> None:
