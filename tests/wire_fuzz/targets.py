@@ -42,10 +42,10 @@ from ledger.transaction import Event, Receipt, parse_receipt, parse_transaction
 from pbft.core import persisted
 from pbft.core.actions import Evidence
 from pbft.core.client_session import InvalidReply, ReplyContent, parse_reply
-from pbft.core.config import CoreConfiguration
 from pbft.core.messages import Envelope, Prepare, SlotEntry
 from pbft.core.persisted import DamagedJournal, parse_records
 from pbft.node import worker_messages
+from pbft.node.epochs import compute_core_configuration
 from pbft.wire import client_frames
 from pbft.wire.codec import WireError, decode_envelope, decode_peer, encode_envelope, encode_peer
 from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
@@ -98,33 +98,20 @@ def _peer_targets(network: Any) -> dict[str, Target]:
     }
     hellos = (Hello(network=HASH, replica=2, release="1.0"), Hello(network=HASH, replica=None))
     targets["hello"] = Target(decode=decode_hello, seeds=tuple(map(encode_hello, hellos)), edits=PROTOBUF)
+    configuration = compute_core_configuration(network.configuration, 0, HASH)
     votes = [Prepare(epoch=0, view=1, height=6, digest=digest) for digest in (HASH, HASH[::-1])]
     first, second = (network.sealed(1, vote) for vote in votes)
     evidence = Evidence(replica=1, kind="equivocation_prepare", view=1, height=6, first=first, second=second)
     claim = encode_evidence(evidence, network.configuration.network)
     targets["evidence_file"] = Target(
         decode=lambda data: verify_evidence(
-            data, verifier=network.verifier(), rules=rules, configuration=_core_configuration(network)
+            data, verifier=network.verifier(), rules=rules, configuration=configuration
         ),
         seeds=(claim,),
         edits=JSON,
         kin=(InvalidEvidence,),
     )
     return targets
-
-
-def _core_configuration(network: Any) -> CoreConfiguration:
-    """What the core knows of the small network."""
-    parameters = network.configuration.parameters
-    names = ("window", "stride", "base_timer_ms", "view_timer_ms", "batch_requests_max", "batch_bytes_max")
-    names += ("block_gas_max", "transaction_gas_max")
-    return CoreConfiguration(
-        network=network.configuration.network,
-        genesis_hash=HASH,
-        epoch=0,
-        member_count=4,
-        **{name: getattr(parameters, name) for name in names},
-    )
 
 
 def _client_targets() -> dict[str, Target]:

@@ -96,10 +96,10 @@ def record_frames() -> tuple[Cluster, dict[str, list[bytes]]]:
     cluster = Cluster(seed=11)
     load = Workload(cluster)
     frames: dict[str, list[bytes]] = {}
-    send = cluster.network.send
+    send, rules = cluster.network.send, cluster.node(1).rules
 
     def watch(sender: int, receiver: int, frame: bytes) -> None:
-        message = decode_peer(frame, cluster.checkers.rules)
+        message = decode_peer(frame, rules)
         inner = getattr(message, "messages", (message,))[0]
         kept = frames.setdefault(f"{type(message).__name__}.{type(inner).__name__}", [])
         if len(kept) < FRAMES_OF_A_KIND:
