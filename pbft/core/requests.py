@@ -171,6 +171,8 @@ def process_relay_to_all(state: ReplicaState) -> None:
     """D56: a request that waited T/2 goes to all, who start their timers; the oldest first, the rest a tick later.
 
     What clients handed in here goes again each T/2: whoever had no room for it must not be suspected for that (M56).
+    Also while a view is pending here: who left its view alone, on the wrong side of a partition, has no primary of its
+    own, and nobody else knows of its requests.
     """
     due: list[Request] = []
     size = 0

@@ -31,7 +31,8 @@ def process_tick(state: ReplicaState, wall_ms: int) -> None:
     process_view_timer(state)
     if state.active:
         process_stuck_proposals(state)
-        process_relay_to_all(state)
+    process_relay_to_all(state)
+    if state.active:
         process_request_timer(state)
     if state.active:
         process_due_timer(state)

@@ -31,7 +31,7 @@ Cuts. What is beyond them is not searched:
 - bodies that are asked for may arrive at any time from anybody;
 - no crash; the traitor says what `Traitor` lists.
 
-    PYTHONPATH=tests .venv/bin/python -m exploration.search --traitor 0 --votes 2 --proposals 2 --states 20000000
+    PYTHONPATH=tests .venv/bin/python -m exploration.search --traitor 0 --votes 2 --proposals 2
 """
 
 import argparse

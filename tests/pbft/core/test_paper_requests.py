@@ -74,6 +74,17 @@ def test_d56_relay_to_all_at_half_and_suspicion_at_t() -> None:
     assert [message.view for message in bench.said(ViewChange)] == [1]
 
 
+def test_d56_relay_to_all_while_a_view_is_pending() -> None:
+    """D56, execution 44: who left its view alone goes on to relay what clients handed in: the others can order it."""
+    bench = make_bench(1)
+    bench.hand_in(make_request(0))
+    bench.tick(T_TICKS)
+    assert not bench.replica.is_active
+    before = len(bench.linked(Relay))
+    bench.tick(T_TICKS)  # T/2 of the doubled timer
+    assert bench.linked(Relay)[before:] == [(None, Relay(requests=(make_request(0),)))]
+
+
 def test_d56_no_suspicion_while_a_certificate_is_above_e() -> None:
     """D56: who lags must not suspect for what others have executed, even when its clock runs again (D58)."""
     bench = make_bench(1)
