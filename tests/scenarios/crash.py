@@ -3,11 +3,12 @@
 from scenarios.edits import Edit
 from scenarios.liars import knows_nothing, liar_follows
 from scenarios.script import Without, scenario
-from scenarios.stage import Stage
-from simulation.bench import make_envelope
+from scenarios.stage import Stage, request
+from simulation.bench import WALL_MS, make_envelope
 
 from pbft.core import ordering, own_key, restart
-from pbft.core.messages import Commit, Forward, Status
+from pbft.core.messages import Commit, Forward, NewView, PrePrepare, Status
+from pbft.core.requests import compute_batch
 
 
 @scenario(
@@ -127,6 +128,62 @@ def all_restart_and_resume(stage: Stage) -> None:
         "1 is executed by all, without a client, a view change, or a timer",
         all(stage[replica].replica.executed_height == 1 for replica in range(4)),
     )
+
+
+@scenario(
+    16,
+    rules="D37, M27",
+    title="A lost disk, and a VIEW-CHANGE that nobody has seen",
+    liars=(1,),
+    without=(
+        Without(
+            what="the new key: after asking its peers, R2 goes on under its old one",
+            breaks="height 1 has one content, or none yet",
+            stage={"forgets_its_key": False},
+        ),
+    ),
+)
+def a_lost_disk_comes_back_silent(stage: Stage) -> None:
+    """R2 leaves view 0 and signs a VIEW-CHANGE, "nothing prepared", that only the liar R1 receives. Then R2's disk
+    dies. R2 starts on an empty one and asks everybody: nobody has heard of view 1, so it goes on in view 0 and helps
+    to commit a0 at height 1, which R0 executes. Now R1, the primary of view 1, shows R2's old VIEW-CHANGE: its own,
+    R2's and R3's say that nothing was prepared, and b0 gets height 1. No bound on heights helps, because what was
+    forgotten is a view.
+
+    So a replica without its journal is silent under its old key for ever. It comes back with a new consensus key, and
+    votes from the first height of an epoch that lists it: everything signed with the old key dies with its epoch.
+    """
+    stage.hand_in(2, "c0")
+    stage.wait(1500, 2)
+    stage.say("R1 keeps R2's VIEW-CHANGE for itself; R2's disk dies.")
+    (hidden,) = {id(f.message): f.message for f in stage.select("VIEW-CHANGE", sender=2)}.values()
+    stage.crash(2)
+    stage.flights.clear()
+    stage.come_back_without_a_disk(2)
+    stage.flights.clear()
+    stage.hand_in(0, "a0")
+    stage.deliver("PRE-PREPARE", to=2)
+    stage.flights = [flight for flight in stage.flights if flight.receiver != 3]
+    liar_follows(stage, 1, 0, 1, to=(0, 2))
+    stage.settle("PREPARE", to=(0, 2))
+    stage.settle("COMMIT", to=0)
+    stage.flights.clear()
+    stage.say("R1 shows what it kept. R3 leaves view 0, for W = 2 others have.")
+    stage.forge(1, knows_nothing(stage, view=1), to=3)
+    stage.post(1, 3, hidden)
+    stage.deliver("VIEW-CHANGE", to=3)
+    batch = compute_batch(WALL_MS, (request("b0"),))
+    (own,) = {id(f.message): f.message for f in stage.select("VIEW-CHANGE", sender=3)}.values()
+    stage.flights.clear()
+    mine = make_envelope(1, knows_nothing(stage, view=1))
+    stage.forge(1, NewView(epoch=0, view=1, view_changes=(mine, hidden, own), choices=()), to=(2, 3))
+    stage.forge(1, PrePrepare(epoch=0, view=1, height=1, digest=batch.digest, batch=batch), to=(2, 3))
+    stage.deliver("NEW-VIEW")
+    stage.deliver("PRE-PREPARE", to=(2, 3))
+    stage.forge(1, Commit(epoch=0, view=1, height=1, digest=batch.digest), to=(2, 3))
+    stage.settle("PREPARE", "COMMIT", to=(2, 3))
+    contents = {stage[replica].chain[0].batch.digest for replica in (0, 2, 3) if stage[replica].chain}
+    stage.show("height 1 has one content, or none yet", len(contents) <= 1)
 
 
 @scenario(

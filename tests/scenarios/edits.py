@@ -34,7 +34,7 @@ def apply_edits(edits: Iterable[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
     sources: dict[FunctionType, str] = {}
     for edit in edits:
         function = edit.function
-        source = sources.get(function) or dedent(inspect.getsource(function))
+        source = sources.get(function) or _source_of(function)
         assert source.count(edit.old) == 1, f"{function.__qualname__}: {source.count(edit.old)} times {edit.old!r}"
         sources[function] = source.replace(edit.old, edit.new)
     for function, source in sources.items():
@@ -42,3 +42,9 @@ def apply_edits(edits: Iterable[Edit], monkeypatch: pytest.MonkeyPatch) -> None:
         edited = compile(source, f"<{function.__qualname__}, edited>", "exec")
         exec(edited, function.__globals__, scope)
         monkeypatch.setattr(function, "__code__", scope[function.__name__].__code__)
+
+
+def _source_of(function: FunctionType) -> str:
+    """A function's source without its decorators: they have done their work already."""
+    source = dedent(inspect.getsource(function))
+    return source[source.index("def ") :]

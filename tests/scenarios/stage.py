@@ -7,7 +7,7 @@ and everything that happens is written down: `lines` is the transcript.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from scenarios.narration import Narration
@@ -18,11 +18,12 @@ from ledger.block import Header
 from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
-from pbft.core.actions import Action, Execute, Persist, SendBlocks, StoreCertificate
-from pbft.core.config import TICK_MS
+from pbft.core.actions import Action, Execute, Persist, SendBlocks, SendEpochEnd, StoreCertificate
+from pbft.core.config import TICK_MS, EpochStart
 from pbft.core.messages import (
     BlockBody,
     Blocks,
+    CertificateNotice,
     ClientRequest,
     Envelope,
     Executed,
@@ -73,6 +74,9 @@ class Actor(Bench):
             self.stored[action.certificate.height] = action.certificate
         elif isinstance(action, SendBlocks):
             self._serve_blocks(action)
+        elif isinstance(action, SendEpochEnd):
+            end = self.stage.change_at + self.configuration.window
+            self.stage.post(self.replica_id, action.replica, CertificateNotice(certificate=self.stored[end]))
 
     def _serve_blocks(self, action: SendBlocks) -> None:
         """As `LedgerExecution.compute_blocks`: up to the highest certified height in reach, else all."""
@@ -95,8 +99,25 @@ class Actor(Bench):
             next_due_ms=self.next_due_ms,
             finished=tuple(r.tx_id for r in requests),
             used=tuple((r.client, r.nonce) for r in requests),
+            epoch_end=self._epoch_end(action.height),
+            next_epoch=self._next_epoch(action.height),
         )
         self._actions += self.replica.receive(self.replica_id, executed)
+
+    def _epoch_end(self, height: int) -> int | None:
+        """E, once the block that decides on the next configuration is executed here, and until E (D40)."""
+        decided = self.stage.change_at
+        end = None if decided is None else decided + self.configuration.window
+        return end if end is not None and decided <= height <= end else None
+
+    def _next_epoch(self, height: int) -> EpochStart | None:
+        """What begins after E: the same members, in epoch 1."""
+        end = self._epoch_end(height)
+        if end is None or height != end:
+            return None
+        following = replace(self.configuration, epoch=1, base_height=end, base_hash=self.hashes[end])
+        self.next_epoch = EpochStart(configuration=following, replica_id=self.replica_id)
+        return self.next_epoch
 
     def _make_header(self, action: Execute) -> Header:
         digest = NULL_DIGEST if action.batch is None else action.batch.digest
@@ -104,7 +125,7 @@ class Actor(Bench):
         extra = self.twist.get(action.height, b"") + self.stage.header_extra(self)
         return Header(
             network=bytes(32),
-            epoch=0,
+            epoch=self.replica.state.configuration.epoch,
             height=action.height,
             parent_hash=self.hashes[-1],
             batch_digest=digest,
@@ -125,6 +146,8 @@ class Stage(Narration):
         self.flights: list[Flight] = []
         self.replicas = replicas
         self.liars = liars
+        self.change_at: int | None = None  # the height whose block decides on the next configuration
+        self.forgets_its_key = True  # a lost disk comes back under a new key, so as an observer (D37)
         self.unsynced_blocks = 0  # how many blocks a ledger without sync loses in a power failure: D34 forbids it
         self.header_holds_view = False  # what D31 forbids, for the scenario that shows why
         self.cut_off: set[int] = set()
@@ -235,7 +258,7 @@ class Stage(Narration):
         self.flights = [flight for flight in self.flights if id(flight) not in taken]
         for group in _groups(found):
             receivers = replica_names(flight.receiver for flight in group)
-            self._write(f"  R{group[0].sender} -> {receivers}  {message_words(group[0].message)}", " " * 10)
+            self._write(f"  R{group[0].sender} -> {receivers}  {_words_from(group[0])}", " " * 10)
             for flight in group:
                 if not self.actors[flight.receiver].is_down:
                     self.actors[flight.receiver].receive(flight.sender, flight.message)
@@ -308,6 +331,19 @@ class Stage(Narration):
                 self._write(f"      R{replica} refuses to start: {refusal.code}", " " * 10)
         self._write_effects()
 
+    def come_back_without_a_disk(self, replica: int) -> None:
+        """A machine whose journal and ledger are lost starts again."""
+        actor = self.actors[replica]
+        actor.journal.clear()
+        actor.envelopes.clear()
+        actor.chain.clear()
+        del actor.hashes[1:]
+        actor.observes = self.forgets_its_key
+        how = "under a new key, as an observer" if actor.observes else "under its old key, as if nothing had been"
+        self._write(f"  R{replica} starts again {how}", "")
+        actor.is_down = False
+        actor.start()
+
     def header_extra(self, actor: Actor) -> bytes:
         """What a broken header would hold besides D31's list."""
         return bytes([actor.replica.view]) if self.header_holds_view else b""
@@ -340,6 +376,13 @@ def replica_names(replicas: Iterable[int]) -> str:
 def _heights_of(message: PeerMessage) -> set[int]:
     inner = message.messages if isinstance(message, Envelope) else ()
     return {getattr(one, "height", -1) for one in inner}
+
+
+def _words_from(flight: Flight) -> str:
+    """The message, and whose it is where its bearer did not sign it."""
+    message = flight.message
+    foreign = isinstance(message, Envelope) and message.sender != flight.sender
+    return f"{message_words(message)}{f', signed by R{message.sender}' if foreign else ''}"
 
 
 def _groups(found: list[Flight]) -> list[list[Flight]]:

@@ -22,7 +22,7 @@ from pbft.core.actions import (
     SendEpochEnd,
     StoreCertificate,
 )
-from pbft.core.config import CoreConfiguration, EpochStart
+from pbft.core.config import OBSERVER, CoreConfiguration, EpochStart
 from pbft.core.messages import (
     Batch,
     ClientRequest,
@@ -124,6 +124,7 @@ class Bench:
     configuration: CoreConfiguration
     replica_id: int
     executes: bool = True  # the ledger answers at once
+    observes: bool = False  # from the next start on: it holds a key that the epoch does not list (D37)
     journal: dict[bytes, bytes] = field(default_factory=dict)
     envelopes: dict[bytes, Envelope] = field(default_factory=dict)  # journaled envelopes
     sent: list[tuple[int | None, PeerMessage]] = field(default_factory=list)
@@ -155,7 +156,7 @@ class Bench:
             self._follow()
         self.replica = Replica(
             configuration=self.configuration,
-            replica_id=self.replica_id,
+            replica_id=OBSERVER if self.observes else self.replica_id,
             signer=lambda message: hashlib.sha512(message).digest(),
             restored=restored if records else Restored(),
             ledger=self.ledger_head(),
