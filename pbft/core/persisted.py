@@ -26,7 +26,7 @@ from ledger.errors import EncodingError, InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Halt
 from pbft.core.config import EpochStart
-from pbft.core.messages import Batch, Envelope, Request, SlotEntry
+from pbft.core.messages import Batch, Envelope, NewView, Request, SlotEntry, ViewChange
 
 VIEW_KEY: Final = b"view"
 CERTIFIED_KEY: Final = b"certified"
@@ -156,9 +156,9 @@ def parse_records(
             elif key == CERTIFIED_KEY:
                 fields.update(_certified(decode(value)))
             elif key == OWN_VIEW_CHANGE_KEY:
-                fields["own_view_change"] = decode_envelope(value)
+                fields["own_view_change"] = _sealed(decode_envelope(value), ViewChange)
             elif key == NEW_VIEW_KEY:
-                fields["new_view"] = decode_envelope(value)
+                fields["new_view"] = _sealed(decode_envelope(value), NewView)
             elif key == HALT_KEY:
                 fields["halt"] = _halt(decode(value))
             elif key[:2] == b"p/" and len(key) == 10:
@@ -183,6 +183,13 @@ def parse_records(
         voted=voted,
         **fields,  # type: ignore[arg-type]  # each was checked where it was put in
     )
+
+
+def _sealed(envelope: Envelope, kind: type[ViewChange | NewView]) -> Envelope:
+    """An envelope that holds one message of the kind that its key says: another one would be believed as that."""
+    if [type(message) for message in envelope.messages] != [kind]:
+        raise ValueError(f"expected one {kind.__name__}, got {[type(m).__name__ for m in envelope.messages]!r:.60}")
+    return envelope
 
 
 def _view(value: object) -> tuple[int, int, bool]:

@@ -5,8 +5,10 @@ from random import Random
 import pytest
 
 from ledger.archive import PAYLOADS_TABLE
+from ledger.errors import StoreError
 from ledger.payload_vault import PayloadVault
 from pbft.core.messages import Envelope, FetchBatches
+from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.byzantine import Traitors
 from pbft.simulation.checkers import PRIVATE_MARKER, Violation, check_private
 from pbft.simulation.cluster import Cluster
@@ -89,6 +91,26 @@ def test_restarts_keep_what_was_promised() -> None:
         cluster.at(130 * number + 55, lambda: [cluster.restart(replica) for replica in range(4)] and None)
     assert cluster.run(60_000, until=lambda: len(load.outstanding) == 12 and load.is_done and cluster.is_level())
     assert [read(cluster, node, "total", [TOTAL_KEY]) for node in cluster.correct] == [84] * 4
+
+
+def test_without_a_key_for_the_day_a_replica_stops_before_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D50: no disk for the key, no seal, no PREPARE: R3 stops with nothing of the turn journaled, three go on."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    load.submit(1, "add", [TOTAL_KEY, 1], through=[0])
+    assert cluster.run(5_000, until=lambda: load.is_done and cluster.is_level())
+
+    def make(period: int) -> bytes:
+        raise StoreError("io", f"no room for the key of {period}")
+
+    machine = cluster.machines[3]
+    monkeypatch.setattr(machine.payload_keys, "make", make)
+    journal = list(machine.journal.scan(JOURNAL_TABLE))
+    submit(load, through=[0])
+    assert cluster.run(10_000, until=lambda: {node.chain.height for node in cluster.running} == {1, 2})
+    assert machine.halted is not None and "no room for the key" in machine.halted
+    assert list(machine.journal.scan(JOURNAL_TABLE)) == journal
+    assert cluster.run(10_000, until=lambda: [node.chain.height for node in cluster.running] == [2, 2, 2, 1])
 
 
 def test_the_checkers_see_a_value_that_is_stored_in_plain(monkeypatch: pytest.MonkeyPatch) -> None:

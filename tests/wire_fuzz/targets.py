@@ -40,10 +40,10 @@ from ledger.quorum_certificate import parse_certificate
 from ledger.shapes import expect_array
 from ledger.transaction import Event, Receipt, parse_receipt, parse_transaction
 from pbft.core import persisted
-from pbft.core.actions import Evidence
+from pbft.core.actions import Evidence, Halt
 from pbft.core.client_session import InvalidReply, ReplyContent, parse_reply
 from pbft.core.messages import Envelope, Prepare, SlotEntry
-from pbft.core.persisted import DamagedJournal, parse_records
+from pbft.core.persisted import HALT_KINDS, DamagedJournal, parse_records
 from pbft.node import worker_messages
 from pbft.node.epochs import compute_core_configuration
 from pbft.wire import client_frames
@@ -206,7 +206,8 @@ def _journal_targets(network: Any) -> dict[str, Target]:
     """One for each kind of journal record: what a disk may give back."""
     vault = PayloadVault(MemoryPayloadKeys(b"fuzz"))
     batch = network.private_batch()
-    envelope = network.sealed(0, network.view_change())
+    view_change, new_view = (network.sealed(0, each) for each in (network.view_change(), network.new_view()))
+    halt = Halt(kind=sorted(HALT_KINDS)[0], reason="height 6", height=6, own=HASH, other=HASH)
     records = {
         "view": (persisted.VIEW_KEY, persisted.encode_view(0, 3, active=False)),
         "certified": (persisted.CERTIFIED_KEY, persisted.encode_certified(5, HASH, network.certificate(5))),
@@ -214,7 +215,9 @@ def _journal_targets(network: Any) -> dict[str, Target]:
         "pre_prepared": (persisted.pre_prepared_key(6, HASH), persisted.encode_pre_prepared(2)),
         "body": (persisted.body_key(batch.digest), persisted.encode_body(batch, vault.seal)),
         "voted": (persisted.voted_key(6), persisted.encode_voted(HASH)),
-        "view_change": (persisted.OWN_VIEW_CHANGE_KEY, encode_envelope(envelope)),
+        "own_view_change": (persisted.OWN_VIEW_CHANGE_KEY, encode_envelope(view_change)),
+        "new_view": (persisted.NEW_VIEW_KEY, encode_envelope(new_view)),
+        "halt": (persisted.HALT_KEY, persisted.encode_halt(halt)),
     }
 
     def stored_envelope(data: bytes) -> Envelope:
@@ -233,7 +236,7 @@ def _journal_targets(network: Any) -> dict[str, Target]:
         f"journal_{name}": Target(
             decode=lambda data, key=key: parse_records([(key, data)], stored_envelope, open_payload),
             seeds=(value,),
-            edits=PROTOBUF if name == "view_change" else CANONICAL,
+            edits=PROTOBUF if name.endswith(("_change", "new_view")) else CANONICAL,
             kin=(DamagedJournal,),
         )
         for name, (key, value) in records.items()

@@ -6,7 +6,10 @@ disks' (tests/simulation). Each test drives one pure replica by hand.
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simulation.bench import WALL_MS, Bench, make_batch, make_bench, make_envelope, make_request
+from simulation.bench_messages import view_change
 
 from ledger.block import Header
 from ledger.quorum_certificate import QuorumCertificate
@@ -24,6 +27,7 @@ from pbft.core.messages import (
     Prepare,
     PrePrepare,
     Relay,
+    ViewChange,
 )
 from pbft.core.persisted import body_key
 
@@ -175,3 +179,43 @@ def test_d50_a_block_without_its_payloads_is_not_adopted() -> None:
 def test_d16_what_is_ordered_is_the_same_with_its_payload_and_without() -> None:
     """D16: "may carry a private payload outside its signed digest": what replicas agree on never covers its bytes."""
     assert STRIPPED.digest == make_batch(*STRIPPED.requests).digest == make_batch(*WHOLE.requests).digest
+
+
+DELIVERIES = (
+    *("stripped proposal", "whole proposal", "stripped body", "whole body", "prepare", "commit", "tick", "restart"),
+    *("another proposal", "view change"),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(deliveries=st.lists(st.sampled_from(DELIVERIES), max_size=14))
+def test_d50_no_order_of_arrival_promises_or_executes_without_the_payload(deliveries: list[str]) -> None:
+    """D50: whatever comes when, a vote has its whole body in the journal, and only whole bodies execute."""
+    bench = make_bench(1)
+    for delivery in deliveries:
+        match delivery:
+            case "stripped proposal" | "whole proposal":
+                propose(bench, STRIPPED if delivery.startswith("stripped") else WHOLE)
+            case "another proposal":
+                bench.say(0, proposal(make_batch(make_request(5))))
+            case "stripped body" | "whole body":
+                bench.receive(2, Batches(batches=(STRIPPED if delivery.startswith("stripped") else WHOLE,)))
+            case "prepare" | "commit":
+                kind = Prepare if delivery == "prepare" else Commit
+                for sender in (2, 3):
+                    bench.say(sender, kind(epoch=0, view=0, height=1, digest=WHOLE.digest))
+                bench.say(0, Commit(epoch=0, view=0, height=1, digest=WHOLE.digest))
+            case "view change":
+                for sender in (2, 3):
+                    bench.say(sender, view_change(1))
+            case "tick":
+                bench.tick(FETCH_TICKS)
+            case "restart":
+                bench.start()
+        voted = {message.digest for kind in (Prepare, Commit) for message in bench.said(kind)}
+        promised = WHOLE.digest in voted or WHOLE.digest in {
+            entry.digest for message in bench.said(ViewChange) for entry in message.pre_prepared
+        }
+        if promised and bench.replica.state.certified_height == 0:
+            assert b"a day of readings" in bench.journal[body_key(WHOLE.digest)]
+        assert all(execute.batch is None or execute.batch.is_whole for execute in bench.asked)

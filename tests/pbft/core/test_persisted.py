@@ -4,17 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation.bench import make_batch, make_envelope, make_request, seal, unseal
+from simulation.bench_messages import view_change
 
 from ledger.encoding import encode
 from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core import persisted
 from pbft.core.actions import Halt
-from pbft.core.messages import Prepare, SlotEntry
+from pbft.core.messages import Envelope, NewView, SlotEntry
 from pbft.core.persisted import DamagedJournal, Restored, parse_records
 
 HASH = bytes([7]) * 32
-ENVELOPE = make_envelope(2, Prepare(epoch=0, view=1, height=1, digest=HASH))
+OWN = make_envelope(2, view_change(3))
+NEW = make_envelope(3, NewView(epoch=0, view=3, view_changes=(), choices=()))
 CERTIFICATE = QuorumCertificate(
     epoch=0, height=5, header_hash=HASH, signatures=tuple((replica, bytes(64)) for replica in range(3))
 )
@@ -35,9 +37,14 @@ GOOD = {
 }
 
 
+def stored(data: bytes) -> Envelope:
+    """The wire's part: whichever envelope the bytes stand for."""
+    return NEW if data == b"new" else OWN
+
+
 def test_records_read_back() -> None:
     """Every record of a full journal comes back as it was."""
-    restored = parse_records(sorted(GOOD.items()), lambda _: ENVELOPE, unseal)
+    restored = parse_records(sorted(GOOD.items()), stored, unseal)
     assert restored == Restored(
         epoch=0,
         view=3,
@@ -45,8 +52,8 @@ def test_records_read_back() -> None:
         certified_height=5,
         certified_hash=HASH,
         certificate=CERTIFICATE,
-        own_view_change=ENVELOPE,
-        new_view=ENVELOPE,
+        own_view_change=OWN,
+        new_view=NEW,
         prepared={6: SlotEntry(height=6, digest=HASH, view=2)},
         pre_prepared={6: {HASH: 2, BATCH.digest: 1}},
         bodies={BATCH.digest: BATCH},
@@ -57,7 +64,7 @@ def test_records_read_back() -> None:
 
 def test_an_empty_journal_is_a_new_replica() -> None:
     """View 0, active, genesis certified."""
-    assert parse_records([], lambda _: ENVELOPE, unseal) == Restored()
+    assert parse_records([], stored, unseal) == Restored()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_an_empty_journal_is_a_new_replica() -> None:
 def test_damage_names_its_record(key: bytes, value: bytes) -> None:
     """A record that this version did not write stops the start; the message names its key."""
     with pytest.raises(DamagedJournal) as failure:
-        parse_records([(key, value)], lambda _: ENVELOPE, unseal)
+        parse_records([(key, value)], stored, unseal)
     assert failure.value.key == key
 
 
@@ -114,7 +121,15 @@ def test_a_payload_that_does_not_open_is_damage() -> None:
 
     key = persisted.body_key(BATCH.digest)
     with pytest.raises(DamagedJournal) as failure:
-        parse_records([(key, GOOD[key])], lambda _: ENVELOPE, refuse)
+        parse_records([(key, GOOD[key])], stored, refuse)
+    assert failure.value.key == key
+
+
+@pytest.mark.parametrize(("key", "data"), [(persisted.OWN_VIEW_CHANGE_KEY, b"new"), (persisted.NEW_VIEW_KEY, b"own")])
+def test_an_envelope_of_another_kind_is_damage(key: bytes, data: bytes) -> None:
+    """It reads back, but not as what its key says: a restart that believed it would stop in the middle of its start."""
+    with pytest.raises(DamagedJournal, match="expected one") as failure:
+        parse_records([(key, data)], stored, unseal)
     assert failure.value.key == key
 
 
@@ -123,6 +138,6 @@ def test_a_payload_that_does_not_open_is_damage() -> None:
 def test_any_bytes_read_back_or_are_damage(key: bytes, data: bytes) -> None:
     """Total: no other exception escapes, whatever a disk returns."""
     try:
-        parse_records([(key, data)], lambda _: ENVELOPE, unseal)
+        parse_records([(key, data)], stored, unseal)
     except DamagedJournal as damage:
         assert damage.key == key

@@ -22,6 +22,7 @@ from wire_fuzz.targets import Target, make_targets
 from ledger.encoding import encode
 from ledger.payload import PAYLOAD_VALUES_MAX, PayloadPart, encode_payload
 from ledger.transaction import TRANSACTION_BYTES_MAX, TRANSACTION_VALUES_MAX
+from pbft.core import persisted
 from pbft.core.messages import Batch, Batches, BlockBody, Blocks, Relay, Request
 from pbft.wire.client_frames import CLIENT_BODIES, REPLICA_BODIES
 from pbft.wire.codec import WireError, encode_peer, parse_request
@@ -79,6 +80,12 @@ def test_every_kind_of_frame_has_a_target() -> None:
     for side, (kind, bodies) in frames.items():
         seeds = [seed for name, target in TARGETS.items() if name.startswith(f"{side}_") for seed in target.seeds]
         assert {kind.FromString(seed).WhichOneof("body") for seed in seeds} == set(bodies)
+
+
+def test_every_journal_record_has_a_target() -> None:
+    """The same for records: each key that `pbft.core.persisted` names."""
+    names = {name.lower().removesuffix("_key") for name in dir(persisted) if name.lower().endswith("_key")}
+    assert {f"journal_{name}" for name in names} == {name for name in TARGETS if name.startswith("journal_")}
 
 
 # --- the most expensive inputs that anybody could think of ---
