@@ -96,6 +96,16 @@ class SnapshotInstaller:
             raise InvalidSnapshot("malformed", str(error)) from None
         self.chunks += 1
 
+    @property
+    def permille(self) -> int:
+        """How much of the state is here, in thousandths: key hashes are spread evenly, so the next one tells."""
+        match self.position:
+            case HeadersFrom():
+                return 0
+            case StateFrom(start):
+                return start * 1000 // END
+        return 1000
+
     def switch(self, height: int, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         """The one write that makes this the ledger, whose head was at `height`; gives the gaps as they are then.
 

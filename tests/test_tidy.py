@@ -36,6 +36,7 @@ QUARANTINE = {
         "pbft/node/tls.py",
         "pbft/node/links.py",
         "pbft/node/transport.py",
+        "pbft/node/process_edge.py",
         "pbft/node/service.py",
         "pbft/node/contract_trial.py",
         "pbft/node/worker_process.py",

@@ -4,6 +4,7 @@ It owns the process: reading keys, choosing the log, the reactor, the end. Every
 before the reactor starts, with a sentence and an exit code. The replica itself is `pbft.node.service`'s.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     "--genesis", "genesis_path", type=_FILE, help="The network's genesis.json (default: from the definition)."
 )
 @click.option("--log", "log_path", type=_FILE, help="Log file, JSON lines (default: stderr).")
+@click.option(
+    "--snapshot-lag",
+    type=click.IntRange(min=1),
+    help="Behind by more heights, take a snapshot instead of blocks (default: 2048). Each replica's own choice.",
+)
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input ends: with whoever started this.")
 def run(
     network: Path,
@@ -43,6 +49,7 @@ def run(
     passphrase_file: Path | None,
     genesis_path: Path | None,
     log_path: Path | None,
+    snapshot_lag: int | None,
     until_stdin_closes: bool,
 ) -> None:
     """Run one replica of the network defined in the file NETWORK, until SIGTERM.
@@ -52,6 +59,8 @@ def run(
     from pbft.node.log import open_logger
 
     config = _read_config(network, replica_id, keys_path, data_path, passphrase_file, genesis_path)
+    if snapshot_lag is not None:
+        config = replace(config, snapshot_lag=snapshot_lag)
     try:
         log = open_logger(replica=replica_id, path=log_path)
     except OSError as error:
@@ -101,7 +110,8 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
     from twisted.internet.stdio import StandardIO
 
     from pbft.node.data_directory import StartRefused
-    from pbft.node.service import EndWithInput, make_service, report_unhandled
+    from pbft.node.process_edge import EndWithInput, report_unhandled
+    from pbft.node.service import make_service
 
     reactor: Any = installed
     ends: list[CommandError] = []

@@ -97,6 +97,47 @@ class SendEpochEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSnapshot:
+    """Answer a FETCH-SNAPSHOT from the ledger, now or when asked again: an offer above that height."""
+
+    replica: int
+    above_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSnapshotChunk:
+    """Answer a FETCH-SNAPSHOT-CHUNK from the ledger; with an offer, where that snapshot is not held any more."""
+
+    replica: int
+    height: int
+    position: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginSnapshot:
+    """Begin to receive the snapshot of a certified header, and report `SnapshotStaged`."""
+
+    header: bytes
+    certificate: QuorumCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageChunk:
+    """Check a chunk and keep it beside the ledger, durably, and report `SnapshotStaged`."""
+
+    height: int
+    position: bytes
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSnapshot:
+    """Make the snapshot the ledger in one durable write, and report `SnapshotInstalled`. Nothing executes meanwhile."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
 
@@ -140,6 +181,11 @@ Action: TypeAlias = (
     | SendBlocks
     | Reclaim
     | SendEpochEnd
+    | OfferSnapshot
+    | SendSnapshotChunk
+    | BeginSnapshot
+    | StageChunk
+    | InstallSnapshot
     | Evidence
     | Dropped
     | Halt

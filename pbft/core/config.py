@@ -35,6 +35,12 @@ EARLY_BYTES_MAX: Final = (
     8_388_608  # the same, in bytes: what a new primary may have in flight, 8 batches of 1 MiB (D30)
 )
 FORWARDED_ENVELOPES_MAX: Final = 256  # envelopes in one answer to a STATUS
+SNAPSHOT_LAG_HEIGHTS: Final = 2_048  # behind by more, a replica takes a snapshot: so many blocks take minutes to repeat
+OFFER_TICKS: Final = 8  # offers are waited for so long before one is chosen: two strides of a busy network, mostly
+FRUITLESS_FETCHES: Final = 2  # rounds over all others that brought no block: they are gone, and a snapshot is taken
+SILENT_SOURCES_MAX: Final = (
+    3  # rounds without an offer: blocks are tried too; without a chunk: another one is looked for
+)
 FETCHED_DIGESTS_MAX: Final = 64  # bodies asked for at once
 BODIES_BYTES_MAX: Final = 2_097_152  # bodies in one answer: two full batches; the asker goes on from there
 FETCHED_BLOCKS_MAX: Final = 128  # blocks held and not executed, believed or not yet: two windows

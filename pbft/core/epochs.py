@@ -55,6 +55,7 @@ def _enter(state: ReplicaState, start: EpochStart) -> None:
         clock=state.clock,
         wall_ms=state.wall_ms,
         executed_clock=state.executed_clock,
+        snapshot_lag=state.snapshot_lag,
         actions=state.actions,
         peers=_count_relayed(state.peers, pending, start.configuration.member_count),
     )

@@ -219,6 +219,38 @@ class CertificateNotice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSnapshot:
+    """Asks all others for a certified snapshot above the own head (D15)."""
+
+    above_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOffer:
+    """The sender holds the snapshot of this header, and serves its chunks for a while."""
+
+    header: bytes  # ledger.block.Header bytes
+    certificate: QuorumCertificate  # for exactly that header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSnapshotChunk:
+    """Asks for the chunk at a position of the snapshot of a height."""
+
+    height: int
+    position: bytes  # ledger.snapshot.Position bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotChunk:
+    """A chunk; it proves itself against the certified header (`ledger.snapshot_install`)."""
+
+    height: int
+    position: bytes
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """Client requests passed on by a replica (D56): judged by the clients' signatures, not by the relayer."""
 
@@ -232,7 +264,20 @@ class Forward:
     envelopes: tuple[Envelope, ...]
 
 
-LinkMessage: TypeAlias = Status | FetchBatches | Batches | FetchBlocks | Blocks | CertificateNotice | Relay | Forward
+LinkMessage: TypeAlias = (
+    Status
+    | FetchBatches
+    | Batches
+    | FetchBlocks
+    | Blocks
+    | CertificateNotice
+    | FetchSnapshot
+    | SnapshotOffer
+    | FetchSnapshotChunk
+    | SnapshotChunk
+    | Relay
+    | Forward
+)
 PeerMessage: TypeAlias = Envelope | LinkMessage
 
 
@@ -258,4 +303,26 @@ class Executed:
     next_epoch: EpochStart | None = None  # at E, and only there
 
 
-LocalMessage: TypeAlias = ClientRequest | Executed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotStaged:
+    """From the edge: a snapshot has begun, or a chunk was judged; what is kept of it is durable."""
+
+    height: int
+    code: str  # "" where it holds, else why it was refused
+    detail: str
+    position: bytes | None  # of the next chunk; None when everything is here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotInstalled:
+    """From the edge: the snapshot is the ledger now, durably."""
+
+    height: int
+    next_due_ms: int | None
+    finished: tuple[bytes, ...]  # tx ids of pending requests whose nonce the snapshot has used
+    used: tuple[tuple[bytes, int], ...]  # (client, nonce) of pending requests that the snapshot has used
+    epoch_end: int | None = None  # as in `Executed`
+    next_epoch: EpochStart | None = None
+
+
+LocalMessage: TypeAlias = ClientRequest | Executed | SnapshotStaged | SnapshotInstalled

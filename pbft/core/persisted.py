@@ -51,10 +51,11 @@ class LedgerHead:
     """What the ledger knows at start; the core remembers it from then on through `Executed`."""
 
     height: int  # e: the last executed height
-    header_hashes: dict[int, bytes]  # executed heights from the journal's certified height on; genesis included if kept
+    header_hashes: dict[int, bytes]  # executed heights from the certified height on, the journal's certified one too
     next_due_ms: int | None
     epoch_end: int | None = None  # the last height of the journal's epoch, once a change is decided (D40)
     next_epoch: EpochStart | None = None  # where `height` is that last height
+    certificate: QuorumCertificate | None = None  # the newest one stored: a snapshot brings its own (D39)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

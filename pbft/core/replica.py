@@ -7,9 +7,19 @@ D24 and batching look at what a turn left behind); `tick` moves time. A halted r
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbft.core import checkpoints, epochs, ordering, requests, state_transfer, status, timers, view_change
+from pbft.core import (
+    checkpoints,
+    epochs,
+    ordering,
+    requests,
+    snapshot_transfer,
+    state_transfer,
+    status,
+    timers,
+    view_change,
+)
 from pbft.core.actions import Action, Broadcast, Dropped, Halt
-from pbft.core.config import CoreConfiguration
+from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, CoreConfiguration
 from pbft.core.errors import InvalidMessage
 from pbft.core.messages import (
     Batches,
@@ -21,6 +31,8 @@ from pbft.core.messages import (
     Executed,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     LocalMessage,
@@ -30,6 +42,10 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     SignedMessage,
+    SnapshotChunk,
+    SnapshotInstalled,
+    SnapshotOffer,
+    SnapshotStaged,
     Status,
     ViewChange,
 )
@@ -56,9 +72,15 @@ LINK: Final[dict[type, Callable[[ReplicaState, int, Any], None]]] = {
     FetchBlocks: state_transfer.process_fetch_blocks,
     Blocks: state_transfer.process_blocks,
     CertificateNotice: state_transfer.process_certificate_notice,
+    FetchSnapshot: snapshot_transfer.process_fetch_snapshot,
+    SnapshotOffer: snapshot_transfer.process_snapshot_offer,
+    FetchSnapshotChunk: snapshot_transfer.process_fetch_snapshot_chunk,
+    SnapshotChunk: snapshot_transfer.process_snapshot_chunk,
     Relay: requests.process_relay,
     ClientRequest: lambda state, _, m: requests.process_client_request(state, m.request),
     Executed: lambda state, _, executed: ordering.process_executed(state, executed),
+    SnapshotStaged: lambda state, _, staged: snapshot_transfer.process_snapshot_staged(state, staged),
+    SnapshotInstalled: lambda state, _, installed: snapshot_transfer.process_snapshot_installed(state, installed),
 }
 """What becomes of each message that the link vouches for, and of local ones: (state, sender, message)."""
 
@@ -74,9 +96,12 @@ class Replica:
         signer: Callable[[bytes], bytes],
         restored: Restored,
         ledger: LedgerHead,
+        snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
     ) -> None:
+        """`snapshot_lag`: behind by more heights, this replica takes a snapshot; its own choice."""
         configuration.validate()
         self._state = compute_state(configuration, replica_id, signer, restored, ledger)
+        self._state.snapshot_lag = snapshot_lag
 
     @property
     def state(self) -> ReplicaState:

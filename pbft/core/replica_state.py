@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Action, Halt
-from pbft.core.config import EARLY_BYTES_MAX, EARLY_ENVELOPES_MAX, OBSERVER, CoreConfiguration, EpochStart
+from pbft.core.config import (
+    EARLY_BYTES_MAX,
+    EARLY_ENVELOPES_MAX,
+    OBSERVER,
+    SNAPSHOT_LAG_HEIGHTS,
+    CoreConfiguration,
+    EpochStart,
+)
 from pbft.core.message_log import Slot
-from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry
+from pbft.core.messages import Batch, BlockBody, Envelope, HeaderVote, Request, SignedMessage, SlotEntry, SnapshotOffer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +47,21 @@ class FetchedBlock:
     body: BlockBody
     header_hash: bytes
     size_bytes: int  # of its transactions
+
+
+@dataclass(slots=True, kw_only=True)
+class SnapshotTransfer:
+    """A snapshot on its way in: first offers, then one chunk after the other, then the jump (M46)."""
+
+    offers: dict[int, SnapshotOffer] = field(default_factory=dict)  # by replica, its latest
+    chosen: SnapshotOffer | None = None
+    position: bytes | None = None  # of the chunk that comes next; None before the first, and when all are here
+    source: int | None = None  # whom it was asked of
+    is_busy: bool = False  # the ledger is at work, and will report
+    asked_tick: int = 0  # when offers or a chunk were last asked for
+    silences: int = 0  # questions in a row, for offers or for a chunk, that nobody answered
+    round: int = 0  # rotates the source
+    chunks: int = 0  # taken
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,6 +152,9 @@ class ReplicaState:
     bodies_tick: int = -1_000
     fetch_round: int = 0  # rotates the source of blocks
     bodies_round: int = 0  # rotates the source of bodies, by itself: two rotations in step never meet some sources
+    snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more, a snapshot is taken
+    snapshot: SnapshotTransfer | None = None
+    snapshot_liars: set[int] = field(default_factory=set)  # who sent a chunk that is not the certified state's
     progress_tick: int = 0  # when e last moved
 
     # Time, in ticks (D56-D59).

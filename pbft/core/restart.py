@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
 from pbft.core.actions import Broadcast, Publish, StoreCertificate
-from pbft.core.checkpoints import compute_header_vote
+from pbft.core.checkpoints import compute_header_vote, process_certificate
 from pbft.core.config import OBSERVER, CoreConfiguration
 from pbft.core.messages import Commit, NewView, Prepare
 from pbft.core.new_view import verify_new_view
@@ -71,6 +71,8 @@ def compute_state(
         state.own_view_change = None  # what another key promised is not resent; its records leave with their heights
     if state.own_view_change is not None:
         state.view_changes[replica_id] = state.own_view_change
+    if ledger.certificate is not None:
+        process_certificate(state, ledger.certificate)  # a crash came between a snapshot's switch and the journal (D35)
     if state.active:
         _restore_slots(state)
     return state

@@ -20,6 +20,7 @@ from pbft.core.config import (
     FETCHED_BLOCKS_MAX,
     FETCHED_DIGESTS_MAX,
     FETCHES_ANSWERED_MAX,
+    SILENT_SOURCES_MAX,
 )
 from pbft.core.errors import InvalidMessage
 from pbft.core.messages import (
@@ -43,6 +44,8 @@ def process_fetches(state: ReplicaState) -> None:
     if state.missing_bodies and state.ticks - state.bodies_tick >= FETCH_TICKS:
         state.bodies_round += 1  # whoever pre-prepared a batch holds it, however little it has executed
         _fetch_bodies(state, state.others[state.bodies_round % len(state.others)])
+    if state.snapshot is not None and (state.snapshot.chosen or state.snapshot.silences < SILENT_SOURCES_MAX):
+        return  # what blocks would bring comes with the snapshot; if nobody offers one, blocks are tried beside it
     patience_ticks = FETCH_TICKS << min(state.fetch_failures, FETCH_DOUBLINGS_MAX)
     if is_behind(state) and state.ticks - max(state.progress_tick, state.fetch_tick) >= patience_ticks:
         if state.fetch_source is not None:
@@ -80,7 +83,7 @@ def _next_source(state: ReplicaState) -> int:
 
 def process_fetch_batches(state: ReplicaState, sender: int, message: FetchBatches) -> None:
     """Any holder answers (M16), with as much as one answer carries; the asker asks again for the rest."""
-    if not _may_answer_fetch(state, sender):
+    if not may_answer_fetch(state, sender):
         return
     batches: list[Batch] = []
     size = 0
@@ -95,7 +98,7 @@ def process_fetch_batches(state: ReplicaState, sender: int, message: FetchBatche
         state.actions.append(Send(replica=sender, message=Batches(batches=tuple(batches))))
 
 
-def _may_answer_fetch(state: ReplicaState, peer: int) -> bool:
+def may_answer_fetch(state: ReplicaState, peer: int) -> bool:
     """A question of a few bytes costs an answer of megabytes: at most so many for a peer in ANSWER_TICKS (M50, M55)."""
     notes = peer_notes(state, peer)
     if state.ticks - notes.fetches_tick >= ANSWER_TICKS:
@@ -163,7 +166,7 @@ def forget_fetched(state: ReplicaState) -> None:
 
 def process_fetch_blocks(state: ReplicaState, sender: int, message: FetchBlocks) -> None:
     """Whoever executed a block serves it; the driver reads the ledger."""
-    if 0 < message.first_height <= state.executed_height and _may_answer_fetch(state, sender):
+    if 0 < message.first_height <= state.executed_height and may_answer_fetch(state, sender):
         state.actions.append(SendBlocks(replica=sender, first_height=message.first_height))
 
 

@@ -6,7 +6,17 @@ their sender first, and old ones are answered (D28).
 """
 
 from pbft.core.errors import InvalidMessage
-from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Request
+from pbft.core.messages import (
+    Batches,
+    Blocks,
+    Envelope,
+    Forward,
+    PeerMessage,
+    PrePrepare,
+    Relay,
+    Request,
+    SnapshotOffer,
+)
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import has_relay_room, has_room, validate_request
 from pbft.core.state_transfer import compute_frontier, compute_trusted
@@ -29,6 +39,8 @@ def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> Pe
             return Batches(batches=tuple(wanted.values())) if wanted else None
         case Blocks():
             return message if _are_blocks_wanted(state, sender, message) else None
+        case SnapshotOffer():
+            return message if _is_offer_wanted(state, sender, message) else None
         case Forward():
             envelopes = tuple(envelope for envelope in message.envelopes if _is_envelope_wanted(state, envelope))
             return Forward(envelopes=envelopes) if envelopes else None
@@ -44,6 +56,11 @@ def _are_blocks_wanted(state: ReplicaState, sender: int, message: Blocks) -> boo
         return False
     top, _ = compute_frontier(state)
     return not message.blocks or any(height > top for height in compute_trusted(state))
+
+
+def _is_offer_wanted(state: ReplicaState, sender: int, message: SnapshotOffer) -> bool:
+    """While a snapshot is looked for or taken, and not what this replica has offered already."""
+    return state.snapshot is not None and state.snapshot.offers.get(sender) != message
 
 
 def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:

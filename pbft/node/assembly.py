@@ -15,7 +15,7 @@ from ledger.genesis import Genesis
 from ledger.keys import Signer
 from ledger.payload_vault import PayloadKeys, PayloadVault
 from ledger.store import Store
-from pbft.core.config import OBSERVER
+from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS
 from pbft.core.messages import Batch, Envelope, PeerMessage, SignedMessage
 from pbft.core.persisted import (
     CERTIFIED_KEY,
@@ -147,12 +147,17 @@ def compute_ledger_head(chain: Chain, epochs: EpochBook, restored: Restored) -> 
     of the journal ends."""
     certified_height = min(restored.certified_height, chain.height)
     epoch_end, next_epoch = epochs.end_of(restored.epoch, chain.height)
+    certificate = chain.newest_certificate()
+    if certificate is not None and certificate.epoch != restored.epoch:
+        certificate = None
+    first = certified_height if certificate is None else max(certified_height, certificate.height)
     return LedgerHead(
         height=chain.height,
-        header_hashes={height: chain.header(height).hash for height in range(certified_height, chain.height + 1)},
+        header_hashes={k: chain.header(k).hash for k in (certified_height, *range(first, chain.height + 1))},
         next_due_ms=chain.next_due_ms,
         epoch_end=epoch_end,
         next_epoch=next_epoch,
+        certificate=certificate,
     )
 
 
@@ -169,6 +174,7 @@ class Surroundings:
     wall_ms: Callable[[], int]  # UTC milliseconds of this machine's clock
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
+    snapshot_lag: int  # behind by more heights, this replica takes a snapshot
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
     decode: Decode
 
@@ -190,6 +196,7 @@ def assemble_node(
     on_ready: Callable[[Node], None],
     verified: VerifiedSignatures | None = None,
     decode: Decode = decode_peer,
+    snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -213,6 +220,7 @@ def assemble_node(
         on_halt=on_halt,
         verified=verified,
         decode=decode,
+        snapshot_lag=snapshot_lag,
     )
 
     def create(outcome: BlockOutcome) -> None:
@@ -239,6 +247,7 @@ def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -
         signer=key.sign,
         restored=restored,
         ledger=compute_ledger_head(chain, epochs, restored),
+        snapshot_lag=around.snapshot_lag,
     )
     execution = LedgerExecution(chain=chain, worker=around.worker, epochs=epochs, vault=vault)
     driver = Driver(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ledger.admission import NONCE_WINDOW
-from ledger.block import Block
+from ledger.block import Block, Header
 from ledger.chain import Chain, StoredReceipt
 from ledger.errors import InvalidTransaction
 from ledger.payload import verify_payload
@@ -230,6 +230,23 @@ class ClientDoor:
                 )
                 self._process_receipt(stored)
         self._process_expiry(block.header.height, block.header.time_ms)
+        self._reads.between_blocks()
+
+    def snapshot_installed(self, header: Header) -> None:
+        """A snapshot took the ledger past blocks: whoever waits for what they executed is answered now."""
+        for client, nonce in list(self._waiting):
+            stored = self._chain.find_used(client, nonce)
+            for waiting in list(self._waiting.get((client, nonce), ())):
+                if waiting.is_over:
+                    continue  # an answer before this one ended its visit
+                if stored is not None:
+                    self._forget(waiting)
+                    self._reply(waiting.visit, waiting.correlation, stored)
+                elif self._chain.nonce_window(client).is_used(nonce):
+                    self._forget(waiting)
+                    refusal = Refusal("nonce_out_of_window", f"nonce {nonce} is used long ago", RETRY_SOON_MS)
+                    self._refuse(waiting.visit, waiting.correlation, waiting.tx_id, refusal)
+        self._process_expiry(header.height, header.time_ms)
         self._reads.between_blocks()
 
     def _process_receipt(self, stored: StoredReceipt) -> None:

@@ -13,11 +13,14 @@ from typing import Protocol, TypeAlias
 from ledger.errors import InvariantViolation, StoreError
 from pbft.core.actions import (
     Action,
+    BeginSnapshot,
     Broadcast,
     Dropped,
     Evidence,
     Execute,
     Halt,
+    InstallSnapshot,
+    OfferSnapshot,
     Persist,
     PersistBody,
     PersistEnvelope,
@@ -26,6 +29,8 @@ from pbft.core.actions import (
     Send,
     SendBlocks,
     SendEpochEnd,
+    SendSnapshotChunk,
+    StageChunk,
     StoreCertificate,
 )
 from pbft.core.messages import (
@@ -34,6 +39,7 @@ from pbft.core.messages import (
     ClientRequest,
     Envelope,
     Executed,
+    LocalMessage,
     PeerMessage,
     Relay,
     Request,
@@ -134,7 +140,7 @@ class Driver:
         self._wake = wake
         self._on_halt = on_halt
         self._actions: list[Action] = []
-        self._executed: list[Executed] = []
+        self._reports: list[LocalMessage] = []
         self._tick_is_due = False
         self._is_flushing = False
         self._halted: str | None = None
@@ -186,7 +192,7 @@ class Driver:
 
     def on_executed(self, executed: Executed) -> None:
         """The ledger's word about a block, from `LedgerExecution`; at once, or in a later reactor turn."""
-        self._executed.append(executed)
+        self._reports.append(executed)
         if not self._is_flushing:
             self._wake()
 
@@ -225,11 +231,12 @@ class Driver:
 
     def _collect(self) -> None:
         """Gives the core what came in, messages before time, and lets it end its turn."""
-        executed, self._executed = self._executed, []
-        for report in executed:
+        reports, self._reports = self._reports, []
+        for report in reports:
             self._actions += self._replica.receive(self._replica.replica_id, report)
         if self._tick_is_due:
             self._tick_is_due = False
+            self._execution.snapshots.tick()
             self._actions += self._replica.tick(self._wall_ms())
         self._actions += self._replica.end_turn()
 
@@ -287,6 +294,8 @@ class Driver:
                 self._execution.execute(action.height, action.batch)
             case StoreCertificate():
                 self._execution.store_certificate(action.certificate)
+            case OfferSnapshot() | SendSnapshotChunk() | BeginSnapshot() | StageChunk() | InstallSnapshot():
+                self._serve_snapshot(action)
             case SendBlocks():
                 blocks = self._execution.compute_blocks(action.first_height)
                 if blocks is not None:
@@ -304,3 +313,29 @@ class Driver:
                 self._counters.count("message_dropped", action.code)
             case Halt():
                 self.stop(action.reason, action.kind)
+
+    def _serve_snapshot(
+        self, action: OfferSnapshot | SendSnapshotChunk | BeginSnapshot | StageChunk | InstallSnapshot
+    ) -> None:
+        """Snapshots for others and from them; what the ledger says of a chunk goes back to the core in this turn."""
+        snapshots = self._execution.snapshots
+        match action:
+            case OfferSnapshot():
+                self._send_if(action.replica, snapshots.compute_offer(action.above_height))
+            case SendSnapshotChunk():
+                chunk = snapshots.compute_chunk(action.height, action.position)
+                self._send_if(action.replica, chunk or snapshots.compute_offer(action.height))
+            case BeginSnapshot():
+                self._reports.append(snapshots.begin(action.header, action.certificate))
+            case StageChunk():
+                report = snapshots.stage(action.position, action.chunk)
+                self._counters.count("snapshot_chunk", report.code or "taken")
+                self._reports.append(report)
+            case InstallSnapshot():
+                pending = [known.request for known in self._replica.state.pending.values()]
+                self._reports.append(self._execution.install_snapshot(pending))
+                self._counters.count("snapshot_installed")
+
+    def _send_if(self, receiver: int, message: PeerMessage | None) -> None:
+        if message is not None:
+            self._send(receiver, message)

@@ -4,11 +4,11 @@ One block at a time, in order, from one place (M47). What a contract does is the
 this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block only when it is durable.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from ledger.block import Block
+from ledger.block import Block, Header
 from ledger.chain import Chain, PlannedBlock
 from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, PayloadError, StoreError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
@@ -18,8 +18,9 @@ from ledger.quorum_certificate import QuorumCertificate
 from ledger.store import Store
 from ledger.transaction import parse_transaction
 from ledger.world_state import StateSnapshot
-from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request
+from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request, SnapshotInstalled
 from pbft.node.epochs import EpochBook
+from pbft.node.snapshots import Snapshots
 from pbft.wire.codec import parse_request
 from pbft.wire.limits import BLOCKS_MAX, NUMBER_MAX
 
@@ -107,11 +108,16 @@ class ReplySink(Protocol):
         """The block at the chain's head."""
         ...
 
+    def snapshot_installed(self, header: Header) -> None:
+        """A snapshot took the ledger to this header, past blocks that nobody hears of."""
+        ...
+
 
 class LedgerExecution:
     """Executes what the core orders, and serves what was executed."""
 
     def __init__(self, *, chain: Chain, worker: Worker, epochs: EpochBook, vault: PayloadVault) -> None:
+        self.snapshots = Snapshots(chain, epochs)
         self._chain = chain
         self._vault = vault
         self._worker = worker
@@ -170,12 +176,22 @@ class LedgerExecution:
                 next_epoch=next_epoch,
             )
         )
+        self.snapshots.process_executed(block.header.height)
         for sink in self._sinks:
             sink.block_executed(block)
 
+    def install_snapshot(self, pending: Iterable[Request]) -> SnapshotInstalled:
+        """Makes the snapshot that is whole the ledger, and tells who answers clients. No block may be executing."""
+        if self._running is not None:
+            raise InvariantViolation("executing_twice", "a block runs while a snapshot is installed")
+        header, installed = self.snapshots.install(pending)
+        for sink in self._sinks:
+            sink.snapshot_installed(header)
+        return installed
+
     def is_used(self, request: Request) -> bool:
         """Whether the request's nonce is used: then it has its answer, and nothing needs to be ordered (D43)."""
-        return self._chain.find_used(request.client, request.nonce) is not None
+        return self._chain.nonce_window(request.client).is_used(request.nonce)
 
     def store_certificate(self, certificate: QuorumCertificate) -> None:
         """Keeps a certificate for proofs and for laggards. One that contradicts the ledger stops the replica."""
@@ -195,7 +211,7 @@ class LedgerExecution:
         epoch_end = self._chain.epochs.last_height(self._chain.configuration(first_height).epoch)
         last_height = min(self._chain.height, first_height + BLOCKS_MAX - 1, epoch_end or NUMBER_MAX)
         for height in range(first_height, last_height + 1):
-            body = self._compute_body(self._chain.block(height))
+            body = self._compute_body(self._chain.block(height)) if self._chain.has_body(height) else None
             if body is None:
                 break
             size += 0 if body.batch is None else body.batch.size_bytes

@@ -72,8 +72,10 @@ class Killed:
     worker_pid: int | None  # None where the replica had no worker, or did not say
 
 
-def start_replica(network: LocalNetwork, replica_id: int, *, tied: bool = True) -> ProcessRecord:
-    """Start one replica as `gridquorum run`. `tied`: it ends when the calling process ends, however that ends.
+def start_replica(
+    network: LocalNetwork, replica_id: int, *, tied: bool = True, options: Sequence[str] = ()
+) -> ProcessRecord:
+    """Start one replica as `gridquorum run`, with these further options. `tied`: it ends when the caller ends, however.
 
     Raises LocalNetworkError: `running`, `port_taken`.
     """
@@ -84,7 +86,7 @@ def start_replica(network: LocalNetwork, replica_id: int, *, tied: bool = True) 
     _validate_ports_free(replica)
     replica.output_path.write_bytes(b"")
     return start_process(
-        _run_command(network, replica, tied=tied),
+        [*_run_command(network, replica, tied=tied), *options],
         record_path=replica.record_path,
         output_path=replica.output_path,
         environment={**os.environ, **MALLOC_ENVIRONMENT},

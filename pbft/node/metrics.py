@@ -47,6 +47,10 @@ class Metrics:
     client_waiting: int = 0  # clients' transactions whose outcome somebody waits for
     worker_restarts_total: Counter[str] = field(default_factory=Counter)  # contract workers replaced, by cause
     execution_stopped: int = 0  # 1 when the worker gave up on a block (D54): ordering goes on, execution does not
+    snapshot_height: int = 0  # of the snapshot on its way in, 0 where none is
+    snapshot_chunks_total: Counter[str] = field(default_factory=Counter)  # chunks received, taken or refused, by code
+    snapshot_chunks_served_total: int = 0  # chunks sent to replicas that are far behind
+    snapshots_installed_total: int = 0  # snapshots that became the ledger
     reactor_lag_seconds: float = 0.0  # how late the last tick came
 
     def count(self, name: str, reason: str = "", amount: int = 1) -> None:
@@ -65,6 +69,8 @@ _DRIVER_NAMES = {
     "message_dropped": "peer_dropped_total",
     "evidence": "evidence_total",
     "halted": "halts_total",
+    "snapshot_chunk": "snapshot_chunks_total",
+    "snapshot_installed": "snapshots_installed_total",
 }
 _HELP = {
     "height": "Last executed height.",
@@ -91,6 +97,10 @@ _HELP = {
     "client_waiting": "Transactions whose outcome a client waits for.",
     "worker_restarts_total": "Contract workers replaced, by cause.",
     "execution_stopped": "1 when execution stopped with a cause while ordering goes on.",
+    "snapshot_height": "Height of the snapshot on its way in, 0 where none is.",
+    "snapshot_chunks_total": "Chunks of snapshots received, by what became of them.",
+    "snapshot_chunks_served_total": "Chunks of snapshots sent to replicas that are far behind.",
+    "snapshots_installed_total": "Snapshots that became the ledger.",
     "reactor_lag_seconds": "How late the last tick came.",
 }
 _LABELS = {
@@ -104,6 +114,7 @@ _LABELS = {
     "queue_dropped_total": "class",
     "client_refused_total": "code",
     "worker_restarts_total": "cause",
+    "snapshot_chunks_total": "code",
 }
 
 

@@ -18,11 +18,9 @@ from typing import Any, Final
 
 from twisted.internet import defer, task
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
-from ledger.block import Block
+from ledger.block import Block, Header
 from ledger.chain import LEDGER_TABLES
 from ledger.errors import InvariantViolation, LedgerError
 from ledger.genesis import Genesis
@@ -30,7 +28,7 @@ from ledger.keys import self_test
 from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
-from pbft.core.config import TICK_MS
+from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.halting import DIVERGED, describe_halt
 from pbft.core.messages import Request
 from pbft.core.persisted import DamagedJournal
@@ -62,6 +60,7 @@ class ServiceConfig:
     replica_id: int
     identity: ReplicaIdentity
     data_path: Path
+    snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more heights, it takes a snapshot
     genesis: bytes | None = None  # a genesis file that must be the network's; None builds it from the definition
 
     @property
@@ -209,6 +208,7 @@ class ReplicaService:
             wall_ms=_wall_ms,
             wake=self._wake,
             on_halt=self._halt,
+            snapshot_lag=config.snapshot_lag,
             on_ready=lambda node: self._begin(node, worker, transport, evidence),
         )
 
@@ -229,6 +229,7 @@ class ReplicaService:
             halted=lambda: node.driver.halted,
         )
         self._parts = _Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
+        self._closers.append(node.execution.snapshots.close)
         node.execution.subscribe(self)
         node.execution.subscribe(door)
         port = ClientPort(door=door, metrics=self.metrics, log=self._log, on_fault=self.fail)
@@ -308,6 +309,9 @@ class ReplicaService:
         metrics.certified_height = replica.certified_height
         metrics.is_primary = int(self._state() == "primary")
         metrics.peers_connected = len(parts.transport.connected)
+        receiving = parts.node.execution.snapshots.receiving
+        metrics.snapshot_height = 0 if receiving is None else receiving.header.height
+        metrics.snapshot_chunks_served_total = parts.node.execution.snapshots.served
 
     def block_executed(self, block: Block) -> None:
         """A block is durable: count it. No content of a transaction is looked at."""
@@ -326,6 +330,12 @@ class ReplicaService:
             transactions=len(block.transactions),
             gas_used=header.gas_used,
         )
+
+    def snapshot_installed(self, header: Header) -> None:
+        """A snapshot took the ledger past blocks."""
+        self.metrics.height = header.height
+        self.metrics.last_block_timestamp_seconds = header.time_ms // 1_000
+        self._log.info("snapshot", height=header.height, header_hash=header.hash, state_root=header.state_root)
 
     def _execution_stopped(self, cause: str) -> None:
         """D54: the worker gave up on a block. Ordering goes on, execution does not."""
@@ -366,7 +376,7 @@ class ReplicaService:
             "worker_restarts": self.metrics.worker_restarts_total.total(),
         }
         if self._parts is None:
-            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "halt")
+            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "halt", "snapshot")
             return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": [], "accused": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
@@ -382,6 +392,7 @@ class ReplicaService:
             "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
             "halt": describe_halt(node.replica.halt),
+            "snapshot": node.execution.snapshots.describe(),
             "accused": list(self._parts.evidence.accused),  # by evidence that is kept here
         }
 
@@ -414,29 +425,6 @@ class ReplicaService:
     async def _close(self) -> None:
         while self._closers:
             await defer.maybeDeferred(self._closers.pop())
-
-
-class EndWithInput(Protocol):
-    """On standard input: whoever started this process holds the other end; when it is gone, `end` is called."""
-
-    def __init__(self, end: Callable[[str | None], None]) -> None:
-        self._end = end
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - twisted's name
-        """Standard input has ended."""
-        self._end(None)
-
-
-def report_unhandled(log: Logger) -> None:
-    """Errors that nobody took go to the replica's log, with their traceback; twisted's other lines nowhere."""
-
-    def observe(event: LogEvent) -> None:
-        failure = event.get("log_failure")
-        if failure is not None:
-            log.error("unhandled", cause=failure.getTraceback())
-
-    observers: list[Any] = [observe]
-    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=True)
 
 
 def _wall_ms() -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from contracts.runtime import Runtime
-from ledger.block import Block
+from ledger.block import Block, Header
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import ProtocolParameters
 from ledger.errors import DamagedRecord, InvariantViolation
@@ -21,7 +21,7 @@ from ledger.keys import Signer
 from ledger.payload_vault import MemoryPayloadKeys
 from ledger.store import Operation
 from pbft.core.actions import Evidence
-from pbft.core.config import TICK_MS
+from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
 from pbft.node.assembly import Decode, Node, assemble_node
 from pbft.node.client_door import ClientDoor
@@ -71,6 +71,7 @@ class Cluster:
         faults: LinkFaults | None = None,
         protocol: ProtocolParameters = PROTOCOL,
         runtime: AnyRuntime | None = None,
+        snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
         signing: Signing = ED25519,
         newcomers: int = 0,
     ) -> None:
@@ -91,6 +92,7 @@ class Cluster:
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
         self.runtime = runtime
+        self.snapshot_lag = snapshot_lag  # of every replica: behind by more heights, it takes a snapshot
         self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
@@ -195,6 +197,7 @@ class Cluster:
             wake=lambda: self._wake(machine),
             on_halt=halt,
             verified=self.verified,
+            snapshot_lag=self.snapshot_lag,
             decode=self.decode,
             on_ready=ready,
         )
@@ -426,3 +429,9 @@ class _Blocks:
         self._cluster.checkers.process_block(self._machine.replica, block)
         for listener in self._cluster.block_listeners:
             listener(self._machine.replica, block)
+
+    def snapshot_installed(self, header: Header) -> None:
+        machine = self._machine
+        assert machine.node is not None
+        self._cluster.trace.record_fault(self._cluster.now_ms, f"r{machine.replica} installs {header.height}")
+        self._cluster.checkers.process_start(machine.node, machine.replica)

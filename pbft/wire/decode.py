@@ -15,6 +15,7 @@ from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
 from ledger.payload import verify_payload
 from ledger.quorum_certificate import QuorumCertificate
+from ledger.snapshot import CHUNK_BYTES_MAX, POSITION_BYTES_MAX
 from ledger.transaction import SignedTransaction, parse_transaction
 from pbft.core.messages import (
     Batch,
@@ -26,6 +27,8 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     NewView,
@@ -37,6 +40,8 @@ from pbft.core.messages import (
     SignedMessage,
     SlotChoice,
     SlotEntry,
+    SnapshotChunk,
+    SnapshotOffer,
     Status,
     ViewChange,
 )
@@ -70,6 +75,15 @@ def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
             return _blocks(frame.blocks, rules)
         case "certificate_notice":
             return CertificateNotice(certificate=_certificate(frame.certificate_notice, rules))
+        case "fetch_snapshot":
+            return FetchSnapshot(above_height=_number(frame.fetch_snapshot.above_height, "height"))
+        case "snapshot_offer":
+            return _snapshot_offer(frame.snapshot_offer, rules)
+        case "fetch_snapshot_chunk":
+            asked = frame.fetch_snapshot_chunk
+            return FetchSnapshotChunk(height=_height(asked.height, "height"), position=_position(asked.position))
+        case "snapshot_chunk":
+            return _snapshot_chunk(frame.snapshot_chunk)
         case "relay":
             payloads = frame.relay.private_payloads
             return Relay(requests=_requests(frame.relay.requests, payloads, rules, may_lack=False))
@@ -137,6 +151,10 @@ _KINDS: Final[dict[int, type[PeerMessage]]] = {
         (pb.PeerFrame.CERTIFICATE_NOTICE_FIELD_NUMBER, CertificateNotice),
         (pb.PeerFrame.RELAY_FIELD_NUMBER, Relay),
         (pb.PeerFrame.FORWARD_FIELD_NUMBER, Forward),
+        (pb.PeerFrame.FETCH_SNAPSHOT_FIELD_NUMBER, FetchSnapshot),
+        (pb.PeerFrame.SNAPSHOT_OFFER_FIELD_NUMBER, SnapshotOffer),
+        (pb.PeerFrame.FETCH_SNAPSHOT_CHUNK_FIELD_NUMBER, FetchSnapshotChunk),
+        (pb.PeerFrame.SNAPSHOT_CHUNK_FIELD_NUMBER, SnapshotChunk),
     )
 }
 
@@ -353,13 +371,37 @@ def _blocks(blocks: pb.Blocks, rules: WireRules) -> Blocks:
 
 
 def _block_body(body: pb.BlockBody, rules: WireRules) -> BlockBody:
-    if not 0 < len(body.header) <= HEADER_BYTES_MAX:
-        raise WireError("length", f"header: expected 1..{HEADER_BYTES_MAX} bytes, got {len(body.header)}")
     if not body.HasField("batch"):
         if body.private_payloads:
             raise WireError("payload_unasked", "payloads beside a null block")
-        return BlockBody(header=body.header, batch=None)
-    return BlockBody(header=body.header, batch=_batch(body.batch, body.private_payloads, rules, may_lack=False))
+        return BlockBody(header=_header(body.header), batch=None)
+    return BlockBody(
+        header=_header(body.header), batch=_batch(body.batch, body.private_payloads, rules, may_lack=False)
+    )
+
+
+def _snapshot_offer(offer: pb.SnapshotOffer, rules: WireRules) -> SnapshotOffer:
+    return SnapshotOffer(header=_header(offer.header), certificate=_certificate(offer.certificate, rules))
+
+
+def _snapshot_chunk(message: pb.SnapshotChunk) -> SnapshotChunk:
+    """What is in the chunk is read where it is checked, by `ledger.snapshot_install`."""
+    if not 0 < len(message.chunk) <= CHUNK_BYTES_MAX:
+        raise WireError("length", f"chunk: expected 1..{CHUNK_BYTES_MAX} bytes, got {len(message.chunk)}")
+    height, position = _height(message.height, "height"), _position(message.position)
+    return SnapshotChunk(height=height, position=position, chunk=message.chunk)
+
+
+def _position(value: bytes) -> bytes:
+    if not 0 < len(value) <= POSITION_BYTES_MAX:
+        raise WireError("length", f"position: expected 1..{POSITION_BYTES_MAX} bytes, got {len(value)}")
+    return value
+
+
+def _header(value: bytes) -> bytes:
+    if not 0 < len(value) <= HEADER_BYTES_MAX:
+        raise WireError("length", f"header: expected 1..{HEADER_BYTES_MAX} bytes, got {len(value)}")
+    return value
 
 
 def _number(value: int, what: str) -> int:

@@ -18,6 +18,8 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     NewView,
@@ -28,6 +30,8 @@ from pbft.core.messages import (
     Request,
     SignedMessage,
     SlotEntry,
+    SnapshotChunk,
+    SnapshotOffer,
     Status,
     ViewChange,
 )
@@ -51,6 +55,8 @@ def encode_peer(message: PeerMessage) -> bytes:
     match message:
         case Envelope():
             _write_envelope(frame.envelope, message)
+        case FetchSnapshot() | SnapshotOffer() | FetchSnapshotChunk() | SnapshotChunk():
+            _write_snapshot_message(frame, message)
         case Status():
             _write_status(frame.status, message)
         case FetchBatches():
@@ -185,6 +191,24 @@ def _beside(envelope: Envelope) -> list[bytes]:
     """The private payloads that travel beside an envelope's signed bytes."""
     first = envelope.messages[0]
     return _payloads(first.batch.requests) if isinstance(first, PrePrepare) else []
+
+
+def _write_snapshot_message(
+    frame: pb.PeerFrame, message: FetchSnapshot | SnapshotOffer | FetchSnapshotChunk | SnapshotChunk
+) -> None:
+    match message:
+        case FetchSnapshot():
+            frame.fetch_snapshot.SetInParent()
+            frame.fetch_snapshot.above_height = message.above_height
+        case SnapshotOffer():
+            frame.snapshot_offer.header = message.header
+            _write_certificate(frame.snapshot_offer.certificate, message.certificate)
+        case FetchSnapshotChunk():
+            frame.fetch_snapshot_chunk.height = message.height
+            frame.fetch_snapshot_chunk.position = message.position
+        case SnapshotChunk():
+            chunk = frame.snapshot_chunk
+            chunk.height, chunk.position, chunk.chunk = message.height, message.position, message.chunk
 
 
 def _write_envelope(written: pb.Envelope, envelope: Envelope) -> None:

@@ -75,6 +75,10 @@ class PeerFrame(_message.Message):
     CERTIFICATE_NOTICE_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
     FORWARD_FIELD_NUMBER: _builtins.int
+    FETCH_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_OFFER_FIELD_NUMBER: _builtins.int
+    FETCH_SNAPSHOT_CHUNK_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def envelope(self) -> Global___Envelope: ...
     @_builtins.property
@@ -93,6 +97,14 @@ class PeerFrame(_message.Message):
     def relay(self) -> Global___Relay: ...
     @_builtins.property
     def forward(self) -> Global___Forward: ...
+    @_builtins.property
+    def fetch_snapshot(self) -> Global___FetchSnapshot: ...
+    @_builtins.property
+    def snapshot_offer(self) -> Global___SnapshotOffer: ...
+    @_builtins.property
+    def fetch_snapshot_chunk(self) -> Global___FetchSnapshotChunk: ...
+    @_builtins.property
+    def snapshot_chunk(self) -> Global___SnapshotChunk: ...
     def __init__(
         self,
         *,
@@ -105,12 +117,16 @@ class PeerFrame(_message.Message):
         certificate_notice: Global___Certificate | None = ...,
         relay: Global___Relay | None = ...,
         forward: Global___Forward | None = ...,
+        fetch_snapshot: Global___FetchSnapshot | None = ...,
+        snapshot_offer: Global___SnapshotOffer | None = ...,
+        fetch_snapshot_chunk: Global___FetchSnapshotChunk | None = ...,
+        snapshot_chunk: Global___SnapshotChunk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "forward", b"forward", "relay", b"relay", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "forward", b"forward", "relay", b"relay", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["envelope", "status", "fetch_batches", "batches", "fetch_blocks", "blocks", "certificate_notice", "relay", "forward"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["envelope", "status", "fetch_batches", "batches", "fetch_blocks", "blocks", "certificate_notice", "relay", "forward", "fetch_snapshot", "snapshot_offer", "fetch_snapshot_chunk", "snapshot_chunk"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -754,6 +770,99 @@ class Forward(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Forward: _TypeAlias = Forward  # noqa: Y015
+
+@_typing.final
+class FetchSnapshot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ABOVE_HEIGHT_FIELD_NUMBER: _builtins.int
+    above_height: _builtins.int
+    def __init__(
+        self,
+        *,
+        above_height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above_height", b"above_height"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchSnapshot: _TypeAlias = FetchSnapshot  # noqa: Y015
+
+@_typing.final
+class SnapshotOffer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    header: _builtins.bytes
+    @_builtins.property
+    def certificate(self) -> Global___Certificate:
+        """for exactly that header"""
+
+    def __init__(
+        self,
+        *,
+        header: _builtins.bytes = ...,
+        certificate: Global___Certificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotOffer: _TypeAlias = SnapshotOffer  # noqa: Y015
+
+@_typing.final
+class FetchSnapshotChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    position: _builtins.bytes
+    """canonical bytes of ledger.snapshot"""
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        position: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchSnapshotChunk: _TypeAlias = FetchSnapshotChunk  # noqa: Y015
+
+@_typing.final
+class SnapshotChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    position: _builtins.bytes
+    chunk: _builtins.bytes
+    """canonical bytes of ledger.snapshot"""
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        position: _builtins.bytes = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "height", b"height", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
 
 @_typing.final
 class ClientFrame(_message.Message):

@@ -33,6 +33,7 @@ from pbft.core.messages import (
     Relay,
     Request,
     SignedMessage,
+    SnapshotOffer,
     ViewChange,
 )
 from pbft.wire.encode import encode_payload, is_vote
@@ -115,7 +116,7 @@ class Verifier:
             case Relay() | Batches() | Blocks():
                 for request in _requests_of(message):
                     self.verify_request(request)
-        if isinstance(message, Blocks | CertificateNotice) and message.certificate is not None:
+        if isinstance(message, Blocks | CertificateNotice | SnapshotOffer) and message.certificate is not None:
             self.verify_certificate(message.certificate)
 
     def verify_envelope(self, envelope: Envelope) -> None:

@@ -182,6 +182,37 @@ def test_a_kept_directory_goes_on_with_the_same_chain(network: LocalNetwork) -> 
     assert ping(network)["height"] == before["height"] + 1
 
 
+SUBMIT_MANY = """
+import sys
+from pathlib import Path
+from pbft.client.blocking import Client
+with Client.open(Path(sys.argv[1])) as client:
+    for _ in range(int(sys.argv[2])):
+        result = client.submit(client.account, "ping", "ping", patience_ms=60_000)
+        assert result.receipt.status == "ok", result
+    print(result.reply.height)
+"""
+
+
+def test_a_replica_far_behind_takes_a_snapshot_then_serves_and_votes(network: LocalNetwork) -> None:
+    """D15, D39: one replica is down while blocks are made; it comes back by a snapshot, and a quorum can rest on it."""
+    stop(network, replica_ids=(3,))
+    command = [sys.executable, "-c", SUBMIT_MANY, str(network.directory), "30"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False)
+    assert done.returncode == 0, done.stderr
+    start_replica(network, 3, options=["--snapshot-lag", "8"])
+    equal_roots(network, int(done.stdout))
+    logged = [json.loads(line) for line in network.replica(3).log_path.read_text().splitlines()]
+    (installed,) = [line for line in logged if line["event"] == "snapshot"]
+    assert installed["height"] >= int(done.stdout) - 8
+    stop(network, replica_ids=(0,))  # three are left, and a quorum is three
+    height = ping(network)["height"]
+    assert next(r for r in status(network)["replicas"] if r["replica"] == 3)["height"] >= height
+    start_replica(network, 0)
+    restart(network, 3)  # without the option, from what the snapshot left on its disks
+    equal_roots(network, ping(network)["height"])
+
+
 def test_a_second_up_says_what_runs_and_starts_nothing(network: LocalNetwork) -> None:
     """The same processes, the same answer; `--reset` under a running network is refused for safety."""
     pids = [entry["pid"] for entry in status(network)["replicas"]]

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from ledger.block import compute_batch_digest
 from pbft.core.actions import (
     Action,
+    BeginSnapshot,
     Broadcast,
     Dropped,
     Evidence,
     Execute,
     Halt,
+    InstallSnapshot,
+    OfferSnapshot,
     Persist,
     PersistBody,
     PersistEnvelope,
@@ -20,6 +23,8 @@ from pbft.core.actions import (
     Send,
     SendBlocks,
     SendEpochEnd,
+    SendSnapshotChunk,
+    StageChunk,
     StoreCertificate,
 )
 from pbft.core.config import OBSERVER, CoreConfiguration, EpochStart
@@ -133,6 +138,7 @@ class Bench:
     dropped: list[str] = field(default_factory=list)
     certificates: list[StoreCertificate] = field(default_factory=list)
     served: list[SendBlocks] = field(default_factory=list)
+    snapshots: list[Action] = field(default_factory=list)  # what the ledger was asked about snapshots
     refused: set[bytes] = field(default_factory=set)  # tx ids that the ledger refuses: their nonces stay free
     halted: str | None = None
     wall_ms: int = WALL_MS
@@ -254,6 +260,8 @@ class Bench:
                     self.execute(action)
             case StoreCertificate():
                 self.certificates.append(action)
+            case OfferSnapshot() | SendSnapshotChunk() | BeginSnapshot() | StageChunk() | InstallSnapshot():
+                self.snapshots.append(action)
             case SendBlocks():
                 self.served.append(action)
             case SendEpochEnd():

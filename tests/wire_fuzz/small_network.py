@@ -22,6 +22,8 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     NewView,
@@ -33,6 +35,8 @@ from pbft.core.messages import (
     SignedMessage,
     SlotChoice,
     SlotEntry,
+    SnapshotChunk,
+    SnapshotOffer,
     Status,
     ViewChange,
 )
@@ -194,6 +198,11 @@ class SmallNetwork:
         private = BlockBody(header=b"header six", batch=self.private_batch())
         messages["private_blocks"] = Blocks(first_height=6, blocks=(private,), certificate=self.certificate(6))
         messages["certificate_notice"] = CertificateNotice(certificate=self.certificate(5))
+        messages["fetch_snapshot"] = FetchSnapshot(above_height=4)
+        messages["fetch_snapshot_from_genesis"] = FetchSnapshot(above_height=0)
+        messages["snapshot_offer"] = SnapshotOffer(header=b"header seven", certificate=self.certificate(7))
+        messages["fetch_snapshot_chunk"] = FetchSnapshotChunk(height=7, position=b"position")
+        messages["snapshot_chunk"] = SnapshotChunk(height=7, position=b"position", chunk=b"chunk")
         messages["relay"] = Relay(requests=(self.request(1), self.request(2)))
         messages["private_relay"] = Relay(requests=self.private_batch().requests)
         messages["forward"] = Forward(

@@ -7,7 +7,7 @@ import pytest
 from simulation.runtime import RegisterRuntime
 
 from ledger.archive import PAYLOADS_TABLE
-from ledger.block import Block
+from ledger.block import Block, Header
 from ledger.errors import InvariantViolation
 from ledger.execution import BlockOutcome, BlockPlan
 from ledger.payload_vault import PERIOD_MS, PayloadVault
@@ -45,6 +45,9 @@ class Heard:
     def block_executed(self, block: Block) -> None:
         assert self.cluster.node(1).chain.head.hash == block.header.hash
         self.blocks.append(block)
+
+    def snapshot_installed(self, header: Header) -> None:
+        raise AssertionError("no snapshot is installed here")
 
 
 def make_execution(cluster: Cluster) -> tuple[LedgerExecution, LaterWorker, list[Executed], list[str]]:

@@ -8,18 +8,23 @@ from hypothesis import strategies as st
 
 from ledger.block import TIME_MAX_MS
 from ledger.hashing import NULL_DIGEST
+from ledger.snapshot import CHUNK_BYTES_MAX
 from pbft.core.messages import (
     Batches,
     CertificateNotice,
     Commit,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     Prepare,
     PrePrepare,
     Relay,
     SlotEntry,
+    SnapshotChunk,
+    SnapshotOffer,
     Status,
     ViewChange,
 )
@@ -238,6 +243,15 @@ def test_contents_that_contradict_themselves_are_refused(network) -> None:
         "too many heights": (replace(status, prepared=tuple(range(1, 10))), "count"),
         "a voter who is no member": (replace(status, view_changes=(4,)), "replica"),
         "short signature": (replace(network.sealed(0, vote), signature=b"s" * 63), "length"),
+        "an offer without a header": (SnapshotOffer(header=b"", certificate=certificate), "length"),
+        "an offer of a long header": (SnapshotOffer(header=bytes(513), certificate=certificate), "length"),
+        "an offer with unsorted signers": (SnapshotOffer(header=b"h", certificate=unsorted_certificate), "order"),
+        "a chunk of no position": (FetchSnapshotChunk(height=5, position=b""), "length"),
+        "a chunk of a long position": (FetchSnapshotChunk(height=5, position=bytes(65)), "length"),
+        "a chunk of genesis": (FetchSnapshotChunk(height=0, position=b"p"), "number"),
+        "an empty chunk": (SnapshotChunk(height=5, position=b"p", chunk=b""), "length"),
+        "a chunk too long": (SnapshotChunk(height=5, position=b"p", chunk=bytes(CHUNK_BYTES_MAX + 1)), "length"),
+        "a snapshot above any height": (FetchSnapshot(above_height=2**63), "number"),
     }  # fmt: skip
     for name, (message, code) in links.items():
         assert refusal(network, message) == code, name
@@ -416,5 +430,6 @@ def test_the_largest_legal_messages_fit_into_a_frame(network) -> None:
         choices=tuple(replace(network.new_view().choices[0], height=6 + k) for k in range(8)),
     )
     envelope = network.sealed(0, new_view)
-    for message in (envelope, Forward(envelopes=(envelope,))):
+    chunk = SnapshotChunk(height=2**62, position=bytes(64), chunk=bytes(CHUNK_BYTES_MAX))
+    for message in (envelope, Forward(envelopes=(envelope,)), chunk):
         assert decode_peer(encode_peer(message), network.rules) == message

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.epochs import Epochs
 from ledger.keys import verify_signature
-from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay
+from pbft.core.messages import Blocks, CertificateNotice, Commit, Forward, Prepare, Relay, SnapshotOffer
 from pbft.wire.codec import VerifiedSignatures, Verifier, WireError, decode_peer, encode_peer, seal
 
 
@@ -50,6 +50,7 @@ def test_each_signature_is_checked_wherever_it_stands(network) -> None:
         (Blocks(first_height=6, blocks=(forged_block,), certificate=None), "request_signature"),
         (Blocks(first_height=6, blocks=(), certificate=forged_certificate), "certificate_signature"),
         (CertificateNotice(certificate=forged_certificate), "certificate_signature"),
+        (SnapshotOffer(header=b"header", certificate=forged_certificate), "certificate_signature"),
     )
     verifier = network.verifier()
     for _ in range(2):  # a refusal is not remembered as anything

@@ -1,0 +1,330 @@
+"""Whole nodes that take a snapshot: far behind, with crashes in the middle, with sources that lie or fall silent.
+
+Small windows and a small lag make the transfers; the checkers of every run hold throughout. D15, D39, M46, M48.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from simulation.test_cluster import expect_done, total
+
+from ledger import snapshot
+from ledger.configuration import ProtocolParameters
+from ledger.encoding import decode, encode
+from pbft.core.messages import FetchSnapshotChunk, PeerMessage, SnapshotChunk, SnapshotOffer, Status
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.disk import PowerFailure
+from pbft.simulation.liars import corrupt
+from pbft.simulation.workload import Workload
+
+PROTOCOL = ProtocolParameters(window=16, stride=4)
+LAG = 32
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few items a chunk, so that a small ledger takes a while."""
+    monkeypatch.setattr(snapshot, "CHUNK_ENTRIES_MAX", 8)
+    monkeypatch.setattr(snapshot, "CHUNK_HEADERS_MAX", 16)
+    monkeypatch.setattr(snapshot, "CHUNK_ANSWERS_MAX", 16)
+
+
+def make_cluster(seed: int = 0, *, replicas: int = 4) -> tuple[Cluster, Workload]:
+    """A network whose replicas take a snapshot when they are 32 heights behind."""
+    cluster = Cluster(seed=seed, replicas=replicas, protocol=PROTOCOL, snapshot_lag=LAG)
+    return cluster, Workload(cluster)
+
+
+def grow(cluster: Cluster, load: Workload, blocks: int) -> None:
+    """So many blocks of one addition, each under another key."""
+    for number in range(blocks):
+        load.submit(number % 3, "add", [b"key %d" % (number % 40), 1], through=[1])
+        load.submit(number % 3, "add", [b"total", 1], through=[1])
+        assert cluster.run(4_000, until=lambda: load.is_done), cluster.describe()
+
+
+def installed(cluster: Cluster, replica: int) -> int:
+    """How many snapshots a machine has installed, over its restarts."""
+    return cluster.machines[replica].counters["snapshot_installed"]
+
+
+def test_a_replica_far_behind_takes_a_snapshot_and_goes_on_by_blocks() -> None:
+    """D15, D39: state, answers and headers arrive; what came meanwhile follows by blocks; it votes, and serves."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    grow(cluster, load, 3)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    expect_done(cluster, load, 10_000)
+    chain = cluster.node(3).chain
+    assert installed(cluster, 3) == 1
+    assert chain.gaps and chain.gaps[0][0] > 1
+    assert total(cluster, 3) == 43
+    cluster.kill(0)  # now its votes are needed
+    grow(cluster, load, 3)
+    expect_done(cluster, load, 10_000)
+    assert total(cluster, 3) == 46
+
+
+def test_a_replica_a_little_behind_takes_blocks() -> None:
+    """Below the lag nothing is skipped (D28)."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, LAG // 2 - 1)
+    cluster.start(3)
+    expect_done(cluster, load, 10_000)
+    assert installed(cluster, 3) == 0
+    assert cluster.node(3).chain.gaps == ()
+
+
+def test_retransmissions_after_a_snapshot_get_the_first_answer() -> None:
+    """D39, D43: the replica that skipped the blocks repeats the receipts of every nonce that can still be asked for."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    expect_done(cluster, load, 10_000)
+    assert installed(cluster, 3) == 1
+    for request in load.outstanding.values():
+        transaction = request.signed.transaction
+        answers = [cluster.node(r).chain.find_used(transaction.sender, transaction.nonce) for r in (0, 3)]
+        assert answers[0] is not None and answers[0] == answers[1]
+
+
+def test_under_load_the_sources_pin_one_height_and_the_transfer_ends() -> None:
+    """Blocks come all the time: the pinned snapshot stays as it was, and what follows it comes by blocks."""
+    cluster, load = make_cluster(3)
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    for number in range(120):
+        delay_ms = 10 * number
+        cluster.at(delay_ms, lambda c=number % 5: load.submit(c, "add", [b"total", 1], through=[0, 1]))  # type: ignore[misc]
+    expect_done(cluster, load, 20_000)
+    assert installed(cluster, 3) >= 1
+    assert total(cluster, 3) == 160
+
+
+def test_nothing_begins_on_one_replicas_word() -> None:
+    """M46: a STATUS that claims a million heights starts no transfer, of blocks or of a snapshot."""
+    cluster, load = make_cluster()
+
+    def lie(receiver: int, message: PeerMessage) -> Sequence[PeerMessage]:
+        return [replace(message, executed_height=1_000_000)] if isinstance(message, Status) else [message]
+
+    corrupt(cluster, 2, lie)
+    cluster.checkers.faulty.add(2)
+    grow(cluster, load, 5)
+    cluster.run(5_000)
+    assert all(
+        node.replica.state.snapshot is None and node.replica.state.fetch_source is None for node in cluster.running
+    )
+
+
+LIES = {
+    "a changed byte": lambda m: replace(m, chunk=m.chunk[:-1] + bytes([m.chunk[-1] ^ 1])),
+    "an empty chunk": lambda m: replace(m, chunk=encode([None, [], []])),
+    "an item less": lambda m: replace(m, chunk=_without_an_item(m.chunk)),
+    "another position": lambda m: replace(m, position=encode((1, bytes(32)))),
+    "another height": lambda m: replace(m, height=m.height + 1),
+    "nothing at all": lambda m: None,
+}
+
+
+def _without_an_item(chunk: bytes) -> bytes:
+    value = decode(chunk)
+    assert isinstance(value, list)
+    for part in value:
+        if isinstance(part, list) and part:
+            del part[0]
+            return encode(value)
+    return encode(value[1:])
+
+
+@pytest.mark.parametrize("lie_name", sorted(LIES))
+def test_a_lying_source_is_left_and_its_chunk_thrown_away(lie_name: str) -> None:
+    """M46: chunk by chunk the sources rotate; the liar is found at its first false chunk, and the others serve on."""
+    cluster, load = make_cluster()
+    told = 0
+
+    def lie(receiver: int, message: PeerMessage) -> Sequence[PeerMessage]:
+        nonlocal told
+        if not isinstance(message, SnapshotChunk):
+            return [message]
+        told += 1
+        changed = LIES[lie_name](message)
+        return [] if changed is None else [changed]
+
+    cluster.run(200)
+    corrupt(cluster, 1, lie)
+    cluster.checkers.faulty.add(1)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    expect_done(cluster, load, 30_000)
+    assert installed(cluster, 3) == 1
+    assert told >= 1
+    state = cluster.node(3).replica.state
+    is_proved = lie_name in {"a changed byte", "an empty chunk", "an item less"}
+    assert state.snapshot_liars == ({1} if is_proved else set())
+    if is_proved:
+        assert told == 1, "a liar is asked once"
+    assert total(cluster, 3) == 40
+
+
+def test_sources_that_fall_silent_are_replaced() -> None:
+    """A source dies in the middle: the others that hold the height go on; when none does, another height is found."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    busy = lambda: (t := cluster.node(3).replica.state.snapshot) is not None and t.chunks >= 2  # noqa: E731
+    assert cluster.run(5_000, until=busy), cluster.describe()
+    for replica in (0, 1, 2):
+        cluster.restart(replica)  # nobody holds what it pinned
+    load.submit(1, "add", [b"total", 1], through=[0, 1, 2])
+    expect_done(cluster, load, 60_000)
+    assert total(cluster, 3) == 41
+
+
+def test_every_source_answers_no_more_than_it_may() -> None:
+    """M50, M55: questions without end cost a source two chunks in 100 ms, and two pinned snapshots."""
+    cluster, load = make_cluster()
+    grow(cluster, load, 10)
+    height = cluster.node(0).chain.height
+    question = FetchSnapshotChunk(height=height, position=encode((1, bytes(32))))
+    before = cluster.node(0).execution.snapshots.served
+    node = cluster.node(0)
+    for _ in range(200):
+        node.driver._actions += node.replica.receive(2, question)
+    node.driver.flush()
+    assert node.execution.snapshots.served - before <= 2
+
+
+@pytest.mark.parametrize("writes", [1, 2, 4, 9, 14, 19, 24])
+@pytest.mark.parametrize("disk", ["ledger", "journal"])
+def test_power_fails_in_the_middle_of_a_transfer(disk: str, writes: int) -> None:
+    """D39: at any write of ledger or journal: it starts again from the old ledger or the new one, and gets there."""
+    cluster, load = make_cluster(writes)
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    getattr(cluster.machines[3], disk).fail_power(writes)
+    cluster.run(20_000, until=lambda: cluster.machines[3].node is None)
+    if cluster.machines[3].node is None:
+        cluster.start(3)
+    cluster.machines[3].ledger.repair()
+    cluster.machines[3].journal.repair()
+    load.submit(1, "add", [b"total", 1], through=[0, 1, 2])
+    expect_done(cluster, load, 30_000)
+    assert cluster.node(3).chain.gaps
+    assert total(cluster, 3) == 41
+
+
+def test_killed_at_each_moment_of_a_transfer() -> None:
+    """Killed again and again, a little later each time: it always comes back from its disks, and at last arrives."""
+    cluster, load = make_cluster(7)
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    for life_ms in range(100, 900, 60):
+        cluster.start(3)
+        cluster.run(life_ms)
+        cluster.kill(3)
+    cluster.start(3)
+    expect_done(cluster, load, 20_000)
+    assert total(cluster, 3) == 40
+
+
+def test_a_crash_between_the_switch_and_the_journal_is_made_good() -> None:
+    """D25, D35: the ledger is ahead of the journal's h; at start the certificate that came with it moves h."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    machine = cluster.machines[3]
+    journal = machine.journal
+    assert cluster.run(10_000, until=lambda: installed_soon(cluster)), cluster.describe()
+    real = machine.node.execution.install_snapshot  # type: ignore[union-attr]
+
+    def install(pending: object) -> None:
+        real(pending)  # type: ignore[arg-type]
+        raise PowerFailure
+
+    machine.node.execution.install_snapshot = install  # type: ignore[assignment, method-assign, union-attr]
+    assert cluster.run(10_000, until=lambda: machine.node is None)
+    assert journal is machine.journal
+    cluster.start(3)
+    node = cluster.node(3)
+    assert node.replica.certified_height == node.chain.height == 40
+    expect_done(cluster, load, 10_000)
+    assert total(cluster, 3) == 40
+
+
+def installed_soon(cluster: Cluster) -> bool:
+    """Whether the state of the snapshot has begun to arrive at replica 3."""
+    transfer = cluster.node(3).replica.state.snapshot
+    return transfer is not None and transfer.chunks >= 1
+
+
+def test_a_view_change_does_not_wait_for_a_transfer() -> None:
+    """M48: while a replica takes a snapshot it changes views with the others, votes, and keeps its view at the jump."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    assert cluster.run(5_000, until=lambda: installed_soon(cluster)), cluster.describe()
+    cluster.kill(0)  # the primary; the view change needs R3
+    load.submit(1, "add", [b"total", 1], through=[1, 2])
+    expect_done(cluster, load, 60_000)
+    assert installed(cluster, 3) >= 1
+    assert {node.replica.view for node in cluster.running} != {0}
+    assert total(cluster, 3) == 41
+
+
+def test_who_skipped_blocks_sends_others_to_a_snapshot() -> None:
+    """When nobody holds the blocks any more, even a replica a little behind takes a snapshot (D52)."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 10)
+    for replica in (0, 1, 2):
+        cluster.node(replica).chain.gaps = ((2, 8),)
+        assert cluster.node(replica).execution.compute_blocks(2) is None
+    cluster.start(3)
+    expect_done(cluster, load, 30_000)
+    assert installed(cluster, 3) == 1
+    assert total(cluster, 3) == 10
+
+
+def test_an_offer_for_another_header_is_refused() -> None:
+    """What an offer says is its header, under a certificate for exactly that one."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    corrupted = 0
+
+    def lie(receiver: int, message: PeerMessage) -> Sequence[PeerMessage]:
+        nonlocal corrupted
+        if not isinstance(message, SnapshotOffer):
+            return [message]
+        corrupted += 1
+        chain = cluster.node(1).chain
+        return [replace(message, header=chain.header(chain.height - 1).to_bytes())]
+
+    corrupt(cluster, 1, lie)
+    cluster.checkers.faulty.add(1)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.start(3)
+    expect_done(cluster, load, 20_000)
+    assert corrupted and cluster.machines[3].counters["message_dropped:offer_certificate"] >= 1
+    assert total(cluster, 3) == 40
