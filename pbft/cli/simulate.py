@@ -81,6 +81,9 @@ def simulate(seed: int | None, seeds: range | None, steps: int | None, report_pa
             f"{summary['seeds']} seeds, {len(summary['failed'])} failed, {summary['requests_executed']} requests, "
             f"{summary['view_changes']} view changes, trace {summary['trace_sha256']}"
         )
+    unseen = [rule for rule, seeds_of_rule in summary["rules"].items() if not seeds_of_rule]
+    total = len(summary["rules"])
+    say(f"{total - len(unseen)} of {total} rules exercised, without {', '.join(unseen) or 'exception'}")
     if summary["failed"]:
         failed = ", ".join(str(number) for number in summary["failed"])
         raise CommandError(f"failed: {failed}; again with --seed N", ExitCode.FAILED)

@@ -32,7 +32,7 @@ from pbft.core.replica import Replica
 from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
 from pbft.node.epochs import EpochBook
 from pbft.node.execution import LedgerExecution, Worker
-from pbft.node.journal import JOURNAL_TABLE, Journal
+from pbft.node.journal import Journal
 from pbft.wire.codec import (
     VerifiedSignatures,
     Verifier,
@@ -127,9 +127,9 @@ def begin_journal(store: Store, chain: Chain, epochs: EpochBook) -> None:
     A replica that finds blocks and no journal does not know what it promised. It may go on as an observer, from the
     newest certificate on; under a key that an epoch lists it must not (D37). Raises DamagedJournal.
     """
-    if store.get(JOURNAL_TABLE, VIEW_KEY) is not None:
-        return
     journal, epoch = Journal(store), 0
+    if journal.find(VIEW_KEY) is not None:
+        return
     if chain.is_created:
         newest = chain.newest_certificate()
         certified_height = 0 if newest is None else newest.height

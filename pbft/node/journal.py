@@ -43,6 +43,13 @@ class Journal:
         self._store.write(operations)
         self._buffer.clear()
 
+    def find(self, key: bytes) -> bytes | None:
+        """A durable record, None where there is none. Raises DamagedJournal where it is not what was written."""
+        try:
+            return self._store.get(JOURNAL_TABLE, key)
+        except DamagedRecord as damage:
+            raise DamagedJournal(key, "its checksum does not hold") from damage
+
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """The durable records, ascending by key; what was appended and not synced is not among them.
 

@@ -31,6 +31,7 @@ from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private
+from pbft.simulation.coverage import Observer
 from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, client_key, make_genesis_file, replica_key
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
@@ -94,6 +95,7 @@ class Cluster:
         self.runtime = runtime
         self.snapshot_lag = snapshot_lag  # of every replica: behind by more heights, it takes a snapshot
         self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
+        self.observer = Observer()
         self.block_listeners: list[Callable[[int, Block], None]] = []
         self.network = SimulatedNetwork(
             random=self.random,
@@ -358,6 +360,9 @@ class _Outbound:
         node, own = self._machine.node, self._machine.replica
         assert node is not None
         self._cluster.checkers.check_sent(own, node, self._machine.journal, frame)
+        if own not in self._cluster.checkers.faulty:
+            message = self._cluster.decode(frame, node.rules)
+            self._cluster.observer.process_sent(own, message, node.replica.state.configuration.stride)
         for receiver in _receivers_of(node, replica_ids):
             if receiver != own:
                 self._cluster.network.send(own, receiver, frame)
@@ -427,6 +432,8 @@ class _Blocks:
 
     def block_executed(self, block: Block) -> None:
         self._cluster.checkers.process_block(self._machine.replica, block)
+        if self._machine.replica not in self._cluster.checkers.faulty:
+            self._cluster.observer.process_block(block)
         for listener in self._cluster.block_listeners:
             listener(self._machine.replica, block)
 

@@ -48,6 +48,7 @@ class Load:
         reads: int,
     ) -> None:
         self._cluster, self._clients, self._readers = cluster, clients, readers
+        self.nonces_reused = 0
         self._expiring: list[tuple[int, ClientSession]] = []
         random, loaded_ms = cluster.random, max(int(span_ms * LOAD_SHARE), 1)
         for number in range(requests):
@@ -113,6 +114,7 @@ class Load:
                 signed = self._clients.sign(client, "add", [TOTAL_KEY, 200], nonce=session.submission.nonce)
                 self._note(signed.raw)
                 self._clients.submit(signed)
+                self.nonces_reused += 1
         self._cluster.at(EXPIRY_CHECK_MS, self._reuse_nonces)
 
     def keep_time_moving(self) -> None:

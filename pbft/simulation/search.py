@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pbft.simulation.byzantine import KINDS_JOIN
+from pbft.simulation.coverage import RULES, summarise_modules
 from pbft.simulation.seed import SeedReport, run_seed
 
 
@@ -33,6 +34,8 @@ def to_record(report: SeedReport) -> dict[str, Any]:
         "faults": dict(sorted(report.faults.items())),
         "byzantine": [kind for _, kinds in report.options.traitors for kind in kinds.split(KINDS_JOIN)],
         "coverage": dict(sorted(report.coverage.items())),
+        "rules": report.rules,
+        "functions": report.functions,
         "virtual_ms": report.virtual_ms,
         "trace_sha256": report.trace_sha256,
         "failure": report.failure,
@@ -85,6 +88,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for record in records:
         faults.update(record["faults"])
         coverage.update(record["coverage"])
+    rules = Counter(rule for record in records for rule in record["rules"])
     byzantine = Counter(kind for record in records for kind in record["byzantine"])
     traces = hashlib.sha256()
     for record in records:
@@ -102,5 +106,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "faults": dict(sorted(faults.items())),
         "byzantine": dict(sorted(byzantine.items())),
         "coverage": dict(sorted(coverage.items())),
+        "rules": {rule: rules[rule] for rule in RULES},
+        "modules": summarise_modules({name for record in records for name in record["functions"]}),
         "trace_sha256": alone,
     }

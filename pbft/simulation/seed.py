@@ -8,10 +8,10 @@ replica must stand on one certified head.
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Final
 
 from ledger.configuration import ProtocolParameters
@@ -21,6 +21,7 @@ from pbft.simulation.byzantine import KINDS_JOIN, Traitors, draw_traitors
 from pbft.simulation.checkers import Violation
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
+from pbft.simulation.coverage import SAMPLE_MS, exercised, is_watched, name_functions, watch
 from pbft.simulation.load import Load
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
@@ -75,6 +76,8 @@ class SeedReport:
     view_changes: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     coverage: Counter[str] = field(default_factory=Counter)
+    rules: list[str] = field(default_factory=list)  # exercised, as `coverage.RULES` says
+    functions: list[str] = field(default_factory=list)  # of the product that were entered, where the seed is watched
     virtual_ms: int = 0
     trace_sha256: str = ""
     failure: str = ""  # empty, or the violation in one line
@@ -121,34 +124,90 @@ def liveness_bound_ms(n: int, base_timer_ms: int) -> int:
 
 def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
     """Runs one seed to its end or to its first violation; an unexpected exception is a failure like any other."""
-    options = draw_options(seed, steps)
-    protocol = ProtocolParameters(window=options.window, stride=options.stride)
-    report = SeedReport(seed=seed, options=options)
-    cluster = Cluster(seed=seed, replicas=options.n, protocol=protocol, faults=options.faults, signing=options.signing)
-    cluster.checkers.submitted = set()
-    traitors = Traitors(cluster, options.traitors, Random(f"traitors {seed}"))
-    clients = Clients(cluster, traitors.doors)
-    readers = Readers(cluster, clients)
-    nemesis = Nemesis(cluster, cluster.now_ms + steps * STEP_MS)
-    with _Failures(report, cluster):
-        load = Load(
-            cluster,
-            clients,
-            readers,
-            span_ms=steps * STEP_MS,
+    entered: set[CodeType] = set()
+    with watch(entered) if is_watched(seed) else nullcontext():
+        run = _Run(seed, draw_options(seed, steps))
+        with _Failures(run.report, run.cluster):
+            run.play()
+    run.fill_report()
+    run.report.functions = name_functions(entered)
+    return run.report
+
+
+class _Run:
+    """One seed in the making: the network, and everybody who does something to it."""
+
+    def __init__(self, seed: int, options: Options) -> None:
+        self.options = options
+        self.report = SeedReport(seed=seed, options=options)
+        self.cluster = Cluster(
+            seed=seed,
+            replicas=options.n,
+            protocol=ProtocolParameters(window=options.window, stride=options.stride),
+            faults=options.faults,
+            signing=options.signing,
+        )
+        self.cluster.checkers.submitted = set()
+        self.traitors = Traitors(self.cluster, options.traitors, Random(f"traitors {seed}"))
+        self.clients = Clients(self.cluster, self.traitors.doors)
+        self.readers = Readers(self.cluster, self.clients)
+        self.span_ms = options.steps * STEP_MS
+        self.nemesis = Nemesis(self.cluster, self.cluster.now_ms + self.span_ms)
+        self.load = Load(
+            self.cluster,
+            self.clients,
+            self.readers,
+            span_ms=self.span_ms,
             requests=options.requests,
             scheduled_calls=options.scheduled_calls,
             expiring=options.expiring,
             reads=options.reads,
         )
-        cluster.run(steps * STEP_MS)
-        nemesis.stop()
-        load.keep_time_moving()
-        _finish(cluster, clients, options)
-        readers.check(cluster.correct[0])
-    _fill(report, cluster, clients, readers, nemesis)
-    report.coverage += traitors.effects
-    return report
+
+    def play(self) -> None:
+        """Both phases, and the outcome. Raises Violation."""
+        self._sample()
+        self.cluster.run(self.span_ms)
+        self.nemesis.stop()
+        self.load.keep_time_moving()
+        _finish(self.cluster, self.clients, self.options)
+        self.readers.check(self.cluster.correct[0])
+
+    def _sample(self) -> None:
+        for node in self.cluster.correct:
+            self.cluster.observer.sample(node)
+        self.cluster.at(SAMPLE_MS, self._sample)
+
+    def fill_report(self) -> None:
+        """What happened, whether the run failed or not."""
+        report, cluster, correct = self.report, self.cluster, self.cluster.correct
+        sessions = self.clients.sessions
+        report.requests_executed = sum(isinstance(session.outcome, Committed) for session in sessions)
+        report.blocks = max((node.chain.height for node in correct), default=0)
+        report.view_changes = max((node.replica.view for node in correct), default=0)
+        report.faults = self.nemesis.faults
+        for name, count in (("loss", cluster.network.lost), ("duplication", cluster.network.duplicated)):
+            if count:
+                report.faults[name] += count
+        for machine in cluster.machines:
+            if machine.replica not in cluster.checkers.faulty:
+                report.coverage += machine.counters
+        report.coverage += Counter(
+            {
+                "power_failure:write_torn": cluster.power_failures - cluster.writes_survived,
+                "power_failure:write_survived": cluster.writes_survived,
+                "load:nonce_reused": self.load.nonces_reused,
+                "size:not_3f+1": self.options.n % 3 != 1,
+                **{f"answer:{kind}": count for kind, count in self.clients.answers.items()},
+                **{f"believed:{kind}": count for kind, count in self.readers.believed.items()},
+                **Counter(f"end:{name_end(session.outcome)}" for session in sessions),
+            }
+        )
+        report.coverage += self.traitors.effects + cluster.observer.seen
+        faults = {f"fault:{kind}": count for kind, count in report.faults.items()}
+        report.rules = exercised({**report.coverage, **faults})
+        report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
+        report.trace_sha256 = cluster.trace.sha256
 
 
 def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
@@ -194,24 +253,3 @@ class _Failures(AbstractContextManager[None]):
             *(line.rstrip() for line in lines),
         ]
         return True
-
-
-def _fill(report: SeedReport, cluster: Cluster, clients: Clients, readers: Readers, nemesis: Nemesis) -> None:
-    report.requests_executed = sum(isinstance(session.outcome, Committed) for session in clients.sessions)
-    correct = cluster.correct
-    report.blocks = max((node.chain.height for node in correct), default=0)
-    report.view_changes = max((node.replica.view for node in correct), default=0)
-    report.faults = nemesis.faults
-    for name, count in (("loss", cluster.network.lost), ("duplication", cluster.network.duplicated)):
-        if count:
-            report.faults[name] += count
-    for machine in cluster.machines:
-        if machine.replica not in cluster.checkers.faulty:
-            report.coverage += machine.counters
-    report.coverage["power_failure:write_torn"] = cluster.power_failures - cluster.writes_survived
-    report.coverage["power_failure:write_survived"] = cluster.writes_survived
-    report.coverage += Counter({f"answer:{kind}": count for kind, count in clients.answers.items()})
-    report.coverage += Counter({f"believed:{kind}": count for kind, count in readers.believed.items()})
-    report.coverage += Counter(f"end:{name_end(session.outcome)}" for session in clients.sessions)
-    report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
-    report.trace_sha256 = cluster.trace.sha256

@@ -67,6 +67,9 @@ def test_damage_stops_the_reader_and_names_the_record() -> None:
         journal.append(b"own-view-change", b"sealed")
         journal.sync()
         key = store.process_rot(JOURNAL_TABLE, Random(seed))
+        assert key is not None
+        with pytest.raises(DamagedJournal, match="checksum"):
+            journal.find(key)
         with pytest.raises(DamagedJournal) as damage:
             list(journal.records())
         assert damage.value.key == key
