@@ -5,12 +5,22 @@ functions are left to `lowering.py`. Everything not named here is refused with a
 """
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.errors import ContractRefused
 from contracts.gas import INT_MAX, INT_MIN
-from contracts.hints import DICT_KEY_KINDS, HINT_DEPTH_MAX, Hint, depth_of, is_field, is_key, is_stored
+from contracts.hints import (
+    DICT_KEY_KINDS,
+    HINT_DEPTH_MAX,
+    STRUCT_VALUES_MAX,
+    Hint,
+    depth_of,
+    is_field,
+    is_key,
+    is_stored,
+)
 from contracts.language import (
     HINT_NAMES,
     KIT_MARKERS,
@@ -133,6 +143,7 @@ def read_module(module: ast.Module) -> Declarations:
             if statement.decorator_list:
                 raise refusal(statement.decorator_list[0], "DECORATOR", "helper functions have no decorators")
             declared.functions[statement.name] = _read_function(declared, statement, "helper", ())
+    _check_structs(declared, body)
     return declared
 
 
@@ -199,18 +210,35 @@ def _read_class(declared: Declarations, node: ast.ClassDef) -> None:
     else:
         record = Record(node.name, _read_fields(declared, node, is_event=base == "Event"))
         (declared.structs if base == "Struct" else declared.events)[node.name] = record
-        if base == "Struct":
-            _check_recursion(declared, node, node.name, 0)
 
 
-def _check_recursion(declared: Declarations, node: ast.ClassDef, name: str, depth: int) -> None:
-    """A struct that contains itself has no zero value; structs inside each other count as nesting."""
-    if depth > HINT_DEPTH_MAX:
-        raise refusal(node, "TYPE_HINT", "structs contain each other, or nest too deeply")
-    record = declared.structs.get(name)
-    for parameter in record.fields if record is not None else ():
-        for inner in _structs_of(parameter.hint):
-            _check_recursion(declared, node, inner, depth + 1)
+def _check_structs(declared: Declarations, body: list[ast.stmt]) -> None:
+    """No struct contains itself, nests too deeply or is too large. Each is measured once, or deploy could last."""
+    measured: dict[str, tuple[int, int]] = {}  # levels below a struct, values in it
+
+    def measure(node: ast.stmt, name: str, depth: int) -> tuple[int, int]:
+        if name not in measured and depth <= HINT_DEPTH_MAX:
+            hints = [parameter.hint for parameter in declared.structs[name].fields]
+            inner = {other for hint in hints for other in _structs_of(hint)}
+            levels = max((measure(node, other, depth + 1)[0] + 1 for other in sorted(inner)), default=0)
+            values = 1 + sum(_count_values(hint, measured) for hint in hints)
+            measured[name] = levels, values
+        if name not in measured or depth + measured[name][0] > HINT_DEPTH_MAX:
+            raise refusal(node, "TYPE_HINT", "structs contain each other, or nest too deeply")
+        if measured[name][1] > STRUCT_VALUES_MAX:
+            raise refusal(node, "TYPE_HINT", f"a struct holds at most {STRUCT_VALUES_MAX} values, inner ones included")
+        return measured[name]
+
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name in declared.structs:
+            measure(node, node.name, 0)
+
+
+def _count_values(hint: Hint, measured: Mapping[str, tuple[int, int]]) -> int:
+    """Values in the zero value of a field, from the sizes of structs that are known."""
+    if hint.kind == "struct":
+        return measured[hint.name][1]
+    return 1 + (sum(_count_values(part, measured) for part in hint.arguments) if hint.kind == "tuple" else 0)
 
 
 def _structs_of(hint: Hint) -> list[str]:

@@ -57,6 +57,8 @@ class GasTable:
     """Each byte of a container that is decoded, because each byte may be a value."""
     container_item: int = 4
     """Each value inside a container that is checked and encoded."""
+    zero_item: int = 8
+    """Each value in a struct or tuple that is read before it was ever written: it is made part by part."""
     storage_write: int = 250
     storage_write_byte: int = 2
     storage_delete: int = 100

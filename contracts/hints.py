@@ -5,6 +5,7 @@ Owns the closed set of kinds and their canonical form in the tree. Hints are che
 section 5), and hints there are for people and mypy. Turning values into plain values and back: `values.py`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,10 @@ HANDLE_KINDS: Final = frozenset({"map", "indexed", "vec", "ledger"})
 
 LOCAL_KINDS: Final = frozenset({"interface", "event"})
 """Kinds that only local variables and helper parameters can have."""
+
+STRUCT_VALUES_MAX: Final = 1_000
+"""Values in a struct and the structs inside it: a missing one is made whole when it is read, and a few lines of
+declarations could otherwise ask for any number."""
 
 HINT_DEPTH_MAX: Final = 6
 """Hints inside each other: with the tree's own nesting this stays below the encoding's depth of 16."""
@@ -88,6 +93,17 @@ def is_stored(hint: Hint) -> bool:
 def depth_of(hint: Hint) -> int:
     """Hints inside each other, 1 for a hint without parts."""
     return 1 + max((depth_of(part) for part in hint.arguments), default=0)
+
+
+def count_zero_values(hint: Hint, hints_of: Callable[[str], Sequence[Hint]]) -> int:
+    """Values in the zero value of a hint: of structs and tuples themselves and all parts; 0 for what has no parts.
+
+    `hints_of` gives the field hints of a struct. STRUCT_VALUES_MAX bounds what one struct adds.
+    """
+    if hint.kind not in {"struct", "tuple"}:
+        return 0
+    parts = hints_of(hint.name) if hint.kind == "struct" else hint.arguments
+    return 1 + sum(max(count_zero_values(part, hints_of), 1) for part in parts)
 
 
 def is_field(hint: Hint) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
 from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX
-from contracts.hints import Hint
+from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
 from contracts.values import ADDRESS_BYTES, Shapes, encode_plain, put_together, take_apart, zero_value
 from ledger.encoding import decode, encode
@@ -64,12 +64,13 @@ def encode_int(value: int) -> bytes:
 class Codec:
     """Values of one declared hint as stored bytes."""
 
-    __slots__ = ("hint", "machine", "shapes", "zero")
+    __slots__ = ("hint", "machine", "shapes", "zero_values")
 
     def __init__(self, machine: Machine, hint: Hint, shapes: Shapes) -> None:
         self.machine = machine
         self.hint = hint
         self.shapes = shapes
+        self.zero_values = count_zero_values(hint, lambda name: shapes[name].hints)
 
     def read(self, key: bytes) -> Any:
         """The value stored at a key, or the zero value."""
@@ -79,6 +80,8 @@ class Codec:
             raise OutOfGas
         data = machine.overlay.get(key)
         if data is None:
+            machine.charge(GAS.zero_item * self.zero_values)
+            machine.grow(self.zero_values)
             return zero_value(self.hint, self.shapes)
         machine.charge(len(data) // GAS.storage_read_bytes + GAS.container_byte * len(data))
         return put_together(machine, _read_stored(data), self.hint, self.shapes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.errors import RuntimeInconsistency
 from contracts.gas import GAS, KEY_BYTES_MAX, VALUE_BYTES_MAX
-from contracts.hints import Hint
+from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
 from contracts.values import Shapes
 from contracts.walker_values import ADDRESS_LENGTH, SCALARS, from_plain, in_range, need, need_type, to_bytes, to_plain
@@ -42,7 +42,7 @@ class Place:
         machine.charge(GAS.storage_read)
         data = machine.overlay.get(self.key)
         if data is None:
-            return zero_value_of(self.hint, self.shapes)
+            return self._make_zero()
         machine.charge(len(data) // GAS.storage_read_bytes)
         if kind in SCALARS or kind == "address":
             if kind != "int":
@@ -50,6 +50,13 @@ class Place:
             return read_stored(data)
         machine.charge(GAS.container_byte * len(data))
         return from_plain(machine, read_stored(data), self.hint, self.shapes)
+
+    def _make_zero(self) -> Any:
+        """What was never written; structs and tuples cost for each value in them."""
+        values = count_zero_values(self.hint, lambda name: self.shapes[name].hints)
+        self.machine.charge(GAS.zero_item * values)
+        self.machine.grow(values)
+        return zero_value_of(self.hint, self.shapes)
 
     def store(self, value: Any) -> None:
         """Check, encode and write. The type of an int is checked before whether anything may be written at all."""

@@ -33,6 +33,7 @@ from contracts.runtime import Runtime
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvariantViolation, StoreError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, Call, CallOutcome, StateReader, parse_block_plan
+from ledger.keys import verify_signature
 from ledger.lmdb_store import LmdbStore
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
 from ledger.world_state import STATE_TABLES, StateSnapshot
@@ -258,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParentIsGone:
         return 0
     greeting = encode({"pid": pid, "limits": limits, "confinement": confinement.to_value()})
-    serve(options.descriptor, Answers(Runtime(), open_state, greeting))
+    serve(options.descriptor, Answers(Runtime(verify_signature), open_state, greeting))
     return 0
 
 

@@ -73,11 +73,13 @@ class ContractTrial:
 
     @defer.inlineCallbacks
     def deploy(self, source: str, arguments: Sequence[Any]) -> Any:
-        """Deploys a source that was accepted, and runs its @init: the outcome (CallOutcome)."""
+        """Deploys a source that was accepted on an empty state, and runs its @init: the outcome (CallOutcome)."""
         contract = GenesisContract(name=TRIAL_CONTRACT, source=source, arguments=tuple(arguments))
         outcome: BlockOutcome = yield self._ask(
             lambda answer: self._worker.run_genesis([contract], TRIAL_TIME_MS, TRIAL_NETWORK, answer)
         )
+        values = GENERATIONS[0].values
+        self._store.write([Delete(values, key) for key, _ in list(self._store.scan(values))])
         self._commit(outcome)
         return outcome.calls[0]
 

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.compiler import Weave, compile_source, weave_contract
+from contracts.errors import ContractRefused
 from contracts.overlay import Overlay
+from contracts.runtime import Runtime
 from contracts.storage import encode_int
 from contracts.testing import CallFailedError, Chain, MemoryState
+from contracts.walker import walk_contract
 from ledger.encoding import decode, encode
 from ledger.execution import CallOutcome
 
@@ -303,3 +307,41 @@ def test_a_hint_is_checked_when_it_is_stored(outcome_of: Callable[..., CallOutco
     for hint, value in hints.items():
         outcome = outcome_of(f"self.x = {value}\nreturn 1", fields=f"x: {hint}")
         assert (outcome.status, outcome.code) == ("error", "TYPE"), hint
+
+
+def structs_of(count: int, width: int, *, outer_first: bool) -> str:
+    """`S0` holds ints; each of the others holds `width` of the one before."""
+    order = range(count - 1, -1, -1) if outer_first else range(count)
+    classes = [
+        f"class S{number}(Struct):\n"
+        + "".join(f"    f{place}: {f'S{number - 1}' if number else 'int'}\n" for place in range(width))
+        for number in order
+    ]
+    return "\n\n".join(classes)
+
+
+@pytest.mark.parametrize("weave", [weave_contract, walk_contract])
+def test_a_struct_that_was_never_written_is_paid_for_by_its_size(source_of: Callable[..., bytes], weave: Weave) -> None:
+    """Its zero value is made part by part: 8 gas for each of 1 + 9 + 81 values and structs; a scalar costs its read."""
+    source = source_of(
+        "x = self.large[1]\nreturn 1", before=structs_of(2, 9, outer_first=False), fields="large: Map[int, S1]"
+    )
+    scalar = source_of("x = self.large[1]\nreturn 1", fields="large: Map[int, int]")
+    gas = []
+    for text in (source, scalar):
+        chain = Chain()
+        chain.runtime = Runtime(weave=weave)
+        gas.append(chain.attempt(chain.deploy(text, name="trial"), "run", sender=bytes(32)).gas_used)
+    assert gas[0] - gas[1] == 8 * (1 + 9 + 81)
+
+
+@pytest.mark.parametrize("outer_first", [False, True])
+def test_structs_are_bounded_in_size_and_nesting_in_any_order(
+    source_of: Callable[..., bytes], outer_first: bool
+) -> None:
+    """Ten in ten in ten is too large, eight inside each other too deep; no order hides it or costs time."""
+    for count, width in ((3, 10), (8, 1), (12, 10), (60, 10)):
+        with pytest.raises(ContractRefused, match="TYPE_HINT"):
+            compile_source(source_of("return 1", before=structs_of(count, width, outer_first=outer_first)))
+    compile_source(source_of("return 1", before=structs_of(7, 1, outer_first=outer_first)))
+    compile_source(source_of("return 1", before=structs_of(2, 30, outer_first=outer_first)))
