@@ -9,14 +9,18 @@ from typing import Any
 
 from scenarios.edits import Edit
 
-from ledger import configuration
+from ledger import admission, configuration
+from ledger.chain import Chain
+from pbft.client.questions import ReadQuestion
 from pbft.core import (
     checkpoints,
+    client_session,
     config,
     epochs,
     message_log,
     new_view,
     ordering,
+    own_key,
     requests,
     restart,
     state_transfer,
@@ -24,11 +28,13 @@ from pbft.core import (
     timers,
     view_change,
 )
+from pbft.node.driver import Driver
+from pbft.wire import verify
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """One rule's absence. `test` is `module.function` of tests/pbft/core/test_paper_<module>.py."""
+    """One rule's absence. `test`: `subject.function` in tests/pbft/core/test_paper_<subject>.py, or `path.function`."""
 
     rules: str
     test: str
@@ -274,5 +280,42 @@ EPOCHS = [
     without("D37, D36", "epochs.test_d37_a_restart_under_a_new_key_repeats_nothing_of_the_old_one",
             restart.compute_state, "replica_id == OBSERVER", "False"),
 ]
+BESIDE_THE_CORE = [
+    without("D3, D34", "pbft/node/test_driver.test_persist_sync_send_execute",
+            Driver._perform_round, "    self._journal.sync()\n", "",
+            Driver._perform_round, "    for action in actions:\n",
+            "    self._journal.sync()\n    for action in actions:\n"),
+    without("D59", "pbft/node/test_driver.test_late_ticks_count_once_and_after_the_messages",
+            Driver.tick, "self._tick_is_due = True", "self._actions += self._replica.tick(self._wall_ms())"),
+    without("D61", "pbft/node/test_driver.test_work_of_one_turn_shares_one_sync",
+            verify.seal_turn, "shares = bool(groups) and", "shares = False and"),
+    without("M28, D38", "pbft/core/test_hostile_peers.test_votes_of_the_own_key_that_the_journal_does_not_know_halt",
+            own_key.process_own, "not _is_own_word(state, message)", "False"),
+    without("M46", "pbft/core/test_hostile_peers.test_who_boasts_of_executed_heights_is_not_the_only_source_of_bodies",
+            state_transfer.process_fetches, "state.bodies_round += 1", "pass"),
+    without("D65", "pbft/core/test_hostile_peers.test_d63_a_block_that_ran_due_calls_gives_the_rest_its_own_time",
+            ordering.process_executed, "state.due_since = None", "pass"),
+    without("M12", "ledger/test_chain.test_only_the_next_height_is_planned",
+            Chain.plan, "height != parent.height + 1", "False"),
+    without("M47", "ledger/test_chain.test_commit_is_a_gate_keyed_by_height",
+            Chain.commit, "planned.height <= self.height", "False"),
+    without("D4", "ledger/test_chain.test_agreed_time_never_goes_back",
+            Chain.plan, "max(parent.time_ms, batch_time_ms)", "batch_time_ms"),
+    without("D32", "ledger/test_chain.test_agreed_time_never_goes_back",
+            Chain.plan, "parent.time_ms, NULL_DIGEST", "0, NULL_DIGEST"),
+    without("D43", "ledger/test_chain.test_the_first_answer_is_the_answer",
+            admission.judge_transaction, "return SKIP", "return EXECUTE"),
+    without("D46", "ledger/test_chain.test_the_nonce_of_an_expired_transaction_is_reused",
+            admission.judge_transaction, " or time_ms > transaction.expiry_time * 1000", ""),
+    without("D49", "ledger/test_chain.test_a_refused_transaction_may_execute_later",
+            admission.judge_transaction, "return Verdict(False, False, RETRY)", "return EXECUTE"),
+    without("M20", "pbft/client/test_client_session.test_weak_quorum_of_equal_replies_commits",
+            client_session.ClientSession.receive_reply, "len(voters) >= self._weak_quorum", "voters"),
+    without("D47", "pbft/client/test_client_session.test_refusals_are_never_final",
+            client_session.ClientSession.receive_refusal, "    self._refusals[replica] = code\n",
+            "    self.outcome = Rejected(tx_id=b'', code=code, reply=None, receipt=None, vouched_by=())\n"),
+    without("D11, D48, M53", "pbft/client/test_questions.test_answers_below_the_minimum_height_do_not_count",
+            ReadQuestion.receive, "frame.height < self._view.min_height", "False"),
+]
 # fmt: on
-REMOVALS = [*NORMAL_CASE, *REQUESTS, *RESTART, *CHECKPOINTS, *VIEW_CHANGE, *TIME, *EPOCHS]
+REMOVALS = [*NORMAL_CASE, *REQUESTS, *RESTART, *CHECKPOINTS, *VIEW_CHANGE, *TIME, *EPOCHS, *BESIDE_THE_CORE]

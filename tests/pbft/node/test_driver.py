@@ -54,7 +54,7 @@ def watch(cluster: Cluster, replica: int) -> list[str]:
 
 
 def test_persist_sync_send_execute() -> None:
-    """One request at a backup: each vote follows its sync, the block follows the COMMIT, the header vote the block."""
+    """D3, D34: at a backup each vote follows its sync, the block follows the COMMIT, the header vote the block."""
     cluster = Cluster()
     load = Workload(cluster)
     cluster.run(200)
@@ -87,10 +87,21 @@ def test_work_of_one_turn_shares_one_sync() -> None:
     proposals = [f for f in frames if b"register" in f]
     assert len(proposals) == 5
     log = watch(cluster, 1)
+    envelopes: list[int] = []
+    watched_send = cluster.network.send
+
+    def count(sender: int, receiver: int, frame: bytes) -> None:
+        message = decode_peer(frame, cluster.node(0).rules)
+        if (sender, receiver) == (1, 2) and isinstance(message, Envelope):
+            envelopes.append(len(message.messages))
+        watched_send(sender, receiver, frame)
+
+    cluster.network.send = count  # type: ignore[method-assign]
     for frame in proposals:
         cluster.node(1).driver.on_frame(0, frame)
     cluster.node(1).driver.flush()
     assert log[:6] == ["sync"] + ["Prepare"] * 5
+    assert envelopes[0] == 5
 
 
 def test_bad_frames_are_counted_and_dropped() -> None:
