@@ -1,15 +1,19 @@
-"""`gridquorum keys new|authority|client`: keys, each made where it stays.
+"""`gridquorum keys new|renew|authority|client`: keys, each made where it stays.
 
-`new` prints the public card of a replica, which is all that the other members need; `authority` the public key of
-who lets clients in, for the network definition; `client` makes what one client needs. Where keys live and how they are
-protected is left to `pbft.node.identity` and `pbft.node.client_identity`.
+`new` and `renew` print the public card of a replica, which is all that the other members need; `authority` the public
+key of who lets clients in, for the network definition; `client` makes what one client needs. Where keys live and how
+they are protected is left to `pbft.node.identity` and `pbft.node.client_identity`.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pbft.cli.surface import ExitCode, errors_as, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from pbft.node.identity import PublicCard
 
 directory_option = click.option(
     "--dir",
@@ -50,6 +54,34 @@ def new(directory: Path, name: str, passphrase_file: Path, as_json: bool) -> Non
     with identity_errors():
         card = create_identity(directory, name=name, passphrase=read_passphrase(passphrase_file))
     say(f"keys of {name} are in {directory}; send the card to the other members, keep the rest")
+    _show_card(card, directory, as_json)
+
+
+@keys.command("renew", short_help="Make a new consensus key.")
+@click.option(
+    "--dir",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The directory that `keys new` made.",
+)
+@passphrase_option
+@json_option
+def renew(directory: Path, passphrase_file: Path, as_json: bool) -> None:
+    """Make a new consensus key in the place of the old one, which is destroyed, and print the public card.
+
+    After a lost or restored data directory, or when a key may have been seen by others. The replica is silent until an
+    epoch lists the new key: run it with --recover, and have the members vote for it.
+    """
+    from pbft.node.identity import read_passphrase, renew_consensus_key
+
+    with identity_errors():
+        card = renew_consensus_key(directory, passphrase=read_passphrase(passphrase_file))
+    say(f"the consensus key in {directory} is new; send the card to the other members, who vote for it")
+    _show_card(card, directory, as_json)
+
+
+def _show_card(card: "PublicCard", directory: Path, as_json: bool) -> None:
     public = {
         "name": card.name,
         "consensus_key": card.consensus_key.hex(),

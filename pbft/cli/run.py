@@ -34,6 +34,9 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--genesis", "genesis_path", type=_FILE, help="The network's genesis.json (default: from the definition)."
 )
+@click.option(
+    "--recover", "is_recovering", is_flag=True, help="Start with a key that no epoch lists yet, as an observer."
+)
 @click.option("--log", "log_path", type=_FILE, help="Log file, JSON lines (default: stderr).")
 @click.option(
     "--snapshot-lag",
@@ -48,6 +51,7 @@ def run(
     data_path: Path,
     passphrase_file: Path | None,
     genesis_path: Path | None,
+    is_recovering: bool,
     log_path: Path | None,
     snapshot_lag: int | None,
     until_stdin_closes: bool,
@@ -61,6 +65,7 @@ def run(
     config = _read_config(network, replica_id, keys_path, data_path, passphrase_file, genesis_path)
     if snapshot_lag is not None:
         config = replace(config, snapshot_lag=snapshot_lag)
+    config = replace(config, is_recovering=is_recovering)
     try:
         log = open_logger(replica=replica_id, path=log_path)
     except OSError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.chain import Chain
-from ledger.errors import InvariantViolation, PayloadError
+from ledger.errors import InvalidConfiguration, InvariantViolation, PayloadError
 from ledger.execution import BlockOutcome
 from ledger.genesis import Genesis
 from ledger.keys import Signer
@@ -182,6 +182,7 @@ class Surroundings:
 def assemble_node(
     *,
     genesis: Genesis,
+    may_observe: bool = True,
     signing_key: Signer,
     journal_store: Store,
     ledger_store: Store,
@@ -201,12 +202,17 @@ def assemble_node(
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
     The other callables are `Surroundings`'. The caller then ticks the driver every TICK_MS and flushes it each turn.
-    Which replica it is follows from its key (`EpochBook`). Raises InvalidGenesis for a store of another network,
+    Which replica it is follows from its key (`EpochBook`); one that nobody lists is refused with InvalidConfiguration,
+    unless it `may_observe`. Raises InvalidGenesis for a store of another network,
     DamagedJournal for a journal that is lost or cannot be trusted, and InvariantViolation where journal and ledger
     contradict each other; for a new ledger when genesis is executed.
     """
     chain = Chain.open(ledger_store, genesis)
     epochs = EpochBook(chain, signing_key.public_key)
+    if not may_observe and epochs.replica_id(chain.epochs.newest.epoch) == OBSERVER:
+        raise InvalidConfiguration(
+            "not_listed", "no epoch to come lists this consensus key", key=signing_key.public_key
+        )
     begin_journal(journal_store, chain, epochs)
     around = Surroundings(
         journal_store=journal_store,

@@ -3,6 +3,7 @@
     card = create_identity(directory, name="coop-a", passphrase=b"...")     # IdentityError if it already holds keys
     identity = read_identity(directory, passphrase=b"...")                  # IdentityError: missing, readable by others
     check_identity(identity, definition, replica_id)                        # IdentityError naming the key that differs
+    card = renew_consensus_key(directory, passphrase=b"...")                # after a lost disk (D37)
 
 consensus.pem, operator.pem, transport.pem and payload.pem are encrypted PKCS#8 (ledger.key_files), written once and
 never over another. payload.pem signs nothing: its seed is what the keys of the private payloads lie under (D50).
@@ -13,7 +14,7 @@ the operator's decision: it arrives as a file (systemd credential, mounted secre
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -94,6 +95,29 @@ def create_identity(directory: Path, *, name: str, passphrase: bytes) -> PublicC
     return card
 
 
+def renew_consensus_key(directory: Path, *, passphrase: bytes) -> PublicCard:
+    """Puts a fresh consensus key in the place of one that must not sign again, and destroys that (D37); the other keys
+    stay. The card is replaced last: where it is of another key than the file beside it, this was interrupted, and is to
+    be done again.
+    """
+    card = read_card(directory / CARD_FILE)
+    _read_key(directory / TRANSPORT_FILE, passphrase, card.transport_key)  # the passphrase is the one of this directory
+    key = SigningKey.generate()
+    renewed = replace(card, consensus_key=key.public_key)
+    new_key, new_card = directory / f"{CONSENSUS_FILE}.new", directory / f"{CARD_FILE}.new"
+    try:
+        new_key.unlink(missing_ok=True)
+        write_key_file(new_key, key, passphrase)
+        new_card.write_text(renewed.to_json(), encoding="utf-8")
+        new_key.replace(directory / CONSENSUS_FILE)
+        new_card.replace(directory / CARD_FILE)
+    except KeyFileError as error:
+        raise IdentityError(str(error)) from error
+    except OSError as error:
+        raise IdentityError(f"{error.filename}: {error.strerror}") from error
+    return renewed
+
+
 def read_identity(directory: Path, *, passphrase: bytes) -> ReplicaIdentity:
     """The replica's identity; refuses missing or group-readable files and a card that is not of these keys."""
     card = read_card(directory / CARD_FILE)
@@ -143,13 +167,16 @@ def read_secret(path: Path, bytes_max: int) -> bytes:
 
 
 def check_identity(identity: ReplicaIdentity, definition: NetworkDefinition, replica_id: int) -> None:
-    """IdentityError where one of the keys is not the one that the definition lists for this replica."""
+    """IdentityError where one of the keys is not the one that the definition lists for this replica.
+
+    The consensus key may be another: keys are renewed over epochs, and whether one lists it the chain says at start.
+    """
     if not 0 <= replica_id < len(definition.replicas):
         raise IdentityError(
             f"{definition.name} has no replica {replica_id}: ids are 0 to {len(definition.replicas) - 1}"
         )
     listed = definition.replica(replica_id)
-    for name in KEY_NAMES:
+    for name in KEY_NAMES[1:]:
         own, expected = getattr(identity.card, name), getattr(listed, name)
         if own != expected:
             shown = "no key" if expected is None else expected.hex()

@@ -300,6 +300,7 @@ def _replica_status(replica: LocalReplica, answer: dict[str, Any] | None) -> dic
         "state_root": known.get("state_root"),
         "connected": known.get("connected", []),
         "cause": known.get("cause"),
+        "epoch": known.get("epoch"),
         "pid": record.pid if record is not None else known.get("pid"),
         "worker_pid": known.get("worker_pid"),
         "worker": known.get("worker"),

@@ -25,6 +25,7 @@ class Metrics:
 
     height: int = 0  # last executed height
     certified_height: int = 0  # newest height with a quorum certificate here
+    epoch: int = 0  # epoch that this replica is in
     view: int = 0  # view that this replica is in or moving to
     is_primary: int = 0  # 1 while this replica is the primary of an active view
     view_changes_total: int = 0  # views entered after view 0
@@ -75,6 +76,7 @@ _DRIVER_NAMES = {
 _HELP = {
     "height": "Last executed height.",
     "certified_height": "Newest height with a quorum certificate on this replica.",
+    "epoch": "Epoch that this replica is in.",
     "view": "View that this replica is in or moving to.",
     "is_primary": "1 while this replica is the primary of an active view.",
     "view_changes_total": "Views entered after view 0.",

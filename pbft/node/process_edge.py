@@ -1,6 +1,8 @@
-"""Where a replica's process meets whoever started it: the end of its standard input, and errors that nobody took."""
+"""Where a replica's process ends: with its standard input, or at an error in the core; and errors that nobody took."""
 
 from collections.abc import Callable
+from traceback import format_exception
+from types import TracebackType
 from typing import Any
 
 from twisted.internet.protocol import Protocol, connectionDone
@@ -8,6 +10,24 @@ from twisted.logger import LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from pbft.node.log import Logger
+
+
+class StopOnError:
+    """Around everything that enters the core: an error there leaves a state that must not go on."""
+
+    def __init__(self, fail: Callable[[str], None]) -> None:
+        self._fail = fail
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        self._fail("".join(format_exception(kind, error, traceback)))
+        return True
 
 
 class EndWithInput(Protocol):

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from traceback import format_exception
-from types import TracebackType
 from typing import Any, Final
 
 from twisted.internet import defer, task
@@ -22,13 +20,13 @@ from twisted.python.failure import Failure
 
 from ledger.block import Block, Header
 from ledger.chain import LEDGER_TABLES
-from ledger.errors import InvariantViolation, LedgerError
+from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
 from ledger.keys import self_test
 from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
-from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
+from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.halting import DIVERGED, describe_halt
 from pbft.core.messages import Request
 from pbft.core.persisted import DamagedJournal
@@ -43,6 +41,7 @@ from pbft.node.log import Logger
 from pbft.node.metrics import Metrics, metrics_text
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.ops_port import listen_ops, make_site
+from pbft.node.process_edge import StopOnError
 from pbft.node.transport import PeerTransport, listen_clients
 from pbft.node.worker_process import ProcessWorker
 from pbft.wire.codec import WireRules
@@ -61,6 +60,7 @@ class ServiceConfig:
     identity: ReplicaIdentity
     data_path: Path
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more heights, it takes a snapshot
+    is_recovering: bool = False  # start although no epoch lists the consensus key: as an observer (D37)
     genesis: bytes | None = None  # a genesis file that must be the network's; None builds it from the definition
 
     @property
@@ -71,6 +71,13 @@ class ServiceConfig:
 REPAIR: Final = (
     "if the disk decayed, the repair is a new disk, an empty data directory and a new consensus key: what this replica "
     "promised under the old one is no longer known (D37)"
+)
+
+RECOVERY: Final = (
+    "start with --recover to follow as an observer, which signs nothing, until governance has listed it (D37)"
+)
+UNKNOWN_AT_FIRST: Final = (  # of what `status` shows
+    "network_id height certified_height epoch epoch_end view primary state_root halt snapshot worker_pid worker"
 )
 
 
@@ -85,24 +92,6 @@ def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaSe
             "self_test", f"this machine's libraries judge differently from the network: {error}"
         ) from error
     return ReplicaService(config, reactor, log)
-
-
-class _StopOnError:
-    """Around everything that enters the core: an error there leaves a state that must not go on."""
-
-    def __init__(self, fail: Callable[[str], None]) -> None:
-        self._fail = fail
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        if error is None or not isinstance(error, Exception):
-            return False
-        self._fail("".join(format_exception(kind, error, traceback)))
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +114,7 @@ class ReplicaService:
         self._config = config
         self._reactor = reactor
         self._log = log
-        self._guard = _StopOnError(self.fail)
+        self._guard = StopOnError(self.fail)
         self._parts: _Parts | None = None  # None until genesis has been executed
         self._cause: str | None = None  # why this replica halted, or stopped executing
         self._is_stopping = False
@@ -134,6 +123,7 @@ class ReplicaService:
         self._ticker = task.LoopingCall(self._tick)
         self._ticker.clock = reactor
         self._last_tick: float | None = None
+        self._followed: tuple[int, WireRules] | None = None  # the epoch and the limits that links follow
 
     # -- starting --
 
@@ -153,6 +143,9 @@ class ReplicaService:
         except StartRefused:
             self.stop()
             raise
+        except InvalidConfiguration as error:
+            self.stop()
+            raise StartRefused("not_listed", f"{error}; {RECOVERY}") from error
         except (LedgerError, InvariantViolation, DamagedJournal) as error:  # a foreign or damaged store
             self.stop()
             raise StartRefused("damaged", f"{config.data_path}: {error}; {REPAIR}") from error
@@ -197,6 +190,7 @@ class ReplicaService:
         )
         assemble_node(
             genesis=genesis,
+            may_observe=config.is_recovering,
             signing_key=config.identity.consensus,
             journal_store=journal,
             ledger_store=ledger,
@@ -230,6 +224,7 @@ class ReplicaService:
         )
         self._parts = _Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
         self._closers.append(node.execution.snapshots.close)
+        self._follow_epoch(self._parts)
         node.execution.subscribe(self)
         node.execution.subscribe(door)
         port = ClientPort(door=door, metrics=self.metrics, log=self._log, on_fault=self.fail)
@@ -249,6 +244,19 @@ class ReplicaService:
         replicas = transport.start()
         listening: list[defer.Deferred[Any]] = [clients, replicas]
         defer.gatherResults(listening, consumeErrors=True).addCallbacks(self._opened, self._not_opened)
+
+    def _follow_epoch(self, parts: _Parts) -> None:
+        """Links are those of the core's epoch, and as wide as the epochs decided so far ask for (D41)."""
+        node = parts.node
+        configuration = node.chain.epochs.of(node.replica.epoch)
+        assert configuration is not None, "a replica is in an epoch that its chain knows"
+        parts.transport.follow(configuration.members, node.rules.peer_frame_bytes_max)
+        if self.metrics.epoch != node.replica.epoch:
+            self._log.info(
+                "epoch", epoch=node.replica.epoch, height=node.replica.certified_height, count=configuration.n
+            )
+        self._followed = (node.replica.epoch, node.rules)
+        self.metrics.epoch = node.replica.epoch
 
     def _keep_listener(self, listener: Any) -> None:
         self._closers.append(listener.stopListening)
@@ -302,6 +310,9 @@ class ReplicaService:
 
     def _refresh_metrics(self, parts: _Parts) -> None:
         replica, metrics = parts.node.replica, self.metrics
+        if (replica.epoch, parts.node.rules) != self._followed:
+            self._follow_epoch(parts)
+            metrics.view = replica.view  # views begin anew: no view change
         if replica.view != metrics.view:
             self._log.info("view", view=replica.view, primary=replica.primary)
             metrics.view_changes_total += 1
@@ -359,7 +370,9 @@ class ReplicaService:
             return "diverged" if is_diverged else "halted"
         if not node.replica.is_active:
             return "view_change"
-        return "primary" if node.replica.primary == self._config.replica_id else "backup"
+        if node.replica.replica_id == OBSERVER:
+            return "observer"
+        return "primary" if node.replica.primary == node.replica.replica_id else "backup"
 
     def status(self) -> dict[str, Any]:
         """What `/status` shows: this replica alone, as it sees itself."""
@@ -376,8 +389,7 @@ class ReplicaService:
             "worker_restarts": self.metrics.worker_restarts_total.total(),
         }
         if self._parts is None:
-            unknown = ("network_id", "height", "certified_height", "view", "primary", "state_root", "halt", "snapshot")
-            return answer | dict.fromkeys((*unknown, "worker_pid", "worker")) | {"connected": [], "accused": []}
+            return answer | dict.fromkeys(UNKNOWN_AT_FIRST.split()) | {"connected": [], "accused": []}
         node, head = self._parts.node, self._parts.node.chain.head
         return answer | {
             "network_id": node.chain.genesis.network_id.hex(),
@@ -386,6 +398,8 @@ class ReplicaService:
             "header_hash": head.hash.hex(),
             "state_root": head.state_root.hex(),
             "certified_height": node.replica.certified_height,
+            "epoch": node.replica.epoch,
+            "epoch_end": node.replica.state.epoch_end,
             "view": node.replica.view,
             "primary": node.replica.primary,
             "worker_pid": self._parts.worker.pid,

@@ -167,9 +167,11 @@ class TlsConnections:
 
 
 def pinned_connections(identity: TlsIdentity, keys: Collection[bytes]) -> TlsConnections:
-    """TLS with holders of exactly these public keys: between replicas, and from a client to its replica."""
-    pinned = frozenset(keys)
-    return TlsConnections(identity, lambda certificate: _ed25519_key(certificate) in pinned)
+    """TLS with holders of exactly these public keys: between replicas, and from a client to its replica.
+
+    They may change later, as members do: each handshake asks who is among them then.
+    """
+    return TlsConnections(identity, lambda certificate: _ed25519_key(certificate) in keys)
 
 
 def client_port_connections(identity: TlsIdentity, authorities: Collection[bytes]) -> TlsConnections:

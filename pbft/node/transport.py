@@ -3,26 +3,30 @@
     transport = PeerTransport(reactor, replica_id=2, definition=definition, network=network, identity=tls,
                               rules=rules, on_message=driver.on_frame, refused=metrics.links_refused_total)
     yield transport.start();  transport.send(3, frame);  transport.broadcast(frame);  yield transport.stop()
+    transport.follow(configuration.members, rules.peer_frame_bytes_max)     # at each epoch: links are its members'
 
     port = yield listen_clients(reactor, host, port, identity=..., authorities=..., network=..., replica_id=...,
                                 on_link=client_port.link_opened, refused=metrics.links_refused_total)
     link = yield connect_client(reactor, host, port, expected_transport_key=..., identity=client_identity,
                                 network=..., replica_id=..., on_frame=..., on_closed=...)
 
-A replica is who its pinned key says; a Hello that claims another id is refused. A newer link of a replica replaces the
-older, which may be the half of a connection that no longer exists. Frames wait in one bounded queue per replica
-(`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait that doubles up to a cap.
+A replica is who its pinned key says, and the epoch's members are pinned, no one else (D41); ids on links are those of
+the epoch. Where a member listens, and the id in its Hello, stand in the definition, under its name. A newer link of a
+replica replaces the older, which may be the half of a connection that no longer exists. Frames wait in one bounded
+queue per replica (`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait that
+doubles up to a cap.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
+from ledger.configuration import Member
 from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import AWAY, LINKED, SendQueue
@@ -45,6 +49,14 @@ def compute_backoff_seconds(failures: int, jitter: random.Random) -> float:
     """The wait after so many failures in a row, at least 1: doubles to a cap, less up to half at random."""
     longest = min(BACKOFF_FIRST_SECONDS * BACKOFF_FACTOR ** min(failures - 1, 32), BACKOFF_MAX_SECONDS)
     return longest * jitter.uniform(0.5, 1.0)
+
+
+class LinkedPeer(NamedTuple):
+    """A member as links know it."""
+
+    id: int
+    name: str
+    transport_key: bytes
 
 
 class PeerDialler:
@@ -162,25 +174,30 @@ class PeerTransport:
         self._replica_id = replica_id
         self._own = definition.replica(replica_id)
         self._hello = Hello(network=network, replica=replica_id)
+        self._defined = {replica.name: replica for replica in definition.replicas}
         self._identity = identity
-        self._rules = rules
+        self._frame_bytes_max = rules.peer_frame_bytes_max
         self._on_message = on_message
         self._refused = refused if refused is not None else Counter()
         self._dropped = dropped if dropped is not None else Counter()
         self._jitter = jitter or random.Random()  # noqa: S311 (spreads retries; no secret)
-        others = [replica for replica in definition.replicas if replica.id != replica_id]
-        self._id_of_key = {_transport_key(replica): replica.id for replica in others}
-        self._diallers = {replica.id: self._make_dialler(replica) for replica in others}
-        self._accepted: dict[int, Link] = {}
+        self._peers: dict[bytes, LinkedPeer] = {}  # by transport key: who is pinned
+        self._diallers: dict[bytes, PeerDialler] = {}
+        self._accepted: dict[bytes, Link] = {}
         self._port: Any = None  # an IListeningPort once it listens
+        self._leaving: list[Deferred[None]] = []  # links that are ending
+        self.follow(
+            [LinkedPeer(replica.id, replica.name, _transport_key(replica)) for replica in definition.replicas],
+            rules.peer_frame_bytes_max,
+        )
 
     def start(self) -> "Deferred[int]":
         """Listens and begins to dial; fires with the port that it listens on, fails with CannotListenError."""
         terms = LinkTerms(
-            connections=pinned_connections(self._identity, self._id_of_key),
+            connections=pinned_connections(self._identity, self._peers),
             hello=self._hello,
             judge=self._judge,
-            frame_bytes_max=self._rules.peer_frame_bytes_max,
+            frame_bytes_max=self._frame_bytes_max,
             on_open=self._accept,
             refused=self._refused,
         )
@@ -188,9 +205,31 @@ class PeerTransport:
         listening = listen(self._reactor, self._own.host, self._own.p2p_port, terms, connections_max=connections_max)
         return listening.addCallback(self._listening)
 
+    def follow(self, members: "Sequence[LinkedPeer | Member]", frame_bytes_max: int) -> None:
+        """Links become those of these members: who is not among them is cut off, who is new is dialled, who has another
+        id is known by it. A member without an address in the definition can dial in, and is not dialled."""
+        self._frame_bytes_max = frame_bytes_max
+        others = {
+            m.transport_key: LinkedPeer(m.id, m.name, m.transport_key) for m in members if m.name != self._own.name
+        }
+        for key in [key for key in self._peers if key not in others]:
+            del self._peers[key]
+            if key in self._diallers:
+                self._leaving.append(self._diallers.pop(key).stop())
+            if key in self._accepted:
+                self._accepted[key].abort("not_a_member")
+        self._peers.update(others)
+        for key, peer in others.items():
+            if key not in self._diallers and peer.name in self._defined:
+                self._diallers[key] = self._make_dialler(peer, self._defined[peer.name])
+                if self._port is not None:
+                    self._diallers[key].start()
+        for link in self._accepted.values():
+            link.frame_bytes_max = frame_bytes_max
+
     def stop(self) -> "Deferred[None]":
         """Closes the port and every link; fires when they are gone."""
-        waiting = [dialler.stop() for dialler in self._diallers.values()]
+        waiting = [*self._leaving, *(dialler.stop() for dialler in self._diallers.values())]
         for link in list(self._accepted.values()):
             closed: Deferred[None] = Deferred()
             link.on_closed = lambda _, closed=closed: closed.callback(None)  # type: ignore[misc]
@@ -204,9 +243,9 @@ class PeerTransport:
 
     def send(self, replica_id: int, frame: bytes) -> None:
         """Queues a frame for one replica, if it is known; a full queue drops its oldest client traffic, then frames."""
-        dialler = self._diallers.get(replica_id)
-        if dialler is not None:
-            dialler.send(frame)
+        for key, peer in self._peers.items():
+            if peer.id == replica_id and key in self._diallers:
+                self._diallers[key].send(frame)
 
     def broadcast(self, frame: bytes) -> None:
         """Queues a frame for every other replica."""
@@ -216,17 +255,18 @@ class PeerTransport:
     @property
     def connected(self) -> tuple[int, ...]:
         """Replicas to which a verified link is open, ascending."""
-        return tuple(sorted(replica for replica, dialler in self._diallers.items() if dialler.is_connected))
+        return tuple(sorted(self._peers[key].id for key, dialler in self._diallers.items() if dialler.is_connected))
 
     @property
     def problems(self) -> dict[int, str]:
         """Why there is no link to each of the other replicas."""
-        return {replica: d.last_problem for replica, d in sorted(self._diallers.items()) if not d.is_connected}
+        problems = {peer.id: "no address" for peer in self._peers.values()}
+        problems |= {self._peers[key].id: dialler.last_problem for key, dialler in self._diallers.items()}
+        return {replica: problem for replica, problem in sorted(problems.items()) if replica not in self.connected}
 
-    def _make_dialler(self, replica: ReplicaDefinition) -> PeerDialler:
-        key = _transport_key(replica)
+    def _make_dialler(self, peer: "LinkedPeer", replica: ReplicaDefinition) -> PeerDialler:
         terms = LinkTerms(
-            connections=pinned_connections(self._identity, {key}),
+            connections=pinned_connections(self._identity, {peer.transport_key}),
             hello=self._hello,
             judge=lambda _, hello: None if hello.replica == replica.id else "wrong_replica",
             frame_bytes_max=HELLO_BYTES_MAX,
@@ -248,21 +288,30 @@ class PeerTransport:
 
     def _judge(self, certificate: PeerCertificate, hello: Hello) -> str | None:
         """The key says who it is; a Hello that says otherwise is a mistake or a lie."""
-        return None if self._id_of_key.get(certificate.public_key) == hello.replica else "wrong_replica"
+        peer = self._peers.get(certificate.public_key)
+        if peer is None or hello.replica is None:
+            return "wrong_replica"
+        defined = self._defined.get(peer.name)
+        return "wrong_replica" if defined is not None and defined.id != hello.replica else None
 
     def _accept(self, link: Link) -> None:
-        replica = link.replica
-        assert replica is not None  # judged: the id of a pinned key
-        older = self._accepted.get(replica)
-        self._accepted[replica] = link
+        key = link.peer.public_key
+        older = self._accepted.get(key)
+        self._accepted[key] = link
         if older is not None:
             older.abort("replaced")
-        link.on_frame = lambda frame: self._on_message(replica, frame)
-        link.on_closed = lambda _: self._forget(replica, link)
+        link.frame_bytes_max = self._frame_bytes_max
+        link.on_frame = lambda frame: self._receive(key, frame)
+        link.on_closed = lambda _: self._forget(key, link)
 
-    def _forget(self, replica: int, link: Link) -> None:
-        if self._accepted.get(replica) is link:
-            del self._accepted[replica]
+    def _receive(self, key: bytes, frame: bytes) -> None:
+        peer = self._peers.get(key)
+        if peer is not None:
+            self._on_message(peer.id, frame)
+
+    def _forget(self, key: bytes, link: Link) -> None:
+        if self._accepted.get(key) is link:
+            del self._accepted[key]
 
 
 def listen_clients(

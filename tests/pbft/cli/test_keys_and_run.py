@@ -96,7 +96,18 @@ def test_keys_of_another_replica_are_refused(network: LocalNetwork) -> None:
     """Replica 0 with the keys of replica 1 would vote in another's name."""
     keys = network.replica(1).keys_path
     done = run(network, keys=str(keys))
-    assert (done.returncode, "consensus" in done.stderr) == (15, True)
+    assert (done.returncode, "transport_key" in done.stderr) == (15, True)
+
+
+def test_d37_a_renewed_key_starts_only_to_recover(network: LocalNetwork) -> None:
+    """D37: no epoch lists the new key: without --recover the start is refused, and says what --recover does."""
+    keys = network.replica(0).keys_path
+    arguments = ["keys", "renew", "--dir", str(keys), "--passphrase-file", str(keys / "passphrase"), "--json"]
+    renewed = CliRunner().invoke(app, arguments)
+    assert renewed.exit_code == 0, renewed.output
+    assert json.loads((keys / "card.json").read_text())["consensus_key"] == json.loads(renewed.stdout)["consensus_key"]
+    done = run(network)
+    assert (done.returncode, "not_listed" in done.stderr, "--recover" in done.stderr) == (15, True, True), done.stderr
 
 
 def test_a_key_that_others_can_read_is_refused(network: LocalNetwork) -> None:

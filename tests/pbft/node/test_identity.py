@@ -20,6 +20,7 @@ from pbft.node.identity import (
     read_identity,
     read_operator_key,
     read_passphrase,
+    renew_consensus_key,
 )
 from pbft.node.network_config import ConfigError, NetworkDefinition, ReplicaDefinition
 from pbft.node.tls import issue_client_certificate, make_tls_identity, read_tls_identity, write_tls_identity
@@ -138,12 +139,39 @@ def test_keys_of_another_replica_are_refused(home) -> None:
     replicas = list(definition.replicas)
     replicas[1] = own
     check_identity(identity, replace(definition, replicas=tuple(replicas)), 1)
-    for name in ("consensus_key", "transport_key", "operator_key"):
+    for name in ("transport_key", "operator_key"):
         replicas[1] = replace(own, **{name: b"x" * 32})
         with pytest.raises(IdentityError, match=name):
             check_identity(identity, replace(definition, replicas=tuple(replicas)), 1)
+    replicas[1] = replace(own, consensus_key=b"x" * 32)
+    check_identity(identity, replace(definition, replicas=tuple(replicas)), 1)  # renewed: the chain says who has a vote
     with pytest.raises(IdentityError, match="has no replica 4"):
         check_identity(identity, definition, 4)
+
+
+def test_d37_a_renewed_consensus_key_replaces_the_old_one(home) -> None:
+    """D37: "its new consensus key": the other keys and the payloads' root stay, the old key is nowhere any more."""
+    before = read_identity(home, passphrase=PASSPHRASE)
+    card = renew_consensus_key(home, passphrase=PASSPHRASE)
+    after = read_identity(home, passphrase=PASSPHRASE)
+    assert after.card == card == replace(before.card, consensus_key=after.consensus.public_key)
+    assert after.consensus.public_key != before.consensus.public_key
+    assert (after.transport, after.payload_root_key) == (before.transport, before.payload_root_key)
+    assert not any(before.card.consensus_key.hex() in path.read_text() for path in home.iterdir())
+    with pytest.raises(IdentityError, match="passphrase"):
+        renew_consensus_key(home, passphrase=b"wrong")
+    assert read_identity(home, passphrase=PASSPHRASE).card == after.card
+
+
+def test_an_interrupted_renewal_is_done_again(home) -> None:
+    """Key and card are two files: where only the key was replaced, the start says so, and renewing again mends it."""
+    card = (home / "card.json").read_bytes()
+    renew_consensus_key(home, passphrase=PASSPHRASE)
+    (home / "card.json").write_bytes(card)
+    with pytest.raises(IdentityError, match="beside it says"):
+        read_identity(home, passphrase=PASSPHRASE)
+    renewed = renew_consensus_key(home, passphrase=PASSPHRASE)
+    assert read_identity(home, passphrase=PASSPHRASE).card == renewed
 
 
 def test_a_tls_identity_survives_its_file_and_is_the_same_for_the_same_key() -> None:

@@ -39,6 +39,7 @@ from pbft.node.tls import (
 )
 from pbft.node.transport import (
     BACKOFF_MAX_SECONDS,
+    LinkedPeer,
     PeerDialler,
     PeerTransport,
     compute_backoff_seconds,
@@ -620,3 +621,59 @@ def test_a_dialler_tries_again_after_each_failure_and_stops_when_told() -> None:
     before = len(attempts)
     clock.advance(100)
     assert len(attempts) == before and not clock.getDelayedCalls()
+
+
+# --- epochs ---
+
+
+def members(*numbers: int, rotated: int | None = None) -> list[LinkedPeer]:
+    """Members with these names, ids by their place; the transport key of one of them replaced."""
+    identities = {number: REPLICAS[number] for number in numbers}
+    if rotated is not None:
+        identities[rotated] = make_tls_identity(b"r" * 32, f"coop-{rotated}")
+    return [LinkedPeer(index, f"coop-{number}", identities[number].public_key) for index, number in enumerate(numbers)]
+
+
+@inlineCallbacks
+def test_links_follow_the_members_of_an_epoch(peers):
+    """D41: "links follow the configuration on chain": who left is cut off, and ids are those of the epoch."""
+    zero, one, two = peers.node(0), peers.node(1), peers.node(2)
+    for node in (zero, one, two):
+        yield node.transport.start()
+    yield eventually(lambda: zero.transport.connected == (1, 2) and two.transport.connected == (0, 1))
+    zero.transport.follow(members(2, 0, 3), RULES.peer_frame_bytes_max)
+    two.transport.follow(members(2, 0, 3), RULES.peer_frame_bytes_max)
+    assert zero.transport.connected == (0,), "r2 has id 0 now, and r1 is nobody"
+    two.transport.send(1, b"to who was r0")
+    one.transport.send(0, b"from who left")
+    yield eventually(lambda: zero.received == [(0, b"to who was r0")])
+    yield eventually(lambda: 0 not in one.transport.connected)
+    assert zero.received == [(0, b"to who was r0")]
+
+
+@inlineCallbacks
+def test_a_rotated_transport_key_is_pinned_from_its_epoch_on(peers):
+    """M59: the old key opens no link any more; the new one does, at the address that the member's name has."""
+    zero = peers.node(0)
+    one = peers.node(1, make_tls_identity(b"r" * 32, "coop-1"))
+    for node in (zero, one):
+        yield node.transport.start()
+    yield eventually(lambda: zero.refused["foreign_certificate"] > 0)
+    assert zero.transport.connected == ()
+    zero.transport.follow(members(0, 1, 2, 3, rotated=1), RULES.peer_frame_bytes_max)
+    yield eventually(lambda: zero.transport.connected == (1,) and one.transport.connected == (0,))
+    one.transport.send(0, b"new key")
+    yield eventually(lambda: zero.received == [(1, b"new key")])
+
+
+@inlineCallbacks
+def test_a_wider_frame_is_taken_on_links_that_are_open(peers):
+    """A decided configuration may allow larger batches: open links take them without being opened anew."""
+    zero, one = peers.node(0), peers.node(1)
+    for node in (zero, one):
+        yield node.transport.start()
+    yield eventually(lambda: one.transport.connected == (0,) and zero.transport.connected == (1,))
+    zero.transport.follow(members(0, 1, 2, 3), 2 * RULES.peer_frame_bytes_max)
+    frame = bytes(RULES.peer_frame_bytes_max + 1)
+    one.transport.send(0, frame)
+    yield eventually(lambda: zero.received == [(1, frame)])
