@@ -130,14 +130,12 @@ HEAVY: dict[str, Callable[[], Batch]] = {
 
 @pytest.mark.parametrize("case", HEAVY)
 def test_the_heaviest_bodies_cost_what_their_bytes_allow(case: str) -> None:
-    """Full batches in an answer, as blocks, or one in a relay: one transaction's values are in memory at a time."""
+    """In a relay, an answer to a fetch, a block: one transaction's values are in memory at a time, not a body's."""
     batch = HEAVY[case]()
-    target = TARGETS["peer_batches"]
-    both = (batch, batch)
-    bodies = tuple(BlockBody(header=b"h", batch=each) for each in both)
-    relay = Relay(requests=batch.requests)
-    for message in (Batches(batches=both), Blocks(first_height=1, blocks=bodies, certificate=None), relay):
-        assert measure(target, encode_peer(message)) == "ok"
+    body = BlockBody(header=b"h", batch=batch)
+    carriers = (Batches(batches=(batch,)), Blocks(first_height=1, blocks=(body,), certificate=None))
+    for message in (Relay(requests=batch.requests), carriers["payloads" in case]):
+        assert measure(TARGETS["peer_batches"], encode_peer(message)) == "ok"
 
 
 def test_lists_and_nesting_are_bounded_before_they_are_made() -> None:
