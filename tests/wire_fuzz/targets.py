@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vectors.ledger import sample_chain as sample
 from wire_fuzz.mutations import RAW_EDITS, Edit, edit_canonical, edit_json, edit_protobuf
 
 from contracts.compiler import SourceVerdict
 from contracts.runtime import Runtime
 from contracts.testing import MemoryState
 from contracts.worker import Answers
-from ledger.block import parse_header
+from ledger.block import Header, parse_header
 from ledger.configuration import parse_configuration
 from ledger.encoding import decode, encode
 from ledger.errors import (
@@ -27,6 +28,7 @@ from ledger.errors import (
     InvalidConfiguration,
     InvalidGenesis,
     InvalidProof,
+    InvalidSnapshot,
     InvalidTransaction,
     LedgerError,
     PayloadError,
@@ -36,8 +38,9 @@ from ledger.genesis import parse_genesis
 from ledger.payload import encode_payload, read_values, verify_payload
 from ledger.payload_vault import MemoryPayloadKeys, PayloadVault
 from ledger.proofs import verify_proof
-from ledger.quorum_certificate import parse_certificate
+from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array
+from ledger.snapshot_install import SnapshotInstaller
 from ledger.transaction import Event, Receipt, parse_receipt, parse_transaction
 from pbft.core import persisted
 from pbft.core.actions import Evidence, Halt
@@ -84,6 +87,7 @@ def make_targets(network: Any) -> Mapping[str, Target]:
         **_ledger_targets(network),
         **_journal_targets(network),
         **_worker_targets(network),
+        **_snapshot_targets(),
     }
 
 
@@ -298,3 +302,52 @@ def _worker_targets(network: Any) -> dict[str, Target]:
             kin=kin,
         ),
     }
+
+
+def _snapshot_targets() -> dict[str, Target]:
+    """One for each kind of chunk of a snapshot, as the next one of a replica that receives it."""
+    source = sample.new_chain()
+    for nonce in range(3):
+        sample.execute(source, sample.transaction(nonce), time_ms=sample.TIME_MS + nonce)
+    certificate = sample.certify(source.head)
+    source.store_certificate(certificate)
+    pinned = source.pin()
+    good: list[tuple[str, bytes]] = []
+    installer = sample.new_chain().receive_snapshot(pinned.header, certificate)
+    while installer.position is not None:
+        name = type(installer.position).__name__.removesuffix("From").lower()
+        position = installer.position.to_bytes()
+        chunk = pinned.compute_chunk(position)
+        assert chunk is not None
+        installer.accept(position, chunk)
+        good.append((name, chunk))
+    return {
+        f"snapshot_{name}": Target(
+            decode=_Receiving(pinned.header, certificate, [chunk for _, chunk in good[:index]]),
+            seeds=(seed,),
+            edits=CANONICAL,
+            kin=(InvalidSnapshot,),
+        )
+        for index, (name, seed) in enumerate(good)
+    }
+
+
+class _Receiving:
+    """A replica that has taken the first chunks of a snapshot. A refused one changes nothing (D39), so the same goes on
+    until an input is taken; then another begins."""
+
+    def __init__(self, header: Header, certificate: QuorumCertificate, taken: list[bytes]) -> None:
+        self._header, self._certificate, self._taken = header, certificate, taken
+        self._installer: SnapshotInstaller | None = None
+
+    def __call__(self, chunk: bytes) -> None:
+        if self._installer is None:
+            self._installer = sample.new_chain().receive_snapshot(self._header, self._certificate)
+            for taken in self._taken:
+                self._accept(self._installer, taken)
+        self._accept(self._installer, chunk)
+        self._installer = None
+
+    def _accept(self, installer: SnapshotInstaller, chunk: bytes) -> None:
+        assert installer.position is not None
+        installer.accept(installer.position.to_bytes(), chunk)
