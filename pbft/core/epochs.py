@@ -51,6 +51,8 @@ def _enter(state: ReplicaState, start: EpochStart) -> None:
         pending=pending,
         pending_bytes=sum(known.request.size_bytes for known in pending.values()),
         progress_tick=state.progress_tick,
+        asks=state.asks,
+        is_started=state.is_started,
         ticks=state.ticks,
         clock=state.clock,
         wall_ms=state.wall_ms,

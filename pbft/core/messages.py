@@ -264,6 +264,19 @@ class Forward:
     envelopes: tuple[Envelope, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSaid:
+    """Asks what the other side has heard of the asker's own key: at start before the first word, and now and then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The answer: envelopes signed with the asker's key, the newest first, and the newest certificate (M28, D38)."""
+
+    envelopes: tuple[Envelope, ...]
+    certificate: QuorumCertificate | None
+
+
 LinkMessage: TypeAlias = (
     Status
     | FetchBatches
@@ -277,6 +290,8 @@ LinkMessage: TypeAlias = (
     | SnapshotChunk
     | Relay
     | Forward
+    | FetchSaid
+    | Said
 )
 PeerMessage: TypeAlias = Envelope | LinkMessage
 

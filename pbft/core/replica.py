@@ -31,6 +31,7 @@ from pbft.core.messages import (
     Executed,
     FetchBatches,
     FetchBlocks,
+    FetchSaid,
     FetchSnapshot,
     FetchSnapshotChunk,
     Forward,
@@ -41,6 +42,7 @@ from pbft.core.messages import (
     Prepare,
     PrePrepare,
     Relay,
+    Said,
     SignedMessage,
     SnapshotChunk,
     SnapshotInstalled,
@@ -49,10 +51,10 @@ from pbft.core.messages import (
     Status,
     ViewChange,
 )
-from pbft.core.own_key import process_own
+from pbft.core.own_key import process_asking, process_fetch_said, process_own, process_said
 from pbft.core.persisted import LedgerHead, Restored
 from pbft.core.replica_state import ReplicaState
-from pbft.core.restart import compute_state, process_resume
+from pbft.core.restart import compute_state
 from pbft.core.unasked import compute_wanted, is_awaited
 
 SIGNED: Final[dict[type, Callable[[ReplicaState, int, Envelope, Any], None]]] = {
@@ -77,12 +79,18 @@ LINK: Final[dict[type, Callable[[ReplicaState, int, Any], None]]] = {
     FetchSnapshotChunk: snapshot_transfer.process_fetch_snapshot_chunk,
     SnapshotChunk: snapshot_transfer.process_snapshot_chunk,
     Relay: requests.process_relay,
+    FetchSaid: lambda state, sender, _: process_fetch_said(state, sender),
+    Said: process_said,
     ClientRequest: lambda state, _, m: requests.process_client_request(state, m.request),
     Executed: lambda state, _, executed: ordering.process_executed(state, executed),
     SnapshotStaged: lambda state, _, staged: snapshot_transfer.process_snapshot_staged(state, staged),
     SnapshotInstalled: lambda state, _, installed: snapshot_transfer.process_snapshot_installed(state, installed),
 }
 """What becomes of each message that the link vouches for, and of local ones: (state, sender, message)."""
+
+
+HEARD_AT_START: Final = (FetchSaid, Said, FetchBatches, FetchBlocks, ClientRequest, Relay)
+"""What a replica takes before its first word: what needs no word, or waits. STATUS brings the rest again."""
 
 
 class Replica:
@@ -96,11 +104,16 @@ class Replica:
         signer: Callable[[bytes], bytes],
         restored: Restored,
         ledger: LedgerHead,
+        asks: bool,
         snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
     ) -> None:
-        """`snapshot_lag`: behind by more heights, this replica takes a snapshot; its own choice."""
+        """`asks`: before its first word, and now and then, it asks the others what they have heard of its key (M28).
+
+        `snapshot_lag`: behind by more heights, this replica takes a snapshot; its own choice.
+        """
         configuration.validate()
         self._state = compute_state(configuration, replica_id, signer, restored, ledger)
+        self._state.asks, self._state.unanswered = asks, set(self._state.others if asks else ())
         self._state.snapshot_lag = snapshot_lag
 
     @property
@@ -149,6 +162,11 @@ class Replica:
         return self._state.halted
 
     @property
+    def waits_for(self) -> tuple[int, ...]:
+        """Whose answer about the own key is waited for before the first word; nobody's once it is said."""
+        return () if self._state.is_started else tuple(sorted(self._state.unanswered))
+
+    @property
     def halt(self) -> Halt | None:
         """The same, with its kind and the hashes that disagree; journaled."""
         return self._state.halt
@@ -176,7 +194,7 @@ class Replica:
     def end_turn(self) -> list[Action]:
         """The turn ends: idle vote, forwarding, proposals, and the envelope of the turn's votes (D24, D61)."""
         state = self._state
-        if state.halted is None and state.ticks:
+        if state.halted is None and state.is_started:
             checkpoints.process_idle_vote(state)
             requests.process_forwarding(state)
             ordering.process_proposals(state)
@@ -187,13 +205,13 @@ class Replica:
         return self._take_actions()
 
     def tick(self, wall_ms: int) -> list[Action]:
-        """One TICK_MS has passed; late ticks count once (D59). The first one resumes what a restart interrupted."""
+        """One TICK_MS has passed; late ticks count once (D59). Until the others have answered it only asks (M28)."""
         state = self._state
         if state.halted is None:
-            if not state.ticks:
-                process_resume(state)
-            timers.process_tick(state, wall_ms)
-            self._end_epoch()
+            process_asking(state)
+            if state.is_started:
+                timers.process_tick(state, wall_ms)
+                self._end_epoch()
         return self._take_actions()
 
     def _take_actions(self) -> list[Action]:
@@ -202,7 +220,7 @@ class Replica:
 
     def _receive(self, sender: int, message: PeerMessage | LocalMessage) -> None:
         state = self._state
-        if state.halted is not None:
+        if state.halted is not None or not (state.is_started or isinstance(message, HEARD_AT_START)):
             return
         entered = (state.view, state.active)
         if isinstance(message, Envelope):
@@ -239,7 +257,8 @@ class Replica:
         if message.epoch != self.epoch:
             epochs.process_foreign(self._state, sender, envelope, message)
             return
-        process_own(self._state, envelope, message)
+        if sender != self._state.replica_id:  # not the own envelope, back from its sealing
+            process_own(self._state, envelope, message)
         if self._state.halted is None:
             SIGNED[type(message)](self._state, envelope.sender, envelope, message)
 

@@ -70,6 +70,7 @@ class PeerNotes:
 
     status_answered_tick: int = -1_000
     certificate_sent_tick: int = -1_000
+    said_tick: int = -1_000  # when it was last told what it had said
     fetches_tick: int = -1_000  # when its fetches began to be counted
     fetches_answered: int = 0  # since then
     executed_height: int = 0  # its own claim; only chooses whom to ask
@@ -156,6 +157,11 @@ class ReplicaState:
     snapshot: SnapshotTransfer | None = None
     snapshot_liars: set[int] = field(default_factory=set)  # who sent a chunk that is not the certified state's
     progress_tick: int = 0  # when e last moved
+
+    # The own key elsewhere (M28). Nothing is said before `is_started`.
+    asks: bool = False  # whether the others are asked what they have heard of this key
+    unanswered: set[int] = field(default_factory=set)  # who has been asked and has not answered
+    is_started: bool = False
 
     # Time, in ticks (D56-D59).
     ticks: int = 0  # every tick: retransmission

@@ -60,7 +60,7 @@ def process_status(state: ReplicaState, sender: int, status: Status) -> None:
         *_compute_vote_envelopes(state, status),
         *_compute_slot_envelopes(state, status),
     ]
-    chosen = _within_limits(envelopes)
+    chosen = within_limits(envelopes)
     if chosen:
         state.actions.append(Send(replica=sender, message=Forward(envelopes=chosen)))
 
@@ -110,7 +110,7 @@ def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelop
     return envelopes
 
 
-def _within_limits(envelopes: list[Envelope]) -> tuple[Envelope, ...]:
+def within_limits(envelopes: list[Envelope]) -> tuple[Envelope, ...]:
     """Each envelope once, in order, up to the limits of an answer; one at least."""
     chosen: dict[bytes, Envelope] = {}
     size = 0

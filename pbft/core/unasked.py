@@ -15,6 +15,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SnapshotOffer,
 )
 from pbft.core.replica_state import ReplicaState
@@ -28,6 +29,8 @@ def is_awaited(state: ReplicaState, sender: int, kind: type[PeerMessage] | None)
     Reading a body costs far more than receiving it, since each byte of an argument may be a value (D42)."""
     if kind is Batches:
         return bool(state.missing_bodies)
+    if kind is Said:
+        return sender in state.unanswered
     return kind is not Blocks or sender == state.fetch_source
 
 
@@ -44,10 +47,23 @@ def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> Pe
         case Forward():
             envelopes = tuple(envelope for envelope in message.envelopes if _is_envelope_wanted(state, envelope))
             return Forward(envelopes=envelopes) if envelopes else None
+        case Said():
+            return _compute_said_wanted(state, sender, message)
         case Relay():
             requests = tuple(request for request in message.requests if _is_request_wanted(state, sender, request))
             return Relay(requests=requests) if requests else None
     return message
+
+
+def _compute_said_wanted(state: ReplicaState, sender: int, message: Said) -> Said | None:
+    """Asked for, and of it what is signed with the own key and can be of use (M28)."""
+    if sender not in state.unanswered:
+        return None
+    certificate = message.certificate
+    if certificate is not None and certificate.height <= state.certified_height:
+        certificate = None
+    own = tuple(envelope for envelope in message.envelopes if envelope.sender == state.replica_id)
+    return Said(envelopes=own, certificate=certificate)
 
 
 def _are_blocks_wanted(state: ReplicaState, sender: int, message: Blocks) -> bool:

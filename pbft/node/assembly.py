@@ -254,6 +254,7 @@ def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -
         restored=restored,
         ledger=compute_ledger_head(chain, epochs, restored),
         snapshot_lag=around.snapshot_lag,
+        asks=True,
     )
     execution = LedgerExecution(chain=chain, worker=around.worker, epochs=epochs, vault=vault)
     driver = Driver(

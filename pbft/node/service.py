@@ -29,6 +29,7 @@ from ledger.transaction import parse_receipt
 from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.halting import DIVERGED, describe_halt
 from pbft.core.messages import Request
+from pbft.core.own_key import describe_wait
 from pbft.core.persisted import DamagedJournal
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
@@ -368,6 +369,8 @@ class ReplicaService:
         if node.driver.halted is not None:
             is_diverged = node.replica.halt is not None and node.replica.halt.kind == DIVERGED
             return "diverged" if is_diverged else "halted"
+        if node.replica.waits_for:
+            return "starting"
         if not node.replica.is_active:
             return "view_change"
         if node.replica.replica_id == OBSERVER:
@@ -405,6 +408,7 @@ class ReplicaService:
             "worker_pid": self._parts.worker.pid,
             "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
+            "cause": self._cause or describe_wait(node.replica.waits_for),
             "halt": describe_halt(node.replica.halt),
             "snapshot": node.execution.snapshots.describe(),
             "accused": list(self._parts.evidence.accused),  # by evidence that is kept here

@@ -58,6 +58,8 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
     "waypoints": lambda _: FETCHED_BLOCKS_MAX,
     "missing_bodies": _windows,
     "loose_bodies": _windows,
+    "unanswered": _members,
+    "snapshot_liars": _members,
     "outgoing": lambda state: VOTES_PER_SLOT * _window(state),  # nothing leaves before the first tick after a start
     "actions": lambda _: 0,
     "peers": lambda state: _members(state) + (not state.is_voter),  # an observer has notes about itself beside them

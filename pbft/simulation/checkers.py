@@ -18,7 +18,7 @@ from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence
 from pbft.core.client_session import parse_reply
-from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay
+from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Said
 from pbft.node.assembly import Decode, Node
 from pbft.node.client_door import ClientDoor
 from pbft.node.epochs import compute_core_configuration
@@ -168,7 +168,7 @@ class Checkers:
 
 def _carries_bodies(message: PeerMessage) -> bool:
     """The messages beside whose bodies private payloads travel."""
-    if isinstance(message, Forward):
+    if isinstance(message, Forward | Said):
         return any(_carries_bodies(envelope) for envelope in message.envelopes)
     if isinstance(message, Envelope):
         return isinstance(message.messages[0], PrePrepare)

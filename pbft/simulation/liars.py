@@ -27,6 +27,7 @@ from pbft.core.messages import (
     PeerMessage,
     Prepare,
     PrePrepare,
+    Said,
     SignedMessage,
 )
 from pbft.node.assembly import Node
@@ -104,6 +105,8 @@ def _without(cluster: Cluster, replica: int, frame: bytes, rules: WireRules) -> 
     message = read(cluster, frame, rules)
     if isinstance(message, Envelope) and message.sender == replica:
         return None
+    if isinstance(message, Said):
+        return encode_peer(Said(envelopes=(), certificate=None))
     if isinstance(message, Forward) and any(envelope.sender == replica for envelope in message.envelopes):
         kept = tuple(envelope for envelope in message.envelopes if envelope.sender != replica)
         return encode_peer(Forward(envelopes=kept)) if kept else None

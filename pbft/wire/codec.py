@@ -10,8 +10,9 @@ Decoding checks form and limits, never signatures; verification checks signature
 passed both.
 """
 
-from pbft.wire.decode import decode_envelope, decode_peer, parse_request, peek_kind
+from pbft.wire.decode import decode_envelope, decode_peer, parse_request
 from pbft.wire.encode import encode_envelope, encode_peer, encode_peer_frames, is_client_traffic
+from pbft.wire.kinds import peek_kind
 from pbft.wire.limits import WireError, WireRules
 from pbft.wire.verify import VerifiedSignatures, Verifier, seal, seal_turn
 

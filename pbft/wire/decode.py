@@ -8,7 +8,6 @@ signatures hold is `verify`'s.
 
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
-from typing import Final
 
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
@@ -27,6 +26,7 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSaid,
     FetchSnapshot,
     FetchSnapshotChunk,
     Forward,
@@ -37,6 +37,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SignedMessage,
     SlotChoice,
     SlotEntry,
@@ -47,12 +48,7 @@ from pbft.core.messages import (
 )
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.limits import NUMBER_MAX, WIRE_VERSION, WireError, WireRules
-from pbft.wire.shape import LENGTH_DELIMITED, parse_canonical
-
-
-def peek_kind(data: bytes) -> type[PeerMessage] | None:
-    """The kind of message that a frame claims to hold, from its first byte; None for one that holds none."""
-    return _KINDS.get(data[0]) if data else None
+from pbft.wire.shape import parse_canonical
 
 
 def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
@@ -89,8 +85,19 @@ def decode_peer(data: bytes, rules: WireRules) -> PeerMessage:
             return Relay(requests=_requests(frame.relay.requests, payloads, rules, may_lack=False))
         case "forward":
             return Forward(envelopes=tuple(_envelope(envelope, rules) for envelope in frame.forward.envelopes))
+        case "fetch_said":
+            return FetchSaid()
+        case "said":
+            return _said(frame.said, rules)
         case _:
             raise WireError("malformed", "a frame without a message")
+
+
+def _said(said: pb.Said, rules: WireRules) -> Said:
+    return Said(
+        envelopes=tuple(_envelope(envelope, rules) for envelope in said.envelopes),
+        certificate=_certificate(said.certificate, rules) if said.HasField("certificate") else None,
+    )
 
 
 def decode_envelope(data: bytes, rules: WireRules) -> Envelope:
@@ -137,26 +144,6 @@ def _request(signed: SignedTransaction, payload: bytes | None) -> Request:
         raw=signed.raw,
         payload=payload,
     )
-
-
-_KINDS: Final[dict[int, type[PeerMessage]]] = {
-    number << 3 | LENGTH_DELIMITED: kind
-    for number, kind in (
-        (pb.PeerFrame.ENVELOPE_FIELD_NUMBER, Envelope),
-        (pb.PeerFrame.STATUS_FIELD_NUMBER, Status),
-        (pb.PeerFrame.FETCH_BATCHES_FIELD_NUMBER, FetchBatches),
-        (pb.PeerFrame.BATCHES_FIELD_NUMBER, Batches),
-        (pb.PeerFrame.FETCH_BLOCKS_FIELD_NUMBER, FetchBlocks),
-        (pb.PeerFrame.BLOCKS_FIELD_NUMBER, Blocks),
-        (pb.PeerFrame.CERTIFICATE_NOTICE_FIELD_NUMBER, CertificateNotice),
-        (pb.PeerFrame.RELAY_FIELD_NUMBER, Relay),
-        (pb.PeerFrame.FORWARD_FIELD_NUMBER, Forward),
-        (pb.PeerFrame.FETCH_SNAPSHOT_FIELD_NUMBER, FetchSnapshot),
-        (pb.PeerFrame.SNAPSHOT_OFFER_FIELD_NUMBER, SnapshotOffer),
-        (pb.PeerFrame.FETCH_SNAPSHOT_CHUNK_FIELD_NUMBER, FetchSnapshotChunk),
-        (pb.PeerFrame.SNAPSHOT_CHUNK_FIELD_NUMBER, SnapshotChunk),
-    )
-}
 
 
 # ---- envelopes ----

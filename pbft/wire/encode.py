@@ -18,6 +18,7 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSaid,
     FetchSnapshot,
     FetchSnapshotChunk,
     Forward,
@@ -28,6 +29,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SignedMessage,
     SlotEntry,
     SnapshotChunk,
@@ -83,6 +85,14 @@ def encode_peer(message: PeerMessage) -> bytes:
             frame.forward.SetInParent()
             for envelope in message.envelopes:
                 _write_envelope(frame.forward.envelopes.add(), envelope)
+        case FetchSaid():
+            frame.fetch_said.SetInParent()
+        case Said():
+            frame.said.SetInParent()
+            for envelope in message.envelopes:
+                _write_envelope(frame.said.envelopes.add(), envelope)
+            if message.certificate is not None:
+                _write_certificate(frame.said.certificate, message.certificate)
     return frame.SerializeToString(deterministic=True)
 
 

@@ -79,6 +79,8 @@ class PeerFrame(_message.Message):
     SNAPSHOT_OFFER_FIELD_NUMBER: _builtins.int
     FETCH_SNAPSHOT_CHUNK_FIELD_NUMBER: _builtins.int
     SNAPSHOT_CHUNK_FIELD_NUMBER: _builtins.int
+    FETCH_SAID_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def envelope(self) -> Global___Envelope: ...
     @_builtins.property
@@ -105,6 +107,10 @@ class PeerFrame(_message.Message):
     def fetch_snapshot_chunk(self) -> Global___FetchSnapshotChunk: ...
     @_builtins.property
     def snapshot_chunk(self) -> Global___SnapshotChunk: ...
+    @_builtins.property
+    def fetch_said(self) -> Global___FetchSaid: ...
+    @_builtins.property
+    def said(self) -> Global___Said: ...
     def __init__(
         self,
         *,
@@ -121,12 +127,14 @@ class PeerFrame(_message.Message):
         snapshot_offer: Global___SnapshotOffer | None = ...,
         fetch_snapshot_chunk: Global___FetchSnapshotChunk | None = ...,
         snapshot_chunk: Global___SnapshotChunk | None = ...,
+        fetch_said: Global___FetchSaid | None = ...,
+        said: Global___Said | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_said", b"fetch_said", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "said", b"said", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "blocks", b"blocks", "body", b"body", "certificate_notice", b"certificate_notice", "envelope", b"envelope", "fetch_batches", b"fetch_batches", "fetch_blocks", b"fetch_blocks", "fetch_said", b"fetch_said", "fetch_snapshot", b"fetch_snapshot", "fetch_snapshot_chunk", b"fetch_snapshot_chunk", "forward", b"forward", "relay", b"relay", "said", b"said", "snapshot_chunk", b"snapshot_chunk", "snapshot_offer", b"snapshot_offer", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["envelope", "status", "fetch_batches", "batches", "fetch_blocks", "blocks", "certificate_notice", "relay", "forward", "fetch_snapshot", "snapshot_offer", "fetch_snapshot_chunk", "snapshot_chunk"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["envelope", "status", "fetch_batches", "batches", "fetch_blocks", "blocks", "certificate_notice", "relay", "forward", "fetch_snapshot", "snapshot_offer", "fetch_snapshot_chunk", "snapshot_chunk", "fetch_said", "said"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -863,6 +871,51 @@ class SnapshotChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
+
+@_typing.final
+class FetchSaid(_message.Message):
+    """What the receiver has heard of the sender's key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchSaid: _TypeAlias = FetchSaid  # noqa: Y015
+
+@_typing.final
+class Said(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPES_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def envelopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]:
+        """all signed with the asker's key"""
+
+    @_builtins.property
+    def certificate(self) -> Global___Certificate:
+        """the answerer's newest; absent at height 0"""
+
+    def __init__(
+        self,
+        *,
+        envelopes: _abc.Iterable[Global___Envelope] | None = ...,
+        certificate: Global___Certificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "envelopes", b"envelopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Said: _TypeAlias = Said  # noqa: Y015
 
 @_typing.final
 class ClientFrame(_message.Message):

@@ -63,6 +63,7 @@ def count_limits(rules: WireRules) -> dict[str, int]:
         "Blocks.blocks": BLOCKS_MAX,
         "Relay.requests": rules.batch_requests_max,
         "Forward.envelopes": FORWARDED_MAX,
+        "Said.envelopes": FORWARDED_MAX,
     }
 
 

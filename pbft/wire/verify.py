@@ -32,6 +32,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SignedMessage,
     SnapshotOffer,
     ViewChange,
@@ -110,13 +111,13 @@ class Verifier:
         match message:
             case Envelope():
                 self.verify_envelope(message)
-            case Forward():
+            case Forward() | Said():
                 for envelope in message.envelopes:
                     self.verify_envelope(envelope)
             case Relay() | Batches() | Blocks():
                 for request in _requests_of(message):
                     self.verify_request(request)
-        if isinstance(message, Blocks | CertificateNotice | SnapshotOffer) and message.certificate is not None:
+        if isinstance(message, Blocks | CertificateNotice | SnapshotOffer | Said) and message.certificate is not None:
             self.verify_certificate(message.certificate)
 
     def verify_envelope(self, envelope: Envelope) -> None:

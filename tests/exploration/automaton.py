@@ -51,6 +51,9 @@ EXCLUDED: Final = {
     "signer": "the same in all states",
     "replica_id": "the same in all states",
     "wall_ms": "the same in all states",
+    "asks": "the same in all states: nobody starts again within the bounds",
+    "is_started": "as asks",
+    "unanswered": "as asks: empty",
     "actions": "empty between calls",
     "outgoing": "empty between turns",
     "ticks": "time passes in one kind of step only, the timeout that leaves view 0, and never after it",
@@ -182,6 +185,7 @@ class Automaton:
             signer=lambda message: hashlib.sha512(message).digest(),
             restored=Restored(),
             ledger=LedgerHead(height=0, header_hashes={}, next_due_ms=None),
+            asks=False,
         )
         self._sent = 0
         self._executed: tuple[bytes, ...] = ()

@@ -143,6 +143,7 @@ class Bench:
     halted: str | None = None
     wall_ms: int = WALL_MS
     next_due_ms: int | None = None
+    asks: bool = False  # what the others have heard of its key
     time_ms: int | None = None  # agreed time of the blocks from now on; None: the wall's
     epoch_end: int | None = None  # from the next block on the ledger says that the epoch ends there
     next_epoch: EpochStart | None = None  # and that this one follows
@@ -166,6 +167,7 @@ class Bench:
             signer=lambda message: hashlib.sha512(message).digest(),
             restored=restored if records else Restored(),
             ledger=self.ledger_head(),
+            asks=self.asks,
         )
         self.tick()
 

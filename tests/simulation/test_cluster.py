@@ -215,7 +215,7 @@ def test_a_replica_that_missed_many_windows_catches_up_by_blocks() -> None:
     for _ in range(300):
         load.submit(1, "add", [b"total", 1], through=[0])
         assert cluster.run(2_000, until=lambda: load.is_done)
-    assert cluster.node(0).chain.height == 300
+    assert cluster.run(1_000, until=lambda: cluster.node(0).chain.height == 300)
     cluster.start(3)
     expect_done(cluster, load, 10_000)
     assert total(cluster, 3) == 300

@@ -37,6 +37,7 @@ def are_in(cluster: Cluster, replicas: tuple[int, ...], epoch: int) -> bool:
 def test_an_idle_network_reaches_the_next_epoch() -> None:
     """D40, D64, execution 21: nobody submits anything, and fresh empty batches fill up to E."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
     enter(cluster, 1)
     node = cluster.node(0)
@@ -54,6 +55,7 @@ def test_an_idle_network_reaches_the_next_epoch() -> None:
 def test_requests_go_on_over_the_boundary() -> None:
     """Requests that wait when an epoch ends are ordered in the next one, each once."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     load = Workload(cluster)
     for number in range(12):
         cluster.at(number * 100, lambda n=number: load.submit(0, "add", (b"k", n), through=[n % 4]))  # type: ignore[misc]
@@ -68,6 +70,7 @@ def test_requests_go_on_over_the_boundary() -> None:
 def test_a_rotated_key_votes_in_the_next_epoch() -> None:
     """M59, D37: started with its new key, a replica is silent, and one of the voters again from the first height on."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, generations={2: 1}))
     change_key(cluster, 2)
     assert not cluster.node(2).replica.state.is_voter
@@ -83,6 +86,7 @@ def test_d37_a_lost_disk_comes_back_silent_and_votes_in_the_next_epoch() -> None
     """D37, execution 16: "silent until the first height of an epoch that lists its new consensus key": it executes and
     serves meanwhile, and signs nothing; what the lost journal had promised died with the old key's epoch."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     load = Workload(cluster)
     load.submit(0, "add", (b"k", 1), through=[0, 1])
     assert cluster.run(MINUTE_MS, lambda: load.is_done)
@@ -106,6 +110,7 @@ def test_d37_a_lost_disk_comes_back_silent_and_votes_in_the_next_epoch() -> None
 def test_d37_a_lost_journal_does_not_start_under_the_old_key() -> None:
     """D37: blocks without a journal: what this key promised is unknown, so it must not sign again; a new key may."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     load = Workload(cluster)
     load.submit(0, "add", (b"k", 1), through=[0, 1])
     assert cluster.run(MINUTE_MS, lambda: load.is_done)
@@ -126,6 +131,7 @@ def test_d40_a_proposal_above_the_end_reaches_nobody() -> None:
     """D40, execution 20: a Byzantine primary proposes E + 1 before E is certified: no backup accepts it, whatever its
     own timers and watermarks say; `bounds` watches every turn."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
     assert cluster.run(MINUTE_MS, lambda: all(n.replica.state.epoch_end is not None for n in cluster.running))
     end = cluster.node(1).replica.state.epoch_end
@@ -151,6 +157,7 @@ def test_a_primary_that_does_not_fill_is_left(monkeypatch: pytest.MonkeyPatch) -
         lambda state: None if state.replica_id == 0 and state.epoch_end is not None else propose(state),
     )
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
     assert cluster.run(MINUTE_MS, lambda: all(n.replica.view == 1 for n in cluster.running)), cluster.describe()
     enter(cluster, 1)
@@ -161,6 +168,7 @@ def test_a_replica_late_by_two_epochs_catches_up() -> None:
     """D41, M59: "older epochs are answered with E's certificate": cut off in epoch 0, it learns the keys of each epoch
     by executing the one before, though not one old key votes any more."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     load = Workload(cluster)
     cluster.network.partition({0, 1, 2})
     for epoch in (1, 2):
@@ -178,6 +186,7 @@ def test_a_replica_late_by_two_epochs_catches_up() -> None:
 def test_all_restart_at_the_boundary() -> None:
     """D36 across D41: power fails at all sites when some have entered the epoch and some have not."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
     assert cluster.run(MINUTE_MS, lambda: any(node.replica.epoch == 1 for node in cluster.running))
     assert not has_entered(cluster, 1)
@@ -196,6 +205,7 @@ def test_a_crash_at_any_write_around_the_boundary(disk: str, write: int) -> None
     """From the block before E on, power fails inside each write of the primary in turn: journal and ledger always tell
     one story, of the old epoch or of the new one."""
     cluster = Cluster(protocol=SMALL, seed=write)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, parameters=replace(SMALL, stride=1)))
     assert cluster.run(MINUTE_MS, lambda: cluster.node(0).replica.state.epoch_end is not None)
     end = cluster.node(0).replica.state.epoch_end
@@ -245,6 +255,7 @@ def test_a_newcomer_starts_as_an_observer_and_votes_from_its_epoch_on() -> None:
 def test_a_proof_of_the_second_epoch_verifies_with_genesis_alone() -> None:
     """Proof files follow the epochs: every consensus key was replaced meanwhile."""
     cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
     submit_votes(cluster, compute_next(cluster, generations=dict.fromkeys(range(4), 1)))
     assert cluster.run(MINUTE_MS, lambda: has_entered(cluster, 1)), cluster.describe()
     assert {node.replica.replica_id for node in cluster.running} == {OBSERVER}, "old keys are worth nothing now"

@@ -63,6 +63,7 @@ def test_execution_33_a_payload_given_to_few_is_fetched_by_the_rest() -> None:
 
     cluster.network.send = strip  # type: ignore[method-assign]
     cluster.checkers.faulty.add(0)
+    cluster.run(200)
     submit(load, through=[0])
     assert cluster.run(20_000, until=lambda: load.is_done and cluster.is_level())
     assert asked >= {2, 3}

@@ -20,7 +20,7 @@ from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
 
 STORM_MS = 12_000
 REQUESTS = 60
-SEEDS_MAX = 30  # runs until every effect of a kind was seen; most need two or three
+SEEDS_MAX = 60  # runs until every effect of a kind was seen; most need two or three
 DOWN_MS = (300, 3_500)  # how long a correct replica stays down: up to a window of blocks
 LONG_DOWN_MS = (2_000, 8_000)  # the same, where much is to be fetched
 

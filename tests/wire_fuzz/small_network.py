@@ -22,6 +22,7 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSaid,
     FetchSnapshot,
     FetchSnapshotChunk,
     Forward,
@@ -32,6 +33,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SignedMessage,
     SlotChoice,
     SlotEntry,
@@ -208,6 +210,9 @@ class SmallNetwork:
         messages["forward"] = Forward(
             envelopes=(self.sealed(2, *self.signed_messages()["votes"][:2]), self.sealed(1, self.new_view()))
         )
+        messages["fetch_said"] = FetchSaid()
+        messages["said"] = Said(envelopes=(self.sealed(2, *self.signed_messages()["votes"][:2]),), certificate=None)
+        messages["said_certified"] = Said(envelopes=(), certificate=self.certificate(5))
         return messages
 
 

@@ -170,6 +170,7 @@ def test_a_primary_that_restarts_makes_no_second_new_view() -> None:
         signer=lambda message: bytes(64),
         restored=parse_records(sorted(records), lambda key: bench.envelopes[key], unseal),
         ledger=LedgerHead(height=0, header_hashes={}, next_due_ms=None),
+        asks=False,
     )
     said = []
     for sender in (0, 3):

@@ -111,6 +111,7 @@ def test_blocks_are_served_with_their_payloads_and_not_without() -> None:
     """D50, D52: holders serve whole blocks; an answer ends before one whose payload is erased, and damage stops."""
     cluster = Cluster()
     load = Workload(cluster)
+    cluster.run(200)
     load.submit(1, "add", [b"a", 1], through=[1])
     assert cluster.run(3_000, until=lambda: load.is_done and cluster.is_level())
     signed = load.submit(1, "add_private", [b"a", 7], private=[{"number": 7}], through=[1])
