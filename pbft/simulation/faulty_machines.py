@@ -4,16 +4,17 @@ Both run the production node unchanged; that alone makes them traitors. Twins ar
 of the two is consistent, they hear and address different replicas, and everybody hears both under one name.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from contracts.runtime import Runtime
 from ledger.chain import LEDGER_TABLES
 from ledger.store import Delete
 from pbft.core.config import TICK_MS
+from pbft.core.persisted import CERTIFIED_KEY, VIEW_KEY, encode_view
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
-from pbft.node.journal import JOURNAL_TABLE
+from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.liars import Traitor
@@ -128,16 +129,21 @@ def live_twice(traitor: Traitor) -> None:
 
 
 def forget(traitor: Traitor) -> None:
-    """D37: starts again and again with an empty journal, back in view 0, and votes as if it had never voted."""
+    """D37: starts again and again without its promises, back in view 0, and votes as if it had never voted. A journal
+    that is gone whole stops an honest program (`assembly.begin_journal`); so this one gets a fresh first record."""
     cluster, random = traitor.cluster, traitor.random
     machine = cluster.machines[traitor.replica]
 
     def start_anew() -> None:
         if traitor.node is not None and machine.paused_until_ms <= cluster.now_ms:
-            view = traitor.node.replica.view
+            view, epoch = traitor.node.replica.view, traitor.node.replica.state.configuration.epoch
             cluster.kill(traitor.replica)
-            promises: Sequence[bytes] = [key for key, _ in machine.journal.scan(JOURNAL_TABLE)]
+            kept = {CERTIFIED_KEY} if epoch else set()  # later epochs start above it
+            promises = [key for key, _ in machine.journal.scan(JOURNAL_TABLE) if key not in kept]
             machine.journal.write([Delete(JOURNAL_TABLE, key) for key in promises])
+            journal = Journal(machine.journal)
+            journal.append(VIEW_KEY, encode_view(epoch, 0, active=True))
+            journal.sync()
             cluster.start(traitor.replica)
             traitor.count("forgot_view" if view else "forgot_promises")
         cluster.at(random.randint(*FORGETS_MS), start_anew)
