@@ -16,6 +16,7 @@ from pbft.core.messages import (
     Relay,
     Request,
     Said,
+    SnapshotChunk,
     SnapshotOffer,
 )
 from pbft.core.replica_state import ReplicaState
@@ -31,6 +32,8 @@ def is_awaited(state: ReplicaState, sender: int, kind: type[PeerMessage] | None)
         return bool(state.missing_bodies)
     if kind is Said:
         return sender in state.unanswered
+    if kind is SnapshotChunk:
+        return state.snapshot is not None and sender == state.snapshot.source
     return kind is not Blocks or sender == state.fetch_source
 
 

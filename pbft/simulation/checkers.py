@@ -123,8 +123,13 @@ class Checkers:
         told, archive = parse_reply(frame.reply), Archive(ledger)
         try:
             block = archive.block(told.height)
-        except InvalidBlock:
-            raise Violation("durable reply", f"r{replica} told a receipt of height {told.height} too early") from None
+        except InvalidBlock as error:
+            skipped = archive.find_used(told.client, told.nonce) if error.code == "skipped" else None
+            place = (told.height, told.index, told.receipt, told.header_hash)
+            if skipped is None or place != (skipped.height, skipped.index, skipped.receipt, skipped.header_hash):
+                detail = f"r{replica} told a receipt of height {told.height} too early"
+                raise Violation("durable reply", detail) from None
+            return  # a snapshot brought the receipt without its block
         except DamagedRecord:
             return  # this disk rots: what it held can no longer be said
         stored = block.receipts[told.index : told.index + 1]

@@ -18,6 +18,7 @@ from pbft.core.messages import (
     HeaderVote,
     PeerMessage,
     SignedMessage,
+    SnapshotChunk,
     Status,
     ViewChange,
 )
@@ -205,6 +206,8 @@ BLOCKS_LIES: Final[Mapping[str, BlocksLie]] = {
     "truth": lambda _, message: message,
 }
 
+FALSE_CHUNK_CHANCE: Final = 0.5  # of a snapshot: told once, the liar is asked no more
+
 
 def serve_lies(traitor: Traitor) -> None:
     """D28, M46: claims to have everything; whoever asks it for blocks gets another lie each time, and sometimes the
@@ -220,6 +223,8 @@ def serve_lies(traitor: Traitor) -> None:
             case Batches():
                 other = tuple(compute_batch(batch.time_ms + 1, batch.requests) for batch in message.batches)
                 return [traitor.told(Batches(batches=other), "other_bodies")]
+            case SnapshotChunk() if traitor.random.random() < FALSE_CHUNK_CHANCE:
+                return [replace(message, chunk=message.chunk[:-1] + bytes([message.chunk[-1] ^ 1]))]
             case Blocks() if message.blocks:
                 for name in traitor.in_turn(BLOCKS_LIES):
                     forged = BLOCKS_LIES[name](traitor, message)
