@@ -21,6 +21,7 @@ from pbft.core import (
 from pbft.core.actions import Action, Broadcast, Dropped, Halt
 from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, CoreConfiguration
 from pbft.core.errors import InvalidMessage
+from pbft.core.halting import DIVERGED
 from pbft.core.messages import (
     Batches,
     Blocks,
@@ -170,6 +171,11 @@ class Replica:
     def halt(self) -> Halt | None:
         """The same, with its kind and the hashes that disagree; journaled."""
         return self._state.halt
+
+    @property
+    def is_diverged(self) -> bool:
+        """Whether this replica halted because its blocks are not the network's (M45)."""
+        return self._state.halt is not None and self._state.halt.kind == DIVERGED
 
     def has_room(self, request_bytes: int) -> bool:
         """Whether a request of this size is taken now; where not, the door answers busy (M56)."""

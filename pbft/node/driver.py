@@ -8,7 +8,7 @@ No Twisted here, and no LMDB: production, the tests' cluster and the simulator r
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ledger.errors import InvariantViolation, StoreError
 from pbft.core.actions import (
@@ -51,6 +51,8 @@ from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
 from pbft.wire.codec import peek_kind
 from pbft.wire.limits import WireError
+
+INNOCENT_REFUSALS: Final = frozenset({"epoch"})  # of frames that a correct replica sends too: one of another epoch
 
 Outgoing: TypeAlias = tuple[int | None, PeerMessage]
 """A receiver, None for all others, and what it gets."""
@@ -153,17 +155,19 @@ class Driver:
         """Why this node stopped for good, or None."""
         return self._halted
 
-    def on_frame(self, sender_replica_id: int, frame: bytes) -> None:
+    def on_frame(self, sender_replica_id: int, frame: bytes) -> bool:
         """A frame from the link of a replica: decoded, verified, given to the core; else counted and dropped (M5).
+
+        True where it is refused and no correct replica sends its like: what is only of no use here is not meant.
 
         Signatures cost far more than the rest, so the core is asked first what of the message it wants.
         """
         if self._halted is not None:
-            return
+            return False
         kind = peek_kind(frame)
         if kind is not None and not self._replica.is_awaited(sender_replica_id, kind):
             self._counters.count("message_dropped", f"unwanted_{kind.__name__.lower()}")
-            return
+            return False
         try:
             message = self._sealer.decode(frame)
             if isinstance(message, Relay):
@@ -171,14 +175,15 @@ class Driver:
             wanted = self._replica.compute_wanted(sender_replica_id, message)
             if wanted is None:
                 self._counters.count("message_dropped", f"unwanted_{type(message).__name__.lower()}")
-                return
+                return False
             self._sealer.verify(wanted)
         except WireError as error:
             self._counters.count("frame_refused", error.code)
-            return
+            return error.code not in INNOCENT_REFUSALS
         self._counters.count("message", type(wanted).__name__)
         self._actions += self._replica.receive(sender_replica_id, wanted)
         self._wake()
+        return False
 
     def _unanswered(self, requests: Iterable[Request]) -> Relay:
         """Those requests whose nonce no block has used (D43)."""

@@ -27,7 +27,7 @@ from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
 from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS, TICK_MS
-from pbft.core.halting import DIVERGED, describe_halt
+from pbft.core.halting import describe_halt
 from pbft.core.messages import Request
 from pbft.core.own_key import describe_wait
 from pbft.core.persisted import DamagedJournal
@@ -281,10 +281,11 @@ class ReplicaService:
             with self._guard:
                 self._parts.node.driver.on_request(request)
 
-    def _receive_frame(self, sender: int, frame: bytes) -> None:
+    def _receive_frame(self, sender: int, frame: bytes) -> bool:
         if self._parts is not None and not self._is_stopping:
             with self._guard:
-                self._parts.node.driver.on_frame(sender, frame)
+                return self._parts.node.driver.on_frame(sender, frame)
+        return False
 
     def _wake(self) -> None:
         """The driver has work: end its turn when this reactor turn has handed in everything it brings."""
@@ -367,8 +368,7 @@ class ReplicaService:
             return "starting"
         node = self._parts.node
         if node.driver.halted is not None:
-            is_diverged = node.replica.halt is not None and node.replica.halt.kind == DIVERGED
-            return "diverged" if is_diverged else "halted"
+            return "diverged" if node.replica.is_diverged else "halted"
         if node.replica.waits_for:
             return "starting"
         if not node.replica.is_active:

@@ -27,6 +27,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from ledger.configuration import Member
+from pbft.node.conduct import Conduct
 from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import AWAY, LINKED, SendQueue
@@ -165,7 +166,7 @@ class PeerTransport:
         network: bytes,
         identity: TlsIdentity,
         rules: WireRules,
-        on_message: Callable[[int, bytes], None],
+        on_message: Callable[[int, bytes], bool],
         refused: Counter[str] | None = None,
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
@@ -177,7 +178,8 @@ class PeerTransport:
         self._defined = {replica.name: replica for replica in definition.replicas}
         self._identity = identity
         self._frame_bytes_max = rules.peer_frame_bytes_max
-        self._on_message = on_message
+        self._on_message = on_message  # True: refused, and no correct replica sends such a frame
+        self._conduct = Conduct(reactor.seconds)
         self._refused = refused if refused is not None else Counter()
         self._dropped = dropped if dropped is not None else Counter()
         self._jitter = jitter or random.Random()  # noqa: S311 (spreads retries; no secret)
@@ -291,6 +293,8 @@ class PeerTransport:
         peer = self._peers.get(certificate.public_key)
         if peer is None or hello.replica is None:
             return "wrong_replica"
+        if self._conduct.is_barred(certificate.public_key):
+            return "barred"
         defined = self._defined.get(peer.name)
         return "wrong_replica" if defined is not None and defined.id != hello.replica else None
 
@@ -307,7 +311,9 @@ class PeerTransport:
     def _receive(self, key: bytes, frame: bytes) -> None:
         peer = self._peers.get(key)
         if peer is not None:
-            self._on_message(peer.id, frame)
+            is_refused = self._on_message(peer.id, frame)
+            if is_refused and self._conduct.note_refusal(key):
+                self._accepted[key].refuse("refused_frames")
 
     def _forget(self, key: bytes, link: Link) -> None:
         if self._accepted.get(key) is link:

@@ -111,8 +111,9 @@ def test_bad_frames_are_counted_and_dropped() -> None:
     cluster.run(200)
     node, counters = cluster.node(1), cluster.machines[1].counters
     before = counters.copy()
-    node.driver.on_frame(0, b"")
-    node.driver.on_frame(0, b"\xff" * 100)
+    assert node.driver.on_frame(0, b"")
+    assert node.driver.on_frame(0, b"\xff" * 100)
+    assert not node.driver.on_frame(0, encode_peer(Batches(batches=()))), "of no use is not refused"
     captured: list[bytes] = []
     deliver = cluster.network.deliver
 

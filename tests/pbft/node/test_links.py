@@ -27,6 +27,7 @@ from zope.interface import implementer
 from ledger.configuration import ProtocolParameters
 from ledger.keys import SigningKey
 from pbft.node import transport
+from pbft.node.conduct import BARRED_SECONDS, REFUSALS_MAX, REFUSALS_SECONDS
 from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import FRAME_COST_BYTES, QueueBounds, SendQueue
@@ -115,6 +116,11 @@ class Peers:
     def node(self, number: int, identity: TlsIdentity | None = None) -> Node:
         received: list[tuple[int, bytes]] = []
         refused, dropped = Counter(), Counter()
+
+        def receive(sender: int, frame: bytes) -> bool:
+            received.append((sender, frame))
+            return frame == b"refused"
+
         transport = PeerTransport(
             reactor,
             replica_id=number,
@@ -122,7 +128,7 @@ class Peers:
             network=NETWORK,
             identity=identity or REPLICAS[number],
             rules=RULES,
-            on_message=lambda sender, frame: received.append((sender, frame)),
+            on_message=receive,
             refused=refused,
             dropped=dropped,
             jitter=random.Random(number),
@@ -507,6 +513,38 @@ def test_a_newer_link_of_a_replica_replaces_the_older(peers) -> Iterator[object]
     newer.send_frame(b"still here")
     yield eventually(lambda: node.received == [(2, b"still here")])
     assert not node.refused
+
+
+@pytest_twisted.inlineCallbacks
+def test_refused_frames_end_the_link_and_bar_its_peer_for_a_while(peers, monkeypatch) -> Iterator[object]:
+    """M5, M55: the sixteenth refused frame within ten seconds ends the link; the same key is let in again half a minute
+    later. Frames that are of no use do nothing, and another replica's link is not touched."""
+    node = peers.node(1)
+    port = yield node.transport.start()
+    now = [0.0]
+    monkeypatch.setattr(node.transport._conduct, "_seconds", lambda: now[0])
+    liar = yield dial_as(port, REPLICAS[2], Hello(network=NETWORK, replica=2))
+    other = yield dial_as(port, REPLICAS[3], Hello(network=NETWORK, replica=3))
+    for _ in range(REFUSALS_MAX - 1):
+        liar.send_frame(b"refused")
+    liar.send_frame(b"of no use")
+    yield eventually(lambda: len(node.received) == REFUSALS_MAX)
+    assert not liar.is_ended
+    now[0] = REFUSALS_SECONDS + 1
+    for _ in range(REFUSALS_MAX - 1):
+        liar.send_frame(b"refused")
+    yield eventually(lambda: len(node.received) == 2 * REFUSALS_MAX - 1)
+    assert not liar.is_ended, "sixteen, but not within ten seconds"
+    liar.send_frame(b"refused")
+    yield eventually(lambda: liar.is_ended)
+    again = yield dial_as(port, REPLICAS[2], Hello(network=NETWORK, replica=2))
+    yield eventually(lambda: again.is_ended)
+    assert (node.refused["refused_frames"], node.refused["barred"]) == (1, 1)
+    now[0] += BARRED_SECONDS
+    later = yield dial_as(port, REPLICAS[2], Hello(network=NETWORK, replica=2))
+    later.send_frame(b"here again")
+    other.send_frame(b"still here")
+    yield eventually(lambda: {(2, b"here again"), (3, b"still here")} <= set(node.received))
 
 
 # ---- without sockets: bounds and waits on a fake clock ----
