@@ -85,6 +85,8 @@ def check_state(state: ReplicaState) -> None:
             raise Violation("bounds", f"{name}: {len(votes)} header votes at height {height}")
     for peer, notes in state.peers.items():
         _check_notes(name, peer, notes)
+    if state.snapshot is not None and len(state.snapshot.offers) > _members(state):
+        raise Violation("bounds", f"{name}: {len(state.snapshot.offers)} offers of snapshots")
     _check_slots(name, state)
     if state.pending_bytes > PENDING_BYTES_MAX:
         raise Violation("bounds", f"{name}: {state.pending_bytes} bytes of requests wait")

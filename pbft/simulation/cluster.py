@@ -97,6 +97,7 @@ class Cluster:
         self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
         self.observer = Observer()
         self.block_listeners: list[Callable[[int, Block], None]] = []
+        self.turn_listeners: list[Callable[[Machine], None]] = []  # told after every turn of a node
         self.network = SimulatedNetwork(
             random=self.random,
             replicas=replicas + newcomers,
@@ -317,6 +318,8 @@ class Cluster:
                 return
             assert machine.door is not None
             self.checkers.check_turn(machine.replica, machine.node, machine.door)
+            for listener in self.turn_listeners:
+                listener(machine)
 
     def _deliver(self, receiver: int, sender: int, frame: bytes) -> None:
         machine = self.machines[receiver]

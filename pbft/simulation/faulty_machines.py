@@ -9,7 +9,7 @@ from typing import Final
 
 from contracts.runtime import Runtime
 from ledger.chain import LEDGER_TABLES
-from ledger.store import Delete
+from ledger.store import Delete, Put
 from pbft.core.config import TICK_MS
 from pbft.core.persisted import CERTIFIED_KEY, VIEW_KEY, encode_view
 from pbft.node.assembly import Node, assemble_node
@@ -29,14 +29,24 @@ class Twin:
     It hears what the replica hears, from those in `hears`, and speaks to those in `speaks_to`, under one name with it.
     """
 
-    def __init__(self, cluster: Cluster, replica: int, hears: Collection[int], *, clock_offset_ms: int = 0) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        replica: int,
+        hears: Collection[int],
+        *,
+        clock_offset_ms: int = 0,
+        copy_of: Machine | None = None,
+    ) -> None:
+        """`copy_of` is a machine whose disks it starts from, as they are now; None: from empty ones."""
         cluster.checkers.liars.add(replica)
         self.node: Node | None = None
         self.halted: str | None = None
         self.hears = set(hears)
         self.speaks_to = {machine.replica for machine in cluster.machines} - {replica}
         self.sent = 0
-        self._cluster, self._replica = cluster, replica
+        self.replica = replica
+        self._cluster = cluster
         self._carry = cluster.network.send
         deliver, flush_is_due = cluster.network.deliver, False
 
@@ -48,8 +58,8 @@ class Twin:
         def flush() -> None:
             nonlocal flush_is_due
             flush_is_due = False
-            assert self.node is not None
-            self.node.driver.flush()
+            if self.node is not None:
+                self.node.driver.flush()
 
         def wake() -> None:
             nonlocal flush_is_due
@@ -57,17 +67,14 @@ class Twin:
                 flush_is_due = True
                 cluster.at(0, flush, last=True)
 
-        ledger = SimulatedDisk(LEDGER_TABLES, cluster.writes_of(replica, "twin ledger"))
-        payload_keys = cluster.machines[replica].payload_keys
-        journal = SimulatedDisk((JOURNAL_TABLE,), cluster.writes_of(replica, "twin journal"))
-        machine = Machine(replica=replica, journal=journal, ledger=ledger, payload_keys=payload_keys)
+        machine = _make_machine(cluster, replica, copy_of)
         assemble_node(
             genesis=cluster.genesis,
             signing_key=cluster.replica_key(replica),
-            journal_store=journal,
-            ledger_store=ledger,
-            payload_keys=payload_keys,
-            worker=InlineWorker(Runtime(), ledger),
+            journal_store=machine.journal,
+            ledger_store=machine.ledger,
+            payload_keys=machine.payload_keys,
+            worker=InlineWorker(Runtime(), machine.ledger),
             outbound=self,
             evidence=EvidenceList(machine, cluster.checkers),
             counters=CounterTable(machine),
@@ -85,18 +92,41 @@ class Twin:
         """See `driver.Outbound`."""
         if replica_id in self.speaks_to:
             self.sent += 1
-            self._carry(self._replica, replica_id, frame)
+            self._carry(self.replica, replica_id, frame)
 
     def broadcast(self, frame: bytes) -> None:
         """See `driver.Outbound`."""
         for machine in self._cluster.machines:
-            if machine.replica != self._replica:
+            if machine.replica != self.replica:
                 self.send(machine.replica, frame)
 
+    def stop(self) -> None:
+        """Somebody ends the process."""
+        self.node = None
+
     def _tick(self) -> None:
-        assert self.node is not None
-        self.node.driver.tick()
-        self._cluster.at(TICK_MS, self._tick)
+        if self.node is not None:
+            self.node.driver.tick()
+            self._cluster.at(TICK_MS, self._tick)
+
+
+def _make_machine(cluster: Cluster, replica: int, copy_of: Machine | None) -> Machine:
+    """Other disks for the same replica: copies, or empty ones."""
+    machine = Machine(
+        replica=replica,
+        journal=SimulatedDisk((JOURNAL_TABLE,), cluster.writes_of(replica, "twin journal")),
+        ledger=SimulatedDisk(LEDGER_TABLES, cluster.writes_of(replica, "twin ledger")),
+        payload_keys=cluster.machines[replica].payload_keys,
+    )
+    if copy_of is not None:
+        copy_disk(copy_of.journal, machine.journal)
+        copy_disk(copy_of.ledger, machine.ledger)
+    return machine
+
+
+def copy_disk(source: SimulatedDisk, target: SimulatedDisk) -> None:
+    """All that one disk holds, onto an empty one of the same tables."""
+    target.write([Put(table, key, value) for table in source.tables for key, value in source.scan(table)])
 
 
 def live_twice(traitor: Traitor) -> None:

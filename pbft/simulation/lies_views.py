@@ -31,6 +31,7 @@ from pbft.wire.limits import DIGESTS_PER_SLOT_MAX
 FORGED_DIGEST: Final = bytes([7]) * 32  # the same for all traitors: f of them vouch for it together
 ABSURD_VIEW: Final = 2**62
 STALE_KEPT: Final = 20  # old envelopes that a replaying traitor remembers
+WAITS_MS: Final = 600  # three STATUS messages of those who lack the NEW-VIEW
 UNASKED_MS: Final = 2_000  # how often VIEW-CHANGEs come that nobody asked for
 
 ViewChangeLie: TypeAlias = Callable[[CoreConfiguration, ViewChange], ViewChange | None]
@@ -274,7 +275,7 @@ def choose_wrongly(traitor: Traitor) -> None:
     """M43: as the new primary it tells each receiver another NEW-VIEW, none of them the one that its node made. In the
     view before its own it keeps its COMMITs and header votes back, so that something is left to be chosen."""
     keeps_back: dict[int, bool] = {}  # view -> its votes
-    waits: dict[int, bool] = {}  # view -> its NEW-VIEW, until it holds more VIEW-CHANGEs than it needs
+    waits: dict[int, int] = {}  # view -> until when its NEW-VIEW waits for more VIEW-CHANGEs than it needs
 
     def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
         if traitor.node is None:
@@ -286,8 +287,9 @@ def choose_wrongly(traitor: Traitor) -> None:
             return []
         if not isinstance(message, NewView):
             return [(message, "")]
-        waits_for_more = waits.setdefault(view, traitor.random.random() < 0.4)
-        if waits_for_more and len(_known(traitor, message)) <= configuration.quorums.quorum:
+        now_ms = traitor.cluster.now_ms
+        until_ms = waits.setdefault(view, now_ms + (WAITS_MS if traitor.random.random() < 0.4 else 0))
+        if now_ms < until_ms and len(_known(traitor, message)) <= configuration.quorums.quorum:
             traitor.count("withheld")
             return []
         about_choices = CHOICE_LIES if message.choices and traitor.random.random() < 0.6 else NEW_VIEW_LIES

@@ -13,6 +13,8 @@ from pbft.core.persisted import DamagedJournal
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.checkers import Violation
 from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.faulty_machines import Twin
+from pbft.simulation.hunter import Hunter
 from pbft.simulation.network import LinkFaults
 
 STRIKE_MIN_MS: Final = 100
@@ -20,6 +22,8 @@ STRIKE_MAX_MS: Final = 1_500
 POWER_FAILURE_WRITES_MAX: Final = 6  # the power fails inside one of the next writes
 PAUSE_MAX_MS: Final = 3_000
 CLOCK_STEP_MAX_MS: Final = 60_000
+DRIFT_MS: Final = 1_000
+HUNTED_CHANCE: Final = 0.6  # of the runs: the others meet random faults alone
 
 
 class Nemesis:
@@ -32,14 +36,22 @@ class Nemesis:
         self._kinds: list[Callable[[], str | None]] = [
             *(self._kill, self._restart, self._restart, self._partition, self._one_way, self._clog, self._slow),
             *(self._heal, self._heal, self._heal, self._power_failure, self._power_failure, self._disk_full),
-            *(self._pause, self._clock_step, self._links, self._rot, self._restart_all),
+            *(self._pause, self._clock_step, self._clock_drift, self._links, self._rot, self._restart_all),
+            self._second_process,
         ]
+        self.outcomes: Counter[str] = Counter()  # what became of faults that the product has to notice
+        self._second: Twin | None = None
+        self._hunter = Hunter(cluster, end_ms, self.faults) if cluster.random.random() < HUNTED_CHANCE else None
         cluster.at(STRIKE_MAX_MS, self._strike)
 
     def stop(self) -> None:
         """The faults end: links, clocks and disks are good again, and every machine that can start runs."""
         cluster = self._cluster
         self._end_ms = cluster.now_ms
+        if self._hunter is not None:
+            self._hunter.stop()
+        if self._second is not None:
+            self._end_second(self._second)
         cluster.network.faults = LinkFaults()
         cluster.network.heal()
         cluster.trace.record_fault(cluster.now_ms, "the faults stop")
@@ -104,10 +116,18 @@ class Nemesis:
         return set(self._cluster.random.sample(replicas, self._cluster.random.randrange(1, len(replicas))))
 
     def _partition(self) -> str:
+        """Anybody from the others; the primary alone; or two halves, neither of them a quorum."""
+        replicas = set(range(len(self._cluster.machines)))
+        views = [node.replica.view for node in self._cluster.correct]
+        kind = self._cluster.random.choice(["partition", "partition_of_primary", "partition_of_quorum"])
         group = self._group()
-        self._cluster.network.partition(group, set(range(len(self._cluster.machines))) - group)
-        self.faults["partition"] += 1
-        return f"partition: {sorted(group)} from the others"
+        if kind == "partition_of_primary":
+            group = {max(views, default=0) % len(replicas)}
+        elif kind == "partition_of_quorum":
+            group = set(self._cluster.random.sample(sorted(replicas), len(replicas) // 2))
+        self._cluster.network.partition(group, replicas - group)
+        self.faults[kind] += 1
+        return f"{kind.replace('_', ' ')}: {sorted(group)} from the others"
 
     def _one_way(self) -> str:
         group = self._group()
@@ -187,6 +207,45 @@ class Nemesis:
         machine.clock_offset_ms = cluster.random.randint(-CLOCK_STEP_MAX_MS, CLOCK_STEP_MAX_MS)
         self.faults["clock_step"] += 1
         return f"the clock of r{machine.replica} is off by {machine.clock_offset_ms} ms"
+
+    def _clock_drift(self) -> str | None:
+        """From now on a clock runs too fast or too slow, until somebody sets it or the faults stop."""
+        cluster = self._cluster
+        wrong = [machine for machine in cluster.machines if machine.clock_offset_ms]
+        if len(wrong) >= cluster.genesis.configuration.f:
+            return None
+        machine, drift_ms = cluster.random.choice(cluster.machines), cluster.random.choice([-200, -20, 20, 200])
+        machine.clock_offset_ms += drift_ms
+
+        def go_on() -> None:
+            if cluster.now_ms < self._end_ms and machine.clock_offset_ms:
+                machine.clock_offset_ms += drift_ms
+                cluster.at(DRIFT_MS, go_on)
+
+        cluster.at(DRIFT_MS, go_on)
+        self.faults["clock_drift"] += 1
+        return f"the clock of r{machine.replica} gains {drift_ms} ms in {DRIFT_MS}"
+
+    def _second_process(self) -> str | None:
+        """M28: somebody starts the same replica once more, from a copy of its disks or from empty ones. It counts among
+        the f faulty: before one of the two notices, both may have spoken."""
+        cluster, machine = self._cluster, self._machine(is_up=True)
+        if machine is None or machine.replica in cluster.checkers.faulty or self._second is not None:
+            return None
+        if machine.replica in cluster.decayed or not cluster.can_be_faulty(machine.replica):
+            return None
+        cluster.checkers.faulty.add(machine.replica)
+        others = [other.replica for other in cluster.machines if other is not machine]
+        source = machine if cluster.random.random() < 0.5 else None
+        self._second = Twin(cluster, machine.replica, others, copy_of=source)
+        self.faults["second_process"] += 1
+        return f"a second process with the key of r{machine.replica} starts from {'a copy' if source else 'nothing'}"
+
+    def _end_second(self, twin: Twin) -> None:
+        first = self._cluster.machines[twin.replica].halted
+        stopped = [name for name, reason in (("first", first), ("second", twin.halted)) if reason is not None]
+        self.outcomes[f"second_process:{'_and_'.join(stopped) or 'nobody'}_stopped"] += 1
+        twin.stop()
 
     def _rot(self) -> str | None:
         """A bit flips in a machine at rest, in its journal or its ledger."""

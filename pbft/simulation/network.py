@@ -5,7 +5,7 @@ are states of single links, one direction at a time, that somebody switches on a
 source, so a seed reproduces a run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
 
@@ -35,6 +35,8 @@ class SimulatedNetwork:
     sent: int = 0
     lost: int = 0
     duplicated: int = 0
+    reordered: int = 0  # frames that arrived after a later one of their link
+    _latest: dict[tuple[int, int], int] = field(default_factory=dict)  # link -> number of the latest frame to arrive
 
     def send(self, sender: int, receiver: int, frame: bytes) -> None:
         """One frame on its way; perhaps lost, late or twice."""
@@ -51,7 +53,14 @@ class SimulatedNetwork:
                 continue
             delay_ms = faults.delay_min_ms + int(draw() * (faults.delay_max_ms - faults.delay_min_ms + 1))
             delay_ms += self.slow_ms.get(sender, 0)
-            self.schedule(delay_ms, lambda: self.deliver(receiver, sender, frame))
+            self.schedule(delay_ms, lambda number=self.sent: self._arrive(receiver, sender, frame, number))  # type: ignore[misc]
+
+    def _arrive(self, receiver: int, sender: int, frame: bytes, number: int) -> None:
+        if number < self._latest.get((sender, receiver), 0):
+            self.reordered += 1
+        else:
+            self._latest[sender, receiver] = number
+        self.deliver(receiver, sender, frame)
 
     def partition(self, *groups: set[int]) -> None:
         """Only replicas of one group hear each other; who is in no group is alone."""
@@ -69,14 +78,17 @@ class SimulatedNetwork:
         """From now on the link holds its frames, and loses none."""
         self.clogged.setdefault((sender, receiver), [])
 
-    def heal(self) -> None:
-        """Every link carries again; what clogged links held arrives now, in order."""
-        self.cut = set()
-        self.slow_ms = {}
-        clogged, self.clogged = self.clogged, {}
-        for (sender, receiver), frames in clogged.items():
-            for frame in frames:
+    def unclog(self, links: Collection[tuple[int, int]]) -> None:
+        """What these links held arrives now, in order; those that are not clogged are left alone."""
+        for sender, receiver in sorted(links):
+            for frame in self.clogged.pop((sender, receiver), ()):
                 self.schedule(
                     self.faults.delay_min_ms,
                     lambda r=receiver, s=sender, f=frame: self.deliver(r, s, f),  # type: ignore[misc]
                 )
+
+    def heal(self) -> None:
+        """Every link carries again; what clogged links held arrives now, in order."""
+        self.cut = set()
+        self.slow_ms = {}
+        self.unclog(tuple(self.clogged))

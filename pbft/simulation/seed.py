@@ -193,7 +193,9 @@ class _Run:
         report.blocks = max((node.chain.height for node in correct), default=0)
         report.view_changes = max((node.replica.view for node in correct), default=0)
         report.faults = self.nemesis.faults
-        for name, count in (("loss", cluster.network.lost), ("duplication", cluster.network.duplicated)):
+        network = cluster.network
+        links = {"loss": network.lost, "duplication": network.duplicated, "reordering": network.reordered}
+        for name, count in links.items():
             if count:
                 report.faults[name] += count
         for machine in cluster.machines:
@@ -210,7 +212,7 @@ class _Run:
                 **Counter(f"end:{name_end(session.outcome)}" for session in sessions),
             }
         )
-        report.coverage += self.traitors.effects + cluster.observer.seen
+        report.coverage += self.traitors.effects + self.nemesis.outcomes + cluster.observer.seen
         faults = {f"fault:{kind}": count for kind, count in report.faults.items()}
         report.rules = exercised({**report.coverage, **faults})
         report.virtual_ms = cluster.now_ms - cluster.trace.start_ms

@@ -92,7 +92,8 @@ def test_every_effect_of_a_kind_reaches_correct_replicas(kind: str) -> None:
     expected = {f"traitor:{kind}:{effect}" for effect in EFFECTS[kind]}
     seen: Counter[str] = Counter()
     for seed in range(SEEDS_MAX):
-        replicas, traitors = (7, (0, 1)) if seed % 3 == 2 else (4, (seed % 2,))
+        first = 1 if kind == "invalid_new_view" else seed % 2  # to lead the view after the first primary is killed
+        replicas, traitors = (7, (first, 3)) if seed % 3 == 2 else (4, (first,))
         spares = kind not in {"lying_source", "withholding_payloads"}  # these lie to those who fetch blocks
         drawn = tuple((replica, kind) for replica in traitors)
         seen += run_storm(seed, drawn, replicas, lying_doors=False, spares_backups=spares).effects
