@@ -22,14 +22,14 @@ def knows_nothing(stage: Stage, view: int) -> ViewChange:
     )
 
 
-def claims(stage: Stage, *prepared: SlotEntry) -> ViewChange:
-    """A VIEW-CHANGE for view 1 with the true h = 1, and P entries above it that nobody has to believe."""
+def claims(stage: Stage, *prepared: SlotEntry, certified_height: int = 1) -> ViewChange:
+    """A VIEW-CHANGE for view 1 with the true h, and P entries above it that nobody has to believe."""
     return ViewChange(
         epoch=0,
         view=1,
-        certified_height=1,
-        header_hash=stage[1].hashes[1],
-        certificate=stage[1].stored[1],
+        certified_height=certified_height,
+        header_hash=stage[1].hashes[certified_height],
+        certificate=stage[1].stored[certified_height],
         prepared=prepared,
         pre_prepared=prepared,
     )

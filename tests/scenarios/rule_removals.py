@@ -23,6 +23,7 @@ from pbft.core import (
     own_key,
     requests,
     restart,
+    snapshot_transfer,
     state_transfer,
     status,
     timers,
@@ -280,6 +281,25 @@ EPOCHS = [
     without("D37, D36", "epochs.test_d37_a_restart_under_a_new_key_repeats_nothing_of_the_old_one",
             restart.compute_state, "replica_id == OBSERVER", "False"),
 ]
+SNAPSHOTS = [
+    without("D15", "snapshot.test_d15_near_laggards_take_blocks",
+            snapshot_transfer.is_snapshot_wanted, "lag > state.snapshot_lag", "lag > 0"),
+    without("D15", "snapshot.test_d15_blocks_that_nobody_holds_are_passed_by_a_snapshot",
+            snapshot_transfer.is_snapshot_wanted, "state.fetch_failures >= FRUITLESS_FETCHES * len(state.others)",
+            "False"),
+    without("D39", "snapshot.test_d39_installing_keeps_the_view_and_p_and_q_above_it",
+            snapshot_transfer.process_snapshot_installed, "    state.executed_height = message.height\n",
+            "    state.executed_height = message.height\n    state.prepared.clear()\n"),
+    without("D39, M21", "snapshot.test_d39_requests_that_the_snapshot_has_used_wait_no_more",
+            snapshot_transfer.process_snapshot_installed,
+            "process_finished(state, message.finished, message.used)", "pass"),
+    without("M46", "snapshot.test_m46_sources_rotate_by_chunk",
+            snapshot_transfer._ask_for_chunk, "transfer.round += 1", "pass"),
+    without("M46", "snapshot.test_m46_a_liar_is_left_at_its_first_false_chunk",
+            snapshot_transfer.process_snapshot_staged, "state.snapshot_liars.add(transfer.source)", "pass"),
+    without("M47", "snapshot.test_d39_the_switch_waits_for_the_running_block",
+            snapshot_transfer._process_whole, "state.executing is None", "True"),
+]
 BESIDE_THE_CORE = [
     without("D3, D34", "pbft/node/test_driver.test_persist_sync_send_execute",
             Driver._perform_round, "    self._journal.sync()\n", "",
@@ -318,4 +338,4 @@ BESIDE_THE_CORE = [
             ReadQuestion.receive, "frame.height < self._view.min_height", "False"),
 ]
 # fmt: on
-REMOVALS = [*NORMAL_CASE, *REQUESTS, *RESTART, *CHECKPOINTS, *VIEW_CHANGE, *TIME, *EPOCHS, *BESIDE_THE_CORE]
+REMOVALS = [*NORMAL_CASE, *REQUESTS, *RESTART, *CHECKPOINTS, *VIEW_CHANGE, *TIME, *EPOCHS, *SNAPSHOTS, *BESIDE_THE_CORE]

@@ -141,6 +141,8 @@ class Actor(Bench):
 class Stage(Narration):
     """n replicas and a transcript. `liars` have no core: the script speaks for them with `forge`."""
 
+    actor_type = Actor
+
     def __init__(self, *, replicas: int = 4, liars: tuple[int, ...] = (), **parameters: int) -> None:
         super().__init__()
         self.flights: list[Flight] = []
@@ -158,7 +160,7 @@ class Stage(Narration):
         configuration = make_configuration(replicas, **parameters)
         for replica in range(replicas):
             if replica not in liars:
-                self.actors[replica] = Actor(configuration=configuration, replica_id=replica, stage=self)
+                self.actors[replica] = self.actor_type(configuration=configuration, replica_id=replica, stage=self)
         self.flights.clear()
         self._is_quiet = False
 

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 
 from ledger.encoding import decode
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Action, Dropped, Evidence, Execute, Halt, Persist, PersistEnvelope, StoreCertificate
+from pbft.core.actions import (
+    Action,
+    Dropped,
+    Evidence,
+    Execute,
+    Halt,
+    InstallSnapshot,
+    Persist,
+    PersistEnvelope,
+    StoreCertificate,
+)
 from pbft.core.messages import (
     Batch,
     Batches,
@@ -18,6 +28,8 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSnapshot,
+    FetchSnapshotChunk,
     Forward,
     HeaderVote,
     NewView,
@@ -28,6 +40,8 @@ from pbft.core.messages import (
     Request,
     SignedMessage,
     SlotEntry,
+    SnapshotChunk,
+    SnapshotOffer,
     Status,
     ViewChange,
 )
@@ -47,6 +61,10 @@ KINDS: dict[type, str] = {
     CertificateNotice: "CERTIFICATE",
     Relay: "RELAY",
     Forward: "FORWARD",
+    FetchSnapshot: "FETCH-SNAPSHOT",
+    SnapshotOffer: "SNAPSHOT-OFFER",
+    FetchSnapshotChunk: "FETCH-SNAPSHOT-CHUNK",
+    SnapshotChunk: "SNAPSHOT-CHUNK",
 }
 """What transcripts and scripts call each message."""
 
@@ -130,6 +148,12 @@ def message_words(message: PeerMessage) -> str:
             last = message.first_height + len(message.blocks) - 1
             proof = "no certificate" if message.certificate is None else f"certificate of {message.certificate.height}"
             return f"BLOCKS {message.first_height}-{last}, {proof}"
+        case FetchSnapshot():
+            return f"FETCH-SNAPSHOT above {message.above_height}"
+        case SnapshotOffer():
+            return f"SNAPSHOT-OFFER of height {message.certificate.height}, with its certificate"
+        case FetchSnapshotChunk() | SnapshotChunk():
+            return f"{KINDS[type(message)]} of height {message.height}"
         case CertificateNotice():
             return f"CERTIFICATE of {message.certificate.height}"
         case Relay():
@@ -150,6 +174,8 @@ def action_words(action: Action) -> str | None:
         case Execute():
             how = " (adopted)" if action.adopted else ""
             return f"executes {action.height} {batch_words(action.batch)}{how}"
+        case InstallSnapshot():
+            return f"installs the snapshot of {action.height}"
         case StoreCertificate():
             return None  # the journal's `certified` record says it
         case Evidence():
