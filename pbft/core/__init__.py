@@ -73,8 +73,10 @@ STATUS (`status`): where a replica stands; answered with what it lacks. FORWARD 
 FETCH-BATCHES, BATCHES, FETCH-BLOCKS, BLOCKS, CERTIFICATE-NOTICE (`state_transfer`): what proves itself may come from
 anybody: a body by its digest, a block by its path of parent hashes to a certificate or to W equal votes.
 
-FETCH-SNAPSHOT, SNAPSHOT-OFFER, FETCH-SNAPSHOT-CHUNK, SNAPSHOT-CHUNK (`snapshot_transfer`): for who is far behind; an offer
-is a certified header, and the ledger judges each chunk against it.
+FETCH-SNAPSHOT, SNAPSHOT-OFFER, FETCH-SNAPSHOT-CHUNK, SNAPSHOT-CHUNK (`snapshot_transfer`): for who is far behind; an
+offer is a certified header, and the ledger judges each chunk against it.
+
+FETCH-SAID, SAID (`own_key`): before its first word a replica asks what others have heard of its key.
 
 RELAY (`requests`): clients' requests passed on, judged by their clients' signatures.
 
@@ -84,7 +86,7 @@ Modules
 `messages`, `actions`, `config`, `quorum`, `errors` are vocabulary. `replica_state` is the one mutable value,
 `message_log` its slots, `persisted` the journal's records. The rules are functions over that value: `requests`,
 `ordering`, `checkpoints`, `view_change` (deciding in `new_view`), `status`, `state_transfer`, `snapshot_transfer`,
-`epochs`, `timers`, `restart`; `unasked` judges what nobody asked for before a signature is checked; `evidence`, `own_key`
-and `halting` are what becomes of lies, of a second process, and of contradictions. `replica` is the face. `client_session` is the client's side of section 4.1. The paper map and all deviations:
-pbft/README.md.
+`epochs`, `timers`, `restart`; `unasked` judges what nobody asked for before a signature is checked; `evidence`,
+`own_key` and `halting` are what becomes of lies, of a second process, and of contradictions. `replica` is the face.
+`client_session` is the client's side of section 4.1. The paper map and all deviations: pbft/README.md.
 """

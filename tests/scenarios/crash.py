@@ -228,3 +228,46 @@ def signed_bytes_stop_a_second_process(stage: Stage) -> None:
     stage.post(3, 2, Forward(envelopes=(foreign,)))
     stage.deliver("FORWARD", to=2)
     stage.show("R2 has stopped, and tells its operator why", stage[2].halted is not None)
+
+
+@scenario(
+    17,
+    rules="M28, D38",
+    title="A data directory that was restored from a copy",
+    without=(
+        Without(
+            what="the comparison of what others have heard with the own journal",
+            breaks="R2 has stopped",
+            edits=(
+                Edit(function=own_key.process_said, old="for envelope in said.envelopes:", new="for envelope in ():"),
+                Edit(function=own_key._process_own_signature, old="if is_signed and", new="if False and"),
+            ),
+        ),
+    ),
+)
+def a_restored_copy_hears_of_itself(stage: Stage) -> None:
+    """R2's machine dies, and its operator restores last night's copy of the data directory. The copy is whole, its
+    journal parses, and it has forgotten what R2 promised this morning. If it voted, R2 would say two things, as a liar
+    does, and f might be used up already.
+
+    So before its first word a replica asks the others what they have heard of its key. They answer with signed bytes,
+    which need no trust: a vote that the journal does not know was made by another life of this replica, and stops it.
+    """
+    stage.order("a0")
+    actor = stage[2]
+    copy = (dict(actor.journal), dict(actor.envelopes), list(actor.chain), list(actor.hashes))
+    stage.say("Last night's copy of R2 is made here. This morning R2 prepares height 2.")
+    stage.hand_in(0, "a1")
+    stage.settle("PRE-PREPARE", "PREPARE")
+    stage.deliver("COMMIT", to=0)
+    stage.crash(2)
+    stage.flights.clear()
+    stage.say("R2 is restored from the copy, in which height 2 has never been.")
+    actor.journal, actor.envelopes, actor.chain, actor.hashes = copy
+    actor.asks = True
+    stage.restart(2)
+    stage.settle("FETCH-SAID", to=(0, 1))
+    stage.settle("SAID")
+    stage.wait(500, 2)
+    said = stage.select("PREPARE", "COMMIT", "HEADER-VOTE", "VIEW-CHANGE", sender=2)
+    stage.show("R2 has stopped, before it said a word", actor.halted is not None and not said)

@@ -28,6 +28,7 @@ from pbft.core.messages import (
     Envelope,
     FetchBatches,
     FetchBlocks,
+    FetchSaid,
     FetchSnapshot,
     FetchSnapshotChunk,
     Forward,
@@ -38,6 +39,7 @@ from pbft.core.messages import (
     PrePrepare,
     Relay,
     Request,
+    Said,
     SignedMessage,
     SlotEntry,
     SnapshotChunk,
@@ -61,6 +63,8 @@ KINDS: dict[type, str] = {
     CertificateNotice: "CERTIFICATE",
     Relay: "RELAY",
     Forward: "FORWARD",
+    FetchSaid: "FETCH-SAID",
+    Said: "SAID",
     FetchSnapshot: "FETCH-SNAPSHOT",
     SnapshotOffer: "SNAPSHOT-OFFER",
     FetchSnapshotChunk: "FETCH-SNAPSHOT-CHUNK",
@@ -148,6 +152,8 @@ def message_words(message: PeerMessage) -> str:
             last = message.first_height + len(message.blocks) - 1
             proof = "no certificate" if message.certificate is None else f"certificate of {message.certificate.height}"
             return f"BLOCKS {message.first_height}-{last}, {proof}"
+        case Said():
+            return f"SAID {', '.join('/'.join(sorted(kinds_of(e))) for e in message.envelopes) or 'nothing'}"
         case FetchSnapshot():
             return f"FETCH-SNAPSHOT above {message.above_height}"
         case SnapshotOffer():
