@@ -166,6 +166,17 @@ def test_d41_an_epoch_starts_in_view_0_with_the_next_primary() -> None:
     assert [(m.epoch, m.height) for m in bench.said(Prepare)] == [(1, END + 1)]  # type: ignore[attr-defined]
 
 
+def test_d41_what_this_replica_chose_for_itself_stays() -> None:
+    """D41: an epoch changes what members share; a replica's own settings, its clocks and its ledger go on."""
+    bench = bench_with_change(2)
+    bench.replica.state.snapshot_lag = 77
+    ticks, wall_ms = bench.replica.state.ticks, bench.replica.state.wall_ms
+    fill(bench)
+    state = bench.replica.state
+    assert (state.snapshot_lag, state.ticks, state.wall_ms) == (77, ticks, wall_ms)
+    assert state.header_hashes[END] == make_header_hash(END)
+
+
 def test_d41_requests_stay_and_are_timed_anew() -> None:
     """M24 over D41: what waits when an epoch ends waits in the next one; what its batches cannot hold does not."""
     bench = bench_with_change(2, transaction_gas_max=20_000)
