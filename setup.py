@@ -45,13 +45,14 @@ setup(
     package_data={
         "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi", "simulation/*.contract"],
         "ledger": ["py.typed"],
-        "contracts": ["py.typed", "standard/*.py"],
+        "contracts": ["py.typed", "standard/*.py", "examples/*.py"],
         "meters": ["py.typed", "data/*"],
     },
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT},
     entry_points={
         "console_scripts": ["gridquorum = pbft.cli:main"],
+        "pytest11": ["gridquorum = contracts.pytest_plugin"],  # the fixture `chain`, for authors of contracts
         "gridquorum.commands": ["demo = meters.cli:demo"],  # how a room to the right adds commands
     },
 )

@@ -7,17 +7,21 @@
     assert token.balance_of(bob) == 250 and receipt.events[-1].name == "Transfer" and receipt.gas < 3_000
     with chain.reverts("LOW_BALANCE"):
         token.transfer(bob, 10_000, sender=alice)
-    chain.at(time=chain.time + 3_600)          # an empty block: what is due runs
+    assert receipt.event("Transfer", to=bob).fields["amount"] == 250
+    chain.advance(3_600)                       # an empty block an hour later: what is due runs
+    with chain.snapshot(), chain.gas_within(10_000):   # undone afterwards; all calls inside cost at most that
+        token.transfer(bob, 1, sender=alice)
     chain.grant(alice, "operator")             # for methods marked @role
 
-Each call is a block of its own. Every `@invariant` of every deployed contract is checked after each block.
+Each call is a block of its own. Every `@invariant` of every deployed contract is checked after each block. In pytest
+the fixture `chain` is a new `Chain` (`pytest_plugin.py`); random calls: `state_machine.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from contracts.compiler import compile_source
 from contracts.host import MEMBERS_CONTRACT
@@ -78,6 +82,15 @@ class CallReceipt:
     gas: int
     events: list[EmittedEvent]
 
+    def event(self, name: str, **fields: Any) -> EmittedEvent:
+        """The one event of that name with these values among its fields. Raises AssertionError."""
+        wanted = {field: _plain(value) for field, value in fields.items()}
+        found = [event for event in self.events if event.name == name and wanted.items() <= event.fields.items()]
+        if len(found) != 1:
+            there = ", ".join(f"{event.name}({event.fields})" for event in self.events) or "no event"
+            raise AssertionError(f"{len(found)} events {name}({wanted}), not 1; there is {there}")
+        return found[0]
+
 
 class MemoryState(dict[bytes, bytes]):
     """The world state as a dictionary; a `ledger.execution.StateReader`."""
@@ -103,6 +116,7 @@ class Deployed:
     def __init__(self, chain: "Chain", name: str, tree: Tree) -> None:
         self.chain = chain
         self.name = name
+        self.tree = tree
         self.address = contract_address(name)
         self.functions = {function.name: function for function in tree.functions if function.kind != "helper"}
 
@@ -126,6 +140,9 @@ class Deployed:
 class Chain:
     """Blocks in memory, one per call."""
 
+    watchers: ClassVar[list[Callable[[Deployed, str, CallOutcome], None]]] = []
+    """Told of every transaction on any chain: contract, method, outcome. What `--gas-report` measures with."""
+
     def __init__(self, *, time: int = GENESIS_TIME, network: bytes = bytes(32)) -> None:
         self.runtime = Runtime()
         self.state = MemoryState()
@@ -137,6 +154,8 @@ class Chain:
         self.contracts: dict[str, Deployed] = {}
         self.scheduled: list[ScheduledOutcome] = []
         """Outcomes of scheduled calls, in the order in which they ran."""
+        self.gas_used = 0
+        """Of all transactions so far."""
         self._accounts = 0
         self._transactions = 0
 
@@ -186,7 +205,11 @@ class Chain:
     ) -> CallOutcome:
         """One transaction in a block of its own, with `private` values beside it: its outcome, whatever it is."""
         call = self._call(contract, method, arguments, sender, gas)
-        return self._block(replace(call, private_values=tuple(encode(value) for value in private)))[0]
+        outcome = self._block(replace(call, private_values=tuple(encode(value) for value in private)))[0]
+        self.gas_used += outcome.gas_used
+        for watcher in self.watchers:
+            watcher(contract, method, outcome)
+        return outcome
 
     def call(
         self,
@@ -223,6 +246,19 @@ class Chain:
             return
         raise AssertionError(f"nothing failed with {code}")
 
+    @contextmanager
+    def gas_within(self, limit: int) -> Iterator[None]:
+        """The transactions inside cost at most `limit` gas together. Raises AssertionError."""
+        before = self.gas_used
+        yield
+        used = self.gas_used - before
+        if used > limit:
+            raise AssertionError(f"{used} gas, more than {limit}")
+
+    def advance(self, seconds: int) -> list[ScheduledOutcome]:
+        """An empty block that much later: the outcomes of what was due."""
+        return self.at(time=self.time + seconds)
+
     def at(self, *, time: int, blocks: int = 1) -> list[ScheduledOutcome]:
         """Empty blocks at that time (seconds), never back: the outcomes of what was due."""
         if time < self.time:
@@ -236,17 +272,19 @@ class Chain:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """What happens inside is undone."""
-        kept = (MemoryState(self.state), self.time, self.height, self.next_due, dict(self.contracts))
+        state, contracts, scheduled = MemoryState(self.state), dict(self.contracts), list(self.scheduled)
+        kept = (self.time, self.height, self.epoch, self.next_due, self.gas_used)
         try:
             yield
         finally:
-            self.state, self.time, self.height, self.next_due, self.contracts = kept
+            self.state, self.contracts, self.scheduled = state, contracts, scheduled
+            self.time, self.height, self.epoch, self.next_due, self.gas_used = kept
 
     def check_invariants(self) -> None:
         """Every @invariant of every contract holds. Runs after each block by itself."""
         for contract in self.contracts.values():
             for function in contract.functions.values():
-                if function.kind == "invariant" and not self.view(contract, function.name):
+                if function.kind == "invariant" and self.view(contract, function.name) is not True:
                     raise AssertionError(f"the invariant {contract.name}.{function.name} does not hold")
 
     def _call(self, contract: Deployed, method: str, arguments: tuple[Any, ...], sender: bytes, gas: int) -> Call:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from contracts_corpus.sources import contract_of
 
+from contracts.pytest_plugin import chain as chain  # also where the checkout was installed before it had the plug-in
 from contracts.testing import Chain, Deployed
 from ledger.encoding import decode
 from ledger.execution import CallOutcome

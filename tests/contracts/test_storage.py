@@ -155,11 +155,6 @@ class Shelf(Contract):
 
 
 @pytest.fixture
-def chain() -> Chain:
-    return Chain()
-
-
-@pytest.fixture
 def shelf(chain: Chain) -> Any:
     return chain.deploy(SHELF)
 
