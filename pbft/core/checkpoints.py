@@ -68,6 +68,9 @@ def process_idle_vote(state: ReplicaState) -> None:
 
 def process_header_vote(state: ReplicaState, sender: int, envelope: Envelope, vote: HeaderVote) -> None:
     """A member's vote: compared where the height is executed (D26), counted, answered (D24, D28)."""
+    newest = state.newest_votes.get(sender)
+    if newest is None or newest.vote.height < vote.height:
+        state.newest_votes[sender] = CountedHeaderVote(vote=vote, envelope=envelope)
     own = state.header_hashes.get(vote.height)
     if vote.height <= state.certified_height:
         if own is not None and own != vote.header_hash:

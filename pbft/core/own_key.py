@@ -88,6 +88,7 @@ def _collect_said(state: ReplicaState, replica: int) -> list[Envelope]:
             found += [kept[replica].envelope for kept in (slot.commits, slot.prepares) if replica in kept]
             found += [slot.proposal] if slot.proposal is not None and slot.proposal.sender == replica else []
         found += [votes[replica].envelope] if replica in votes else []
+    found += [state.newest_votes[replica].envelope] if replica in state.newest_votes else []
     return [*found, *peer_notes(state, replica).early]
 
 

@@ -132,6 +132,7 @@ class ReplicaState:
     bodies: dict[bytes, Batch] = field(default_factory=dict)
     voted: dict[int, bytes] = field(default_factory=dict)
     header_votes: dict[int, dict[int, CountedHeaderVote]] = field(default_factory=dict)
+    newest_votes: dict[int, CountedHeaderVote] = field(default_factory=dict)  # of each member, certified or not (M28)
     proposed_top: int = 0  # the highest height this replica proposed or saw accepted in this view
 
     # Requests.

@@ -59,6 +59,7 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
     "missing_bodies": _windows,
     "loose_bodies": _windows,
     "unanswered": _members,
+    "newest_votes": _members,
     "snapshot_liars": _members,
     "outgoing": lambda state: VOTES_PER_SLOT * _window(state),  # nothing leaves before the first tick after a start
     "actions": lambda _: 0,

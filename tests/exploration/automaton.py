@@ -76,6 +76,7 @@ EXCLUDED: Final = {
     "own_view_change": "as new_view; what it said is among the messages sent",
     "header_votes": "header votes are not delivered within the bounds: h stays at genesis",
     "voted": "as header_votes",
+    "newest_votes": "as header_votes",
     "header_hashes": "a function of the digests executed, which are compared",
 }
 """Fields of ReplicaState that are not compared, and why two states that differ in them alone behave alike here."""
