@@ -6,6 +6,9 @@ from pathlib import Path
 
 from scenarios.every import SCENARIOS
 
+from pbft.core.messages import Forward
+from pbft.core.replica import LINK, SIGNED
+
 RULE = re.compile(r"\b[DM][1-9][0-9]?\b")
 TESTS = Path(__file__).parents[2]
 RULES = {f"D{number}" for number in range(1, 66)} | {f"M{number}" for number in range(1, 61)}
@@ -41,3 +44,12 @@ def test_every_rule_is_named() -> None:
     assert not missing, f"no test names {', '.join(missing)}"
     stale = sorted(set(EXCLUDED) & set(named))
     assert not stale, f"excluded, but tested: {stale}"
+
+
+def test_the_manual_lists_every_message() -> None:
+    """pbft/README.md has a row for whatever the core takes, and for nothing else."""
+    manual = (TESTS.parent / "pbft" / "README.md").read_text(encoding="utf-8")
+    table = manual[manual.index("| message | kind |") :].split("\n\n")[0]
+    listed = {name for row in table.splitlines()[2:] for name in row.split("|")[1].strip().split(", ")}
+    taken = {kind.__name__ for kind in (*SIGNED, *LINK, Forward)}
+    assert listed == taken
