@@ -159,7 +159,7 @@ def is_current(
         return False
     if view < state.view:
         return False  # left: M29
-    if height > max(state.high_watermark, state.reproposed_top):
+    if not state.is_in_reach(height):
         raise InvalidMessage("above_window", f"height {height}, H = {state.high_watermark}")
     return True
 
@@ -180,7 +180,7 @@ def process_commit(state: ReplicaState, sender: int, envelope: Envelope, message
     if message.height <= state.certified_height:
         answer_with_certificate(state, sender)
         return
-    if message.height > max(state.high_watermark, state.reproposed_top):
+    if not state.is_in_reach(message.height):
         raise InvalidMessage("above_window", f"height {message.height}, H = {state.high_watermark}")
     slot = state.slot(message.height)
     if _is_new_vote(state, slot.commits, message, envelope):

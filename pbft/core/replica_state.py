@@ -229,6 +229,12 @@ class ReplicaState:
             found = self.slots[height] = Slot(height=height)
         return found
 
+    def is_in_reach(self, height: int) -> bool:
+        """In the own window, or in that of the NEW-VIEW that was entered, which may lie far above it (M13): what lies
+        between the two is fetched, and votes there would only fill the memory of a replica that lags."""
+        is_decided = self.reproposed_top - self.configuration.window < height <= self.reproposed_top
+        return height > self.certified_height and (height <= self.high_watermark or is_decided)
+
     def is_in_window(self, height: int) -> bool:
         """h < n <= H (M8, M13)."""
         return self.certified_height < height <= self.high_watermark

@@ -87,13 +87,12 @@ def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:
     count."""
     if any(message.epoch != state.configuration.epoch for message in envelope.messages):
         return False
-    top = max(state.high_watermark, state.reproposed_top)
     return all(
         not isinstance(message, PrePrepare)
         or (
             message.view >= state.view
             and envelope.sender == state.configuration.primary(message.view)
-            and state.certified_height < message.height <= top
+            and state.is_in_reach(message.height)
         )
         for message in envelope.messages
     )

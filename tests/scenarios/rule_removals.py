@@ -66,7 +66,7 @@ NORMAL_CASE = [
     without("M8, M17", "normal_case.test_m8_one_digest_per_view_and_height",
             ordering.process_pre_prepare, "slot.digest is not None", "False"),
     without("M8", "normal_case.test_m8_the_height_lies_between_the_watermarks",
-            ordering.is_current, "height > max(state.high_watermark, state.reproposed_top)", "False"),
+            ordering.is_current, "not state.is_in_reach(height)", "False"),
     without("M9, D43", "normal_case.test_m9_a_request_may_be_proposed_twice",
             requests.validate_batch, "    if not batch.requests:\n",
             "    if state.executed_height:\n        raise InvalidMessage('executed')\n    if not batch.requests:\n"),
@@ -244,8 +244,8 @@ TIME = [
 ]
 EPOCHS = [
     without("D40", "epochs.test_d40_every_replica_accepts_nothing_above_e_until_e_is_certified",
-            ordering.is_current, "height > max(state.high_watermark, state.reproposed_top)", "False",
-            ordering.process_commit, "message.height > max(state.high_watermark, state.reproposed_top)", "False"),
+            ordering.is_current, "not state.is_in_reach(height)", "False",
+            ordering.process_commit, "not state.is_in_reach(message.height)", "False"),
     without("D40", "epochs.test_d40_nothing_above_e_is_voted_on_or_adopted",
             checkpoints.process_header_vote, "state.epoch_end is not None and", "False and"),
     without("D64", "epochs.test_d64_the_primary_fills_to_e",

@@ -88,6 +88,19 @@ def test_m8_one_digest_per_view_and_height() -> None:
     assert [e.kind for e in bench.evidence] == ["equivocation_pre_prepare"]
 
 
+def test_m13_nothing_is_kept_between_the_own_window_and_that_of_a_new_view() -> None:
+    """M13, M55: a replica that lags has entered a view that starts far above it: COMMITs between the two would make a
+    slot for each height that it lags by."""
+    bench = make_bench(1)
+    bench.replica.state.reproposed_top = 1_000
+    for height in (65, 500, 936, 1_001):
+        bench.say(0, Commit(epoch=0, view=0, height=height, digest=bytes(32)))
+    assert bench.dropped == ["above_window"] * 4
+    for height in (64, 937, 1_000):
+        bench.say(0, Commit(epoch=0, view=0, height=height, digest=bytes(32)))
+    assert sorted(bench.replica.state.slots) == [64, 937, 1_000]
+
+
 def test_m8_the_height_lies_between_the_watermarks() -> None:
     """§4.2, M8: "the sequence number in the pre-prepare message is between a low water mark, h, and a high, H"."""
     bench = make_bench(1)
