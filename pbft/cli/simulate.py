@@ -1,6 +1,7 @@
 """`gridquorum simulate`: search seeds, and show one again."""
 
 import secrets
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pbft.simulation.seed import SeedReport
 
 SEEDS_MAX = 1_000_000
+LINES_SHOWN = 100  # of a failed seed's transcript; the file has all
 
 
 class SeedRange(click.ParamType[range]):
@@ -46,7 +48,7 @@ class SeedRange(click.ParamType[range]):
 @json_option
 def simulate(seed: int | None, seeds: range | None, steps: int | None, report_path: Path | None, as_json: bool) -> None:
     """Search the protocol: whole networks on virtual time, from seeds; without --seed or --seeds a random one."""
-    from pbft.simulation.search import DamagedReport, search, summarise
+    from pbft.simulation.search import DamagedReport, search, summarise, write_transcript
     from pbft.simulation.seed import DEFAULT_STEPS
 
     if seed is not None and seeds is not None:
@@ -63,9 +65,11 @@ def simulate(seed: int | None, seeds: range | None, steps: int | None, report_pa
         if is_alone or report.failure:
             say(f"seed {report.seed}: {report.options.describe()}")
         if report.failure:
-            for line in report.transcript:
+            path = write_transcript(report, Path(tempfile.gettempdir()))
+            for line in report.transcript[-LINES_SHOWN:]:
                 say(line)
             say(f"seed {report.seed} FAILED: {report.failure}")
+            say(f"the whole transcript: {path}")
 
     try:
         records = search(seeds, steps or DEFAULT_STEPS, report_path=report_path, on_seed=tell)

@@ -57,19 +57,24 @@ class Checkers:
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
     liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
 
-    def check_evidence(self, evidence: Evidence) -> None:
-        """A node keeps a piece of evidence."""
+    def check_evidence(self, evidence: Evidence, node: Node | None = None) -> None:
+        """A node keeps a piece of evidence; of an epoch after genesis it is judged by what that node's chain says."""
         if evidence.replica not in self.liars | self.faulty:
             raise Violation("evidence", f"r{evidence.replica} is accused of {evidence.kind}")
         configuration = self.genesis.configuration
+        epochs, rules = Epochs(configuration), WireRules.of(configuration)
+        core = compute_core_configuration(configuration, 0, self.headers[0])
+        epoch = evidence.first.messages[0].epoch
+        if epoch and node is not None:
+            epochs, rules, core = node.chain.epochs, node.epochs.rules, node.epochs.start_of(epoch).configuration
         data = encode_evidence(evidence, self.genesis.network_id)
         check_private(f"evidence of {evidence.kind}", data)
         try:
             verify_evidence(
                 data,
-                verifier=Verifier(Epochs(configuration), verified=VerifiedSignatures(verify=self.verify)),
-                rules=WireRules.of(configuration),
-                configuration=compute_core_configuration(configuration, 0, self.headers[0]),
+                verifier=Verifier(epochs, verified=VerifiedSignatures(verify=self.verify)),
+                rules=rules,
+                configuration=core,
             )
         except InvalidEvidence as error:
             raise Violation("evidence", f"{evidence.kind} of r{evidence.replica} does not hold: {error}") from error

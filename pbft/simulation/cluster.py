@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Final
 
 from contracts.runtime import Runtime
 from ledger.block import Block, Header
@@ -25,7 +26,6 @@ from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
 from pbft.node.assembly import Decode, Node, assemble_node
 from pbft.node.client_door import ClientDoor
-from pbft.node.evidence_store import PIECES_MAX
 from pbft.node.execution import InlineWorker
 from pbft.node.execution import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
@@ -36,8 +36,11 @@ from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, client_key, make_genesis_file, replica_key
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
 from pbft.simulation.signing import ED25519, SharedDecoder, Signing
+from pbft.simulation.sinks import CounterTable, EvidenceList
 from pbft.simulation.trace import Trace
 from pbft.wire.codec import VerifiedSignatures, decode_peer
+
+TURNS_PER_CHECK: Final = 3  # a turn's memory is looked at so often: what grows too large stays too large for longer
 
 
 @dataclass(kw_only=True)
@@ -56,6 +59,7 @@ class Machine:
     paused_until_ms: int = 0  # the process stands still, and what reaches the machine waits
     ignored_clients: frozenset[bytes] = frozenset()  # their requests are dropped at the door: a censor's
     flush_is_due: bool = False
+    turns: int = 0
     halted: str | None = None
     counters: Counter[str] = field(default_factory=Counter)
     evidence: list[Evidence] = field(default_factory=list)
@@ -87,6 +91,7 @@ class Cluster:
         self.trace = Trace()
         self.power_failures = self.writes_survived = 0  # inside a write, and those whose write is there nevertheless
         self.lost: set[int] = set()  # machines that never start again: their journal is damaged
+        self.silent: set[int] = set()  # machines that changed their key, and vote from the next epoch on (D37)
         self.decayed: set[int] = set()  # machines with a flipped bit in the ledger: truth is demanded, progress is not
         self.halts: list[tuple[int, str]] = []  # every replica that stopped itself, and why
         self.now_ms = self.trace.start_ms = GENESIS_TIME_MS
@@ -238,7 +243,7 @@ class Cluster:
 
     def can_be_faulty(self, replica: int) -> bool:
         """Whether this replica is one of the f faulty, or could still become one."""
-        faulty = self.checkers.faulty | self.decayed
+        faulty = self.checkers.faulty | self.decayed | self.silent
         return replica in faulty or len(faulty) < self.genesis.configuration.f
 
     def lose(self, replica: int) -> None:
@@ -317,7 +322,9 @@ class Cluster:
                 self.kill(machine.replica)
                 return
             assert machine.door is not None
-            self.checkers.check_turn(machine.replica, machine.node, machine.door)
+            machine.turns += 1
+            if machine.turns % TURNS_PER_CHECK == 0:
+                self.checkers.check_turn(machine.replica, machine.node, machine.door)
             for listener in self.turn_listeners:
                 listener(machine)
 
@@ -383,47 +390,6 @@ def _receivers_of(node: Node, replica_ids: list[int] | None) -> list[int]:
     configuration = node.chain.epochs.of(node.replica.epoch)
     assert configuration is not None
     return [int(m.name[1:]) for m in configuration.members if replica_ids is None or m.id in replica_ids]
-
-
-class EvidenceList:
-    """`driver.EvidenceSink`, bounded like the store's: kept with the machine, each piece once, known by its bytes.
-
-    Each must convict, and no correct replica.
-    """
-
-    def __init__(self, machine: Machine, checkers: Checkers) -> None:
-        self._machine = machine
-        self._checkers = checkers
-
-    def record(self, evidence: Evidence) -> bool:
-        kept = [
-            piece
-            for piece in self._machine.evidence
-            if (piece.replica, piece.kind) == (evidence.replica, evidence.kind)
-        ]
-        if len(kept) >= PIECES_MAX or any(_is_same(piece, evidence) for piece in kept):
-            return False
-        self._checkers.check_evidence(evidence)
-        self._machine.evidence.append(evidence)
-        return True
-
-
-def _is_same(one: Evidence, other: Evidence) -> bool:
-    """Compared by bytes: envelopes hold thousands of parsed votes."""
-    second, other_second = one.second, other.second
-    return one.first.raw == other.first.raw and (
-        other_second is None if second is None else other_second is not None and second.raw == other_second.raw
-    )
-
-
-class CounterTable:
-    """`driver.Counters`: counted with the machine."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-
-    def count(self, name: str, reason: str = "", amount: int = 1) -> None:
-        self._machine.counters[f"{name}:{reason}" if reason else name] += amount
 
 
 class _Blocks:

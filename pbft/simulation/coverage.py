@@ -182,11 +182,11 @@ class Observer:
         receipts = [parse_receipt(data) for data in block.receipts]
         seen["receipt:refused"] += any(receipt.status == "refused" for receipt in receipts)
         seen["receipt:scheduled"] += len(receipts) > len(block.transactions)
-        seen["epoch:entered"] += block.header.epoch > 0
 
     def sample(self, node: Node) -> None:
         """What a correct node is, now and then."""
         state, seen = node.replica.state, self.seen
+        seen["epoch:entered"] += state.configuration.epoch > 0
         seen["view:installed"] += state.active and state.view > 0
         seen["sample:certified"] += state.certified_height > 0
         seen["sample:timer_doubled"] += state.doublings > 0

@@ -15,9 +15,10 @@ from pbft.core.persisted import CERTIFIED_KEY, VIEW_KEY, encode_view
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.simulation.cluster import Cluster, CounterTable, EvidenceList, Machine
+from pbft.simulation.cluster import Cluster, Machine
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.liars import Traitor
+from pbft.simulation.sinks import CounterTable, EvidenceList
 
 AUDIENCES_MS: Final = (400, 4_000)  # how long twins keep their circles
 FORGETS_MS: Final = (1_500, 5_000)  # how long a machine remembers its promises

@@ -82,7 +82,7 @@ def read(cluster: Cluster, frame: bytes, rules: WireRules) -> PeerMessage | None
 def sealed(cluster: Cluster, replica: int, *messages: SignedMessage) -> Envelope:
     """Messages under the true signature of `replica`."""
     network = cluster.genesis.network_id
-    return seal(messages, sender=replica, epoch=0, network=network, key=cluster.replica_key(replica))
+    return seal(messages, sender=replica, epoch=messages[0].epoch, network=network, key=cluster.replica_key(replica))
 
 
 def spare_own_words(cluster: Cluster, replica: int) -> None:

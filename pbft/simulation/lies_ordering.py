@@ -32,6 +32,7 @@ from pbft.wire.codec import WireRules, encode_peer
 
 BOTH, ONE_ALONE, NEITHER = "both", "one_alone", "neither"
 STYLES: Final = (BOTH, BOTH, ONE_ALONE, NEITHER)
+SKIPPED_CHANCE: Final = 0.3  # of a height, in a view where a primary skips some
 CENSORED_CLIENTS: Final = 3  # the censored client is one of the first few, who submit in every run
 
 
@@ -153,16 +154,21 @@ def false_header_vote(traitor: Traitor, height: int) -> HeaderVote:
 
 
 def propose_to_few(traitor: Traitor) -> None:
-    """A primary whose proposals, and NEW-VIEWs, reach nobody, or only some: fewer than could decide without it."""
-    audiences: dict[int, frozenset[int]] = {}
+    """A primary whose proposals, and NEW-VIEWs, reach nobody, or only some: fewer than could decide without it. In some
+    views it skips single heights instead, so that what follows is prepared and the gap becomes null (D29)."""
+    audiences: dict[tuple[int, int], frozenset[int]] = {}  # (view, height, or 0 where all share one)
+    skips: dict[int, bool] = {}  # view -> it tells all but skips heights
 
     def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
         if not isinstance(message, PrePrepare | NewView):
             return [(message, "")]
-        if message.view not in audiences:
-            size = traitor.random.randrange(len(traitor.others))
-            audiences[message.view] = frozenset(traitor.random.sample(traitor.others, size))
-        if receiver in audiences[message.view]:
+        skips_heights = skips.setdefault(message.view, traitor.random.random() < 0.5)
+        is_skipped = skips_heights and isinstance(message, PrePrepare) and traitor.random.random() < SKIPPED_CHANCE
+        key = message.view, message.height if skips_heights and isinstance(message, PrePrepare) else 0
+        if key not in audiences:
+            size = traitor.random.randrange(len(traitor.others)) if not skips_heights else len(traitor.others)
+            audiences[key] = frozenset(traitor.random.sample(traitor.others, 0 if is_skipped else size))
+        if receiver in audiences[key]:
             return [(message, "told_to_few")]
         traitor.count("proposal_withheld" if isinstance(message, PrePrepare) else "new_view_withheld")
         return []

@@ -28,6 +28,8 @@ SCHEDULING_CLIENT: Final = 9
 WAKING_CLIENT: Final = 10
 EXPIRING_CLIENTS_FROM: Final = 20  # one each: a nonce that stays unused would hold up those after it
 LOAD_SHARE: Final = 3 / 4  # of the safety phase: its rest meets what is under way
+BURSTS: Final = 4
+BURST_SHARE: Final = 0.5  # of the additions: so that windows fill
 EXPIRY_CHECK_MS: Final = 500
 WAKE_MS: Final = 3_000  # agreed time moves with blocks alone, and a proof of expiry needs it to move (D46)
 
@@ -51,9 +53,11 @@ class Load:
         self.nonces_reused = 0
         self._expiring: list[tuple[int, ClientSession]] = []
         random, loaded_ms = cluster.random, max(int(span_ms * LOAD_SHARE), 1)
+        bursts_ms = [random.randrange(loaded_ms) for _ in range(BURSTS)]
         for number in range(requests):
             client, style = number % ADDING_CLIENTS, random.randrange(STYLES)
-            cluster.at(random.randrange(loaded_ms), partial(self._add, client, style))
+            at_ms = random.choice(bursts_ms) if random.random() < BURST_SHARE else random.randrange(loaded_ms)
+            cluster.at(at_ms, partial(self._add, client, style))
         for _ in range(scheduled_calls):
             cluster.at(random.randrange(loaded_ms), self._schedule)
         for number in range(expiring):
@@ -116,6 +120,11 @@ class Load:
                 self._clients.submit(signed)
                 self.nonces_reused += 1
         self._cluster.at(EXPIRY_CHECK_MS, self._reuse_nonces)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every transaction has its end, and no nonce waits to be used again."""
+        return self._clients.is_done and not self._expiring
 
     def keep_time_moving(self) -> None:
         """From now on a block at least every few seconds, while a transaction waits for the proof of its expiry."""

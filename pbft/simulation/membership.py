@@ -4,6 +4,7 @@ Machines are told apart by the name that a member keeps over all epochs; ids are
 vote as in production, through the contract `governance`: every node is handed the votes until its chain has them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -19,6 +20,7 @@ from pbft.wire.codec import parse_request
 
 VOTE_GAS: Final = 1_000_000
 VOTE_EXPIRY_HEIGHTS: Final = 5_000
+CHANGES: Final = ("parameters", "key", "disk")
 HAND_IN_MS: Final = 2_000
 """Votes are handed in again so often, as by an operator's client that waits for its receipt."""
 
@@ -109,6 +111,42 @@ def lose_disk(cluster: Cluster, replica: int, *, ledger_too: bool) -> None:
     cluster.checkers.reached.pop(replica, None)  # what it knew is gone; what it said stays said
     cluster.trace.record_fault(cluster.now_ms, f"r{replica} loses its {'disks' if ledger_too else 'journal'}")
     change_key(cluster, replica)
+
+
+class Change:
+    """One change of the configuration in the middle of a run, and the replica that it may silence until then."""
+
+    def __init__(self, cluster: Cluster, kind: str, delay_ms: int) -> None:
+        """`kind` is one of CHANGES. A replica that loses its key or its disk is one of the f faulty until it votes."""
+        self.done: Counter[str] = Counter()
+        self._cluster, self._kind = cluster, kind
+        self._replica = cluster.random.choice(sorted(set(range(len(cluster.machines))) - cluster.checkers.faulty))
+        if kind != "parameters":
+            cluster.silent.add(self._replica)
+        cluster.at(delay_ms, self._begin)
+
+    def _begin(self) -> None:
+        cluster = self._cluster
+        if self._kind == "parameters":
+            protocol = cluster.genesis.protocol
+            submit_votes(cluster, compute_next(cluster, parameters=replace(protocol, stride=protocol.stride // 2)))
+        else:
+            replica = self._replica
+            if replica in cluster.checkers.faulty | cluster.decayed:
+                return  # another fault was faster
+            if self._kind == "key":
+                change_key(cluster, replica)
+            else:
+                lose_disk(cluster, replica, ledger_too=cluster.random.random() < 0.5)
+            generation = cluster.machines[replica].key_generation
+            submit_votes(cluster, compute_next(cluster, generations={replica: generation}))
+        self.done[f"membership:{self._kind}"] += 1
+        cluster.trace.record_fault(cluster.now_ms, f"a change of the configuration is voted for: {self._kind}")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing was changed, or every correct node is in the next epoch."""
+        return not self.done or has_entered(self._cluster, 1)
 
 
 def has_entered(cluster: Cluster, epoch: int) -> bool:

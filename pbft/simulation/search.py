@@ -36,6 +36,7 @@ def to_record(report: SeedReport) -> dict[str, Any]:
         "coverage": dict(sorted(report.coverage.items())),
         "rules": report.rules,
         "functions": report.functions,
+        "liveness_ms": report.liveness_ms,
         "virtual_ms": report.virtual_ms,
         "trace_sha256": report.trace_sha256,
         "failure": report.failure,
@@ -55,6 +56,14 @@ def read_report(path: Path, steps: int) -> dict[int, dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedReport(f"{path}:{number} is no line of a report: {error!r}") from error
     return records
+
+
+def write_transcript(report: SeedReport, directory: Path) -> Path:
+    """A failed seed's story in a file: what it drew, its faults, its last events, where everybody stood, and why."""
+    path = directory / f"gridquorum-seed-{report.seed}.txt"
+    lines = [f"seed {report.seed}: {report.options.describe()}", *report.transcript, report.failure]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def search(
@@ -103,6 +112,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "n": dict(sorted(Counter(str(record["n"]) for record in records).items())),
         "requests_executed": sum(record["requests_executed"] for record in records),
         "view_changes": sum(record["view_changes"] for record in records),
+        "liveness_ms_max": max((record["liveness_ms"] for record in records), default=0),
         "faults": dict(sorted(faults.items())),
         "byzantine": dict(sorted(byzantine.items())),
         "coverage": dict(sorted(coverage.items())),

@@ -23,19 +23,25 @@ from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.coverage import SAMPLE_MS, exercised, is_watched, name_functions, watch
 from pbft.simulation.load import Load
+from pbft.simulation.membership import CHANGES, Change
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
-from pbft.simulation.outcome import check_halts, check_outcome, is_level, name_end
+from pbft.simulation.outcome import check_outcome, is_level, name_end
 from pbft.simulation.readers import Readers
 from pbft.simulation.signing import Signing, signing_of
 
 STEP_MS: Final = 100
-DEFAULT_STEPS: Final = 150  # 15 s of faults: some ten base timers
+DEFAULT_STEPS: Final = 100  # 10 s of faults: some seven base timers
 REQUESTS_MIN: Final = 56
 REQUESTS_MAX: Final = 80
 COUNTED_REQUESTS_MIN: Final = 50  # a seed counts as searched from here on
 COUNTED_FAULTS_MIN: Final = 2
 SNAPSHOT_LAGS: Final = (6, 12, 24, SNAPSHOT_LAG_HEIGHTS)  # small enough for runs of some tens of blocks; and as shipped
+BATCHES: Final = (2, 5, 500)  # requests in one: of small ones several are in flight at once
+WINDOWS: Final = ((8, 2), (16, 4), (32, 8))  # and strides: narrow ones fill, and an epoch ends a window later
+CHANGE_CHANCE: Final = 0.35  # of a change of the configuration
+PROVOKED_MS: Final = 500
+PROVOKED_AT: Final = 0.6  # of the safety phase; the load goes on for a while
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +51,12 @@ class Options:
     n: int
     window: int
     stride: int
+    batch_requests_max: int
     requests: int
     scheduled_calls: int
     expiring: int  # transactions whose expiry is near or past
     reads: int
+    change: str  # of the configuration, one of membership.CHANGES, or empty
     faults: LinkFaults
     traitors: tuple[tuple[int, str], ...]  # replica, kinds
     steps: int
@@ -59,11 +67,12 @@ class Options:
         """One line."""
         traitors = ", ".join(f"r{replica} {kind}" for replica, kind in self.traitors) or "none"
         return (
-            f"n {self.n}, window {self.window}, {self.requests} requests, {self.scheduled_calls} scheduled calls, "
+            f"n {self.n}, window {self.window}, batches of {self.batch_requests_max}, "
+            f"{self.requests} requests, {self.scheduled_calls} scheduled calls, "
             f"{self.expiring} near their expiry, {self.reads} reads, "
+            f"{self.change or 'no'} change of the configuration, snapshots from {self.snapshot_lag} heights on, "
             f"links up to {self.faults.delay_max_ms} ms with {self.faults.loss_permille} lost and "
             f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, {self.signing.name} signatures, "
-            f"snapshots from {self.snapshot_lag} heights on, "
             f"traitors: {traitors}"
         )
 
@@ -81,6 +90,7 @@ class SeedReport:
     coverage: Counter[str] = field(default_factory=Counter)
     rules: list[str] = field(default_factory=list)  # exercised, as `coverage.RULES` says
     functions: list[str] = field(default_factory=list)  # of the product that were entered, where the seed is watched
+    liveness_ms: int = 0  # from the end of the faults to a common certified head, 0 where there was none
     virtual_ms: int = 0
     trace_sha256: str = ""
     failure: str = ""  # empty, or the violation in one line
@@ -89,7 +99,8 @@ class SeedReport:
     @property
     def counts(self) -> bool:
         """Whether the run met enough to be called searched."""
-        moved = self.view_changes > 0 or self.coverage["message:Blocks"] > 0
+        transfers = self.coverage["message:Blocks"] + self.coverage["snapshot_installed"]
+        moved = self.coverage["view:installed"] > 0 or transfers > 0  # an epoch begins in view 0 again
         kinds = len(self.faults) + sum(len(kinds.split(KINDS_JOIN)) for _, kinds in self.options.traitors)
         return self.requests_executed >= COUNTED_REQUESTS_MIN and kinds >= COUNTED_FAULTS_MIN and moved
 
@@ -99,7 +110,9 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
     random = Random(f"options {seed}")
     n = random.choice([4, 4, 4, 5, 6, 7, 7, 8, 9, 10])
     f = (n - 1) // 3
-    window, stride = random.choice([(16, 4), (32, 8), (64, 8)])
+    window, stride = random.choice(WINDOWS)
+    change = random.choice(CHANGES) if random.random() < CHANGE_CHANCE else ""
+    traitors = draw_traitors(random, n, f if change in {"", "parameters"} else f - 1)
     return Options(
         n=n,
         window=window,
@@ -108,22 +121,32 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
         scheduled_calls=random.randint(0, 4),
         expiring=random.randint(0, 4),
         reads=random.randint(0, 12),
+        change=change,
+        batch_requests_max=random.choice(BATCHES),
         faults=LinkFaults(
             delay_max_ms=random.choice([3, 20, 60]),
             loss_permille=random.choice([0, 10, 50]),
             duplication_permille=random.choice([0, 50, 100]),
         ),
-        traitors=draw_traitors(random, n, f),
+        traitors=traitors,
         steps=steps,
         signing=signing_of(seed),
         snapshot_lag=random.choice(SNAPSHOT_LAGS),
     )
 
 
-def liveness_bound_ms(n: int, base_timer_ms: int) -> int:
-    """Virtual time that the liveness phase may take: f faulty primaries at timers grown to their cap, and one more."""
+def liveness_bound_ms(n: int, base_timer_ms: int, *, is_changing: bool) -> int:
+    """Virtual time that the liveness phase may take, as `pbft/README.md` ("Time") derives it from the rules.
+
+    Timers may have grown to their cap of 32 T (D57). 16 T until a request is known to all (D56), 32 T until all suspect
+    and 32 T for each of the f faulty primaries that may follow in a row are less than (f + 2) 32 T; 10 s are for
+    exchange, blocks and snapshots, and for proofs of expiry, which wait for a certified height. An epoch begins with
+    new timers in view 0, and so meets the faulty primaries once more, at T, 2 T, 4 T (D41); its last height is filled
+    within the same patience (D64): 2^(f+2) T where the configuration changes.
+    """
     faults = (n - 1) // 3
-    return 2 * (faults + 1) * (base_timer_ms << TIMER_DOUBLINGS_MAX) + 10_000
+    anew_ms = base_timer_ms << (faults + 2) if is_changing else 0
+    return (faults + 2) * (base_timer_ms << TIMER_DOUBLINGS_MAX) + 10_000 + anew_ms
 
 
 def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:
@@ -147,7 +170,9 @@ class _Run:
         self.cluster = Cluster(
             seed=seed,
             replicas=options.n,
-            protocol=ProtocolParameters(window=options.window, stride=options.stride),
+            protocol=ProtocolParameters(
+                window=options.window, stride=options.stride, batch_requests_max=options.batch_requests_max
+            ),
             faults=options.faults,
             signing=options.signing,
             snapshot_lag=options.snapshot_lag,
@@ -158,6 +183,11 @@ class _Run:
         self.readers = Readers(self.cluster, self.clients)
         self.span_ms = options.steps * STEP_MS
         self.nemesis = Nemesis(self.cluster, self.cluster.now_ms + self.span_ms)
+        self.change = (
+            Change(self.cluster, options.change, self.cluster.random.randrange(self.span_ms // 2))
+            if options.change
+            else None
+        )
         self.load = Load(
             self.cluster,
             self.clients,
@@ -172,17 +202,48 @@ class _Run:
     def play(self) -> None:
         """Both phases, and the outcome. Raises Violation."""
         self._sample()
+        self.cluster.at(int(self.span_ms * PROVOKED_AT), self._provoke)
         self.cluster.run(self.span_ms)
         self.nemesis.stop()
         self.load.keep_time_moving()
-        _finish(self.cluster, self.clients, self.options)
-        whole = next((node for node in self.cluster.correct if not node.chain.gaps), None)
-        if whole is not None:  # else nobody holds every block: what was read is judged by the other checkers alone
-            self.readers.check(whole)
+        self._finish()
+        whole = [node for node in self.cluster.correct if not node.chain.gaps]
+        if whole:
+            self.readers.check(whole[0])
 
-    def _sample(self) -> None:
+    def _provoke(self) -> None:
+        """A run in which nobody has changed the view by now gets a reason, however often links heal: no primary."""
+        views = [node.replica.view for node in self.cluster.correct]
+        if views and not max(views) and self.cluster.now_ms < self.cluster.trace.start_ms + self.span_ms:
+            self.cluster.at(PROVOKED_MS, self._provoke)
+            primary = self.cluster.correct[0].replica.primary
+            self.cluster.network.partition({primary}, set(range(self.options.n)) - {primary})
+            self.cluster.trace.record_fault(self.cluster.now_ms, f"nothing happened so far: r{primary} is cut off")
+            self.report.faults["provoked_partition"] += 1
+
+    def _finish(self) -> None:
+        """The liveness phase."""
+        cluster, clients = self.cluster, self.clients
+        bound_ms = liveness_bound_ms(
+            self.options.n, cluster.genesis.protocol.base_timer_ms, is_changing=bool(self.options.change)
+        )
+        start_ms = cluster.now_ms
+        if not _run_until(cluster, bound_ms, lambda: self.load.is_settled):
+            waiting = sum(session.outcome is None for session in clients.sessions)
+            raise Violation("completion", f"{waiting} requests have no outcome {bound_ms} ms after the faults stopped")
+        left_ms = bound_ms - (cluster.now_ms - start_ms)
+        if not _run_until(cluster, left_ms, lambda: is_level(cluster) and (self.change is None or self.change.is_over)):
+            raise Violation("completion", f"no common certified head {bound_ms} ms after the faults stopped")
+        self.report.liveness_ms = cluster.now_ms - start_ms
+        check_outcome(cluster, clients)
+        self._sample()
+
+    def _note_all(self) -> None:
         for node in self.cluster.correct:
             self.cluster.observer.sample(node)
+
+    def _sample(self) -> None:
+        self._note_all()
         self.cluster.at(SAMPLE_MS, self._sample)
 
     def fill_report(self) -> None:
@@ -192,7 +253,7 @@ class _Run:
         report.requests_executed = sum(isinstance(session.outcome, Committed) for session in sessions)
         report.blocks = max((node.chain.height for node in correct), default=0)
         report.view_changes = max((node.replica.view for node in correct), default=0)
-        report.faults = self.nemesis.faults
+        report.faults += self.nemesis.faults
         network = cluster.network
         links = {"loss": network.lost, "duplication": network.duplicated, "reordering": network.reordered}
         for name, count in links.items():
@@ -212,25 +273,13 @@ class _Run:
                 **Counter(f"end:{name_end(session.outcome)}" for session in sessions),
             }
         )
+        if self.change is not None:
+            report.coverage += self.change.done
         report.coverage += self.traitors.effects + self.nemesis.outcomes + cluster.observer.seen
         faults = {f"fault:{kind}": count for kind, count in report.faults.items()}
         report.rules = exercised({**report.coverage, **faults})
         report.virtual_ms = cluster.now_ms - cluster.trace.start_ms
         report.trace_sha256 = cluster.trace.sha256
-
-
-def _finish(cluster: Cluster, clients: Clients, options: Options) -> None:
-    """The liveness phase."""
-    bound_ms = liveness_bound_ms(options.n, cluster.genesis.protocol.base_timer_ms)
-    start_ms = cluster.now_ms
-    if not _run_until(cluster, bound_ms, lambda: clients.is_done):
-        check_halts(cluster)
-        waiting = sum(session.outcome is None for session in clients.sessions)
-        raise Violation("completion", f"{waiting} requests without an outcome {bound_ms} ms after the faults stopped")
-    left_ms = bound_ms - (cluster.now_ms - start_ms)
-    if not _run_until(cluster, left_ms, lambda: is_level(cluster)):
-        raise Violation("completion", f"no common certified head {bound_ms} ms after the faults stopped")
-    check_outcome(cluster, clients)
 
 
 def _run_until(cluster: Cluster, duration_ms: int, holds: Callable[[], bool]) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 from collections import deque
 from typing import Final
 
-TAIL_EVENTS: Final = 60  # kept for the message of a failing seed: some tens of virtual milliseconds under load
+TAIL_EVENTS: Final = 2_000  # kept for the transcript of a failing seed: about a virtual second under load
 
 
 class Trace:
