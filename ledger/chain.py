@@ -380,9 +380,11 @@ class Chain(Archive):
 
     def _evidence(self, height: int) -> Evidence:
         """What leads from genesis to the header of a height. An epoch's last height is certified, so the headers from
-        there to the certificate are of one epoch.
+        there to the certificate are of one epoch; behind a snapshot, its link alone may keep that certificate.
         """
-        certificate = self.first_certificate(height)
+        certificate, link = self.first_certificate(height), self.epoch_link(self.header(height).epoch)
+        if link is not None and (certificate is None or certificate.height > link.header.height):
+            certificate = link.certificate
         if certificate is None:
             raise ProofNotReady("not_certified", "no certificate at or above this height yet", height=height)
         links = [self.epoch_link(epoch) for epoch in range(certificate.epoch)]

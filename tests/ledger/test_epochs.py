@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from vectors.ledger import sample_chain as sample
 
+from ledger.archive import CERTIFICATES_TABLE, height_key
 from ledger.block import Header
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.configuration import (
@@ -20,7 +21,7 @@ from ledger.epochs import EpochLink, Epochs, parse_link, verify_link
 from ledger.errors import InvalidConfiguration, InvalidProof, InvariantViolation
 from ledger.genesis import parse_genesis
 from ledger.proofs import VerifiedReceipt, verify_proof
-from ledger.store import MemoryStore
+from ledger.store import Delete, MemoryStore
 
 WINDOW = 8
 GENESIS_BYTES = sample.genesis_bytes(protocol=ProtocolParameters(window=WINDOW, stride=2))
@@ -211,6 +212,16 @@ def test_a_proof_of_a_later_epoch_needs_genesis_alone() -> None:
     earlier = verify_proof(chain.receipt_proof(sample.transaction(0, network=GENESIS.network_id).tx_id), GENESIS_BYTES)
     assert (earlier.header.epoch, earlier.certified_height) == (0, 10)
     assert verify_proof(chain.state_proof(b"c/notes/founded/007"), GENESIS_BYTES).header.epoch == 1
+
+
+def test_behind_a_snapshot_the_link_certifies_what_its_epoch_left() -> None:
+    """D39, D41: the certificate of an epoch's last height came with its link alone; the next has other signers."""
+    chain = certified_in_epoch_1()
+    chain._store.write([Delete(CERTIFICATES_TABLE, height_key(10))])
+    assert chain.first_certificate(9) == chain.newest_certificate()
+    tx_id = sample.transaction(0, network=GENESIS.network_id).tx_id
+    verified = verify_proof(chain.receipt_proof(tx_id), GENESIS_BYTES)
+    assert (verified.header.epoch, verified.certified_height) == (0, 10)
 
 
 def test_old_keys_certify_nothing_in_a_new_epoch() -> None:
