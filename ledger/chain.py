@@ -128,6 +128,7 @@ class Chain(Archive):
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
             break
+        self._keep_newest_link()
 
     def _read_epochs(self) -> None:
         """Takes over what the state has decided about epochs, beyond what is known."""
@@ -319,6 +320,7 @@ class Chain(Archive):
         self.state, self._head, self.gaps = snapshot.state, snapshot.header, gaps
         self._newest_certificate = snapshot.certificate
         self._read_epochs()
+        self._keep_newest_link()
         self.next_due_ms = _earliest_due_ms(self._store, ())
         discard_idle_state(self._store)
         return snapshot.header
@@ -341,15 +343,26 @@ class Chain(Archive):
             raise InvalidCertificate("header_hash", expected=header.hash, got=certificate.header_hash)
         key = height_key(certificate.height)
         if self._store.get(CERTIFICATES_TABLE, key) is None:
-            kept: list[Operation] = [Put(CERTIFICATES_TABLE, key, certificate.to_bytes())]
-            if header.height == self.epochs.last_height(header.epoch):
-                document = self.configuration(header.height + 1).to_bytes()
-                link = EpochLink(header=header, certificate=certificate, document=document)
-                kept.append(Put(EPOCHS_TABLE, height_key(header.epoch), link.to_bytes()))
-            self._store.write(kept)
+            kept = Put(CERTIFICATES_TABLE, key, certificate.to_bytes())
+            self._store.write([kept, *self._link_operations(certificate)])
         newest = self._newest_certificate
         if newest is None or newest.height < certificate.height:
             self._newest_certificate = certificate
+
+    def _link_operations(self, certificate: QuorumCertificate) -> list[Operation]:
+        """What keeps the link that this certificate makes, if it is that of an epoch's last height."""
+        header = self.header(certificate.height)
+        if header.height != self.epochs.last_height(header.epoch) or self.epoch_link(header.epoch) is not None:
+            return []
+        document = self.configuration(header.height + 1).to_bytes()
+        link = EpochLink(header=header, certificate=certificate, document=document)
+        return [Put(EPOCHS_TABLE, height_key(header.epoch), link.to_bytes())]
+
+    def _keep_newest_link(self) -> None:
+        """A snapshot of an epoch's last height brings no link: it is made then, or at the next opening."""
+        newest = self._newest_certificate
+        if newest is not None and newest.height <= self.height and (missing := self._link_operations(newest)):
+            self._store.write(missing)
 
     # --- proofs ---
 

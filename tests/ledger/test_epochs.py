@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from vectors.ledger import sample_chain as sample
 
-from ledger.archive import CERTIFICATES_TABLE, height_key
+from ledger.archive import CERTIFICATES_TABLE, EPOCHS_TABLE, height_key
 from ledger.block import Header
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.configuration import (
@@ -222,6 +222,16 @@ def test_behind_a_snapshot_the_link_certifies_what_its_epoch_left() -> None:
     tx_id = sample.transaction(0, network=GENESIS.network_id).tx_id
     verified = verify_proof(chain.receipt_proof(tx_id), GENESIS_BYTES)
     assert (verified.header.epoch, verified.certified_height) == (0, 10)
+
+
+def test_a_link_that_is_missing_beside_its_certificate_is_made_at_the_next_opening() -> None:
+    """D39: a snapshot of an epoch's last height brings the certificate alone, and power may fail before the link."""
+    store = chain_at_the_boundary()._store
+    link = store.get(EPOCHS_TABLE, height_key(0))
+    assert link is not None
+    store.write([Delete(EPOCHS_TABLE, height_key(0))])
+    assert Chain.open(store, GENESIS).epoch_link(0) is not None
+    assert store.get(EPOCHS_TABLE, height_key(0)) == link
 
 
 def test_old_keys_certify_nothing_in_a_new_epoch() -> None:
