@@ -56,7 +56,9 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
     "fetched": lambda state: FETCHED_BLOCKS_MAX - len(state.adopted),
     "adopted": lambda state: FETCHED_BLOCKS_MAX - len(state.fetched),
     "waypoints": lambda _: FETCHED_BLOCKS_MAX,
-    "missing_bodies": _windows,
+    "missing_bodies": lambda state: (
+        2 * _windows(state)
+    ),  # pruned at ticks: those of heights passed since are still there
     "loose_bodies": _windows,
     "unanswered": _members,
     "newest_votes": _members,
