@@ -21,6 +21,7 @@ _PLAIN_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "address": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "none": {"type": "null"},
 }
+_HINT_NAMES: Final = {"address": "Address", "none": "None", "map": "Map", "vec": "Vec", "ledger": "Ledger"}
 _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "int": (int,),
     "bool": (bool,),
@@ -135,7 +136,6 @@ def compute_schema(hint: Hint) -> dict[str, Any]:
 
 def describe_hint(hint: Hint) -> str:
     """A hint as it is written in a contract."""
-    names = {"address": "Address", "none": "None"}
     if hint.name:
         return hint.name
     parts = [describe_hint(part) for part in hint.arguments]
@@ -143,7 +143,10 @@ def describe_hint(hint: Hint) -> str:
         return f"{parts[0]} | None"
     if hint.kind == "tuple" and not parts:
         return "tuple[()]"
-    return f"{hint.kind}[{', '.join(parts)}]" if parts else names.get(hint.kind, hint.kind)
+    if hint.kind == "indexed":
+        return f"Indexed[Map[{', '.join(parts)}]]"
+    name = _HINT_NAMES.get(hint.kind, hint.kind)
+    return f"{name}[{', '.join(parts)}]" if parts else name
 
 
 def _method(function: Function) -> dict[str, Any]:

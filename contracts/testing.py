@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from contracts.client_stub import default_name
 from contracts.compiler import compile_source
 from contracts.host import MEMBERS_CONTRACT
 from contracts.runtime import Runtime
@@ -174,7 +175,7 @@ class Chain:
         The init's arguments come by position or by name; a `Deployed` stands for its address."""
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         tree = compile_source(data)
-        name = name or _default_name(tree.name)
+        name = name or default_name(tree.name)
         init = next((function for function in tree.functions if function.kind == "init"), None)
         arguments = _bind(init, positional, keyword)
         contract = _Source(name, data.decode(), tuple(_plain(argument) for argument in arguments))
@@ -338,9 +339,3 @@ def _bind(init: Function | None, positional: tuple[Any, ...], keyword: dict[str,
     if keyword or len(arguments) > len(names):
         raise TypeError(f"@init takes {names}")
     return arguments
-
-
-def _default_name(class_name: str) -> str:
-    """`EnergyMarket` is deployed as `energy_market`."""
-    parts = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in class_name)
-    return parts.strip("_")

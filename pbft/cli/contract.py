@@ -1,6 +1,7 @@
 """`gridquorum contract`: for those who write contracts. No network is needed.
 
-`check` says whether a file is a contract, `abi` what it shows, `try` runs one method in the node's own worker.
+`check` says whether a file is a contract, `abi` what it shows, `try` runs one method in the node's own worker. `show`,
+`diff`, `gas` and `test` are in `contract_tools`.
 """
 
 import json
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pbft.cli import contract_tools
+from pbft.cli.contract_files import compile_file, read_source, source_file
 from pbft.cli.surface import CommandError, ExitCode, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -17,16 +20,17 @@ if TYPE_CHECKING:
     from contracts.tree import Tree
     from pbft.node.contract_trial import ContractTrial
 
-SOURCE_BYTES_MAX: Final = 1_048_576  # of the file; what a contract may have is the gate's to say, below this
 CALLS_MAX: Final = 10_000  # in one block of a trial
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
-
-source_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
 @click.group()
 def contract() -> None:
-    """Write contracts: check, look, try."""
+    """Write contracts: check, look, try, test."""
+
+
+for tool in (contract_tools.show, contract_tools.diff, contract_tools.gas, contract_tools.test):
+    contract.add_command(tool)
 
 
 @contract.command(short_help="Say whether a file is a contract.")
@@ -36,7 +40,7 @@ def check(file: Path, as_json: bool) -> None:
     """Check FILE as a deploy would: exit code 0, or 1 with the first thing that is not allowed, where, and a hint."""
     from contracts.compiler import judge_source
 
-    verdict = judge_source(_read_source(file))
+    verdict = judge_source(read_source(file))
     if as_json:
         print_json(_describe_verdict(verdict) | {"tree": verdict.tree_hash.hex() or None})
     elif verdict.is_accepted:
@@ -48,12 +52,23 @@ def check(file: Path, as_json: bool) -> None:
 @contract.command(short_help="Show methods, events and structs of a contract.")
 @source_file
 @click.option("--schema", is_flag=True, help="JSON Schemas of arguments, results and events instead.")
+@click.option("--stub", is_flag=True, help="A typed Python module for callers instead: its methods fit `submit`.")
 @json_option
-def abi(file: Path, schema: bool, as_json: bool) -> None:
+def abi(file: Path, schema: bool, stub: bool, as_json: bool) -> None:
     """Show what FILE offers: methods with arguments and results, events, structs."""
     from contracts.abi import compute_abi, compute_schemas
+    from contracts.client_stub import default_name, make_stub
 
-    tree = _compile(file)
+    if schema and stub:
+        raise click.UsageError("--schema and --stub exclude each other")
+    tree = compile_file(file)
+    if stub:
+        source = make_stub(tree, default_name(tree.name))
+        if as_json:
+            print_json({"stub": source})
+        else:
+            click.echo(source, nl=False)
+        return
     answer = compute_schemas(tree) if schema else compute_abi(tree)
     if as_json:
         print_json(answer)
@@ -78,7 +93,7 @@ def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, 
     Bytes and addresses are hexadecimal text. With --calls the last outcome is shown. Exit code 0 where the call worked,
     1 where the contract was refused or the call failed.
     """
-    answer = _run_trial(_read_source(file), method, (arguments, init_text), gas, calls)
+    answer = _run_trial(read_source(file), method, (arguments, init_text), gas, calls)
     call = answer["call"]
     if as_json:
         print_json(answer)
@@ -188,27 +203,6 @@ def _describe_verdict(verdict: "SourceVerdict") -> dict[str, Any]:
         "column": verdict.column or None,
         "hint": verdict.hint or None,
     }
-
-
-def _compile(file: Path) -> "Tree":
-    from contracts.compiler import compile_source
-    from contracts.errors import ContractRefused
-
-    try:
-        return compile_source(_read_source(file))
-    except ContractRefused as refusal:
-        raise CommandError(f"{file}:{refusal}") from refusal
-
-
-def _read_source(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            source = stream.read(SOURCE_BYTES_MAX + 1)
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}", ExitCode.NOT_FOUND) from error
-    if len(source) > SOURCE_BYTES_MAX:
-        raise CommandError(f"{file}: longer than {SOURCE_BYTES_MAX} bytes", ExitCode.USAGE)
-    return source
 
 
 def _show_call(call: dict[str, Any], worker: dict[str, Any]) -> None:
