@@ -26,7 +26,7 @@ from contracts.tree import Function, Record
 
 Strategy: TypeAlias = st.SearchStrategy[Any]
 Deploy: TypeAlias = Callable[[Chain, list[bytes]], Deployed]
-"""Deploys the contract, and whatever it needs, on a new chain with these accounts."""
+"""Deploys the contract, and whatever it needs, on a new chain with these accounts. Once: each run starts from there."""
 
 SECONDS_MAX: Final = 7 * 86_400
 """Time passes by at most this at a step, unless the test says otherwise."""
@@ -40,14 +40,13 @@ _INTEGERS: Final = st.one_of(
 class ContractMachine(RuleBasedStateMachine):
     """Base of the machines; `contract_machine` adds a rule for each method."""
 
-    deploy: ClassVar[Deploy]
-    account_count: ClassVar[int]
+    deployed: ClassVar[Deployed]
+    accounts: ClassVar[list[bytes]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.chain = Chain()
-        self.accounts = self.chain.accounts(self.account_count)
-        self.contract = type(self).deploy(self.chain, self.accounts)
+        self.chain = self.deployed.chain.fork()
+        self.contract = self.chain.contracts[self.deployed.name]
 
     def call(self, method: str, sender: bytes, arguments: list[Any]) -> None:
         """One transaction; the chain checks every invariant after it."""
@@ -94,11 +93,7 @@ def contract_machine(
         for method in methods
     }
     drawn["time_passes"] = rule(seconds=st.integers(1, seconds))(_pass_time)
-    names = {
-        "deploy": staticmethod(deployer),
-        "account_count": accounts,
-        "__doc__": f"Random calls of {contract.name}.",
-    }
+    names = {"deployed": contract, "accounts": known, "__doc__": f"Random calls of {contract.name}."}
     return types.new_class(
         f"{contract.tree.name}Machine", (ContractMachine,), exec_body=lambda body: body.update(names | drawn)
     )

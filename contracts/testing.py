@@ -281,6 +281,16 @@ class Chain:
             self.state, self.contracts, self.scheduled = state, contracts, scheduled
             self.time, self.height, self.epoch, self.next_due, self.gas_used = kept
 
+    def fork(self) -> "Chain":
+        """Another chain that goes on from here by itself, with the same contracts by name; this one stays."""
+        other = Chain(time=self.time, network=self.network)
+        other.runtime = self.runtime  # between blocks it holds nothing but woven contracts
+        other.state, other.scheduled = MemoryState(self.state), list(self.scheduled)
+        other.height, other.epoch, other.next_due = self.height, self.epoch, self.next_due
+        other.gas_used, other._accounts, other._transactions = self.gas_used, self._accounts, self._transactions
+        other.contracts = {name: Deployed(other, name, contract.tree) for name, contract in self.contracts.items()}
+        return other
+
     def check_invariants(self) -> None:
         """Every @invariant of every contract holds. Runs after each block by itself."""
         for contract in self.contracts.values():
