@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench mutants clean
 help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
 	@echo "make bench  what a transfer costs a replica, step by step"
+	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
 	@echo "make clean  remove what make made"
 
 $(READY): requirements.lock setup.py
@@ -37,6 +38,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.room_costs
+
+mutants: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m simulation.mutant_runs $(NAME)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .gridquorum

@@ -14,6 +14,7 @@ from pbft.core.config import (
     FETCHED_BLOCKS_MAX,
     PENDING_BYTES_MAX,
     PENDING_REQUESTS_MAX,
+    TIMER_DOUBLINGS_MAX,
 )
 from pbft.core.replica_state import PeerNotes, ReplicaState
 from pbft.node.client_door import HEAP_SLACK, WAITING_MAX, ClientDoor
@@ -91,6 +92,8 @@ def check_state(state: ReplicaState) -> None:
     if state.snapshot is not None and len(state.snapshot.offers) > _members(state):
         raise Violation("bounds", f"{name}: {len(state.snapshot.offers)} offers of snapshots")
     _check_slots(name, state)
+    if state.doublings > TIMER_DOUBLINGS_MAX:
+        raise Violation("bounds", f"{name}: timers doubled {state.doublings} times (M31)")
     if state.pending_bytes > PENDING_BYTES_MAX:
         raise Violation("bounds", f"{name}: {state.pending_bytes} bytes of requests wait")
     if state.fetched or state.adopted:

@@ -11,6 +11,7 @@ import pytest
 
 from ledger.store import Put
 from pbft.core.actions import Evidence
+from pbft.core.config import TIMER_DOUBLINGS_MAX
 from pbft.core.messages import Commit, HeaderVote, Prepare, SignedMessage, SlotEntry
 from pbft.core.persisted import (
     OWN_VIEW_CHANGE_KEY,
@@ -274,10 +275,13 @@ def test_bounds_of_each_collection(name: str) -> None:
 
 
 def test_bounds_of_slots_peers_and_doors() -> None:
-    """A slot below h, too many early envelopes, and a door that miscounts who waits."""
+    """A slot below h, a timer beyond its cap, too many early envelopes, and a door that miscounts who waits."""
     cluster, _ = run_clients()
     state = cluster.node(0).replica.state
     state.slot(state.certified_height)
+    expect("bounds", lambda: check_turn(cluster, 0))
+    cluster, _ = run_clients()
+    cluster.node(0).replica.state.doublings = TIMER_DOUBLINGS_MAX + 1
     expect("bounds", lambda: check_turn(cluster, 0))
     cluster, _ = run_clients()
     notes = next(iter(cluster.node(0).replica.state.peers.values()))
