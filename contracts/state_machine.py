@@ -92,7 +92,7 @@ def contract_machine(
         f"call_{method.name}": _make_rule(method, known, _strategies_of(method, given, known, structs))
         for method in methods
     }
-    drawn["time_passes"] = rule(seconds=st.integers(1, seconds))(_pass_time)
+    drawn["time_passes"] = rule(seconds=st.integers(1, seconds))(time_passes)
     names = {"deployed": contract, "accounts": known, "__doc__": f"Random calls of {contract.name}."}
     return types.new_class(
         f"{contract.tree.name}Machine", (ContractMachine,), exec_body=lambda body: body.update(names | drawn)
@@ -152,7 +152,8 @@ def _make_rule(method: Function, accounts: list[bytes], strategies: Mapping[str,
     return rule(sender=st.sampled_from(accounts), arguments=st.fixed_dictionaries(dict(strategies)))(step)
 
 
-def _pass_time(self: ContractMachine, seconds: int) -> None:
+def time_passes(self: ContractMachine, seconds: int) -> None:
+    """The rule's body; hypothesis shows its name."""
     self.pass_time(seconds)
 
 

@@ -163,7 +163,7 @@ class Chain:
     def accounts(self, count: int) -> list[bytes]:
         """New addresses, never given before on this chain."""
         first, self._accounts = self._accounts + 1, self._accounts + count
-        return [b"account-" + number.to_bytes(24, "big") for number in range(first, first + count)]
+        return [b"account-%024d" % number for number in range(first, first + count)]
 
     # --- deploy ---
 
