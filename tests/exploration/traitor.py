@@ -106,7 +106,7 @@ class Traitor:
                 epoch=0,
                 view=VIEW_MAX,
                 certified_height=0,
-                header_hash=self._configuration.genesis_hash,
+                header_hash=self._configuration.base_hash,
                 certificate=None,
                 prepared=prepared,
                 pre_prepared=tuple(claims),
