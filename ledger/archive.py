@@ -155,6 +155,11 @@ class Archive:
         data = self._store.get(EPOCHS_TABLE, height_key(epoch))
         return None if data is None else read_record(EPOCHS_TABLE, parse_link, data)
 
+    def epoch_links(self, epoch: int) -> tuple[EpochLink, ...]:
+        """The way from genesis to an epoch that has begun here: the end of every epoch before it, ascending."""
+        links = (self.epoch_link(before) for before in range(epoch))
+        return tuple(link for link in links if link is not None)
+
     def first_certificate(self, height: int) -> QuorumCertificate | None:
         """The stored certificate of the lowest height at or above this one."""
         for _, data in self._store.scan(CERTIFICATES_TABLE, start=height_key(height)):

@@ -400,9 +400,8 @@ class Chain(Archive):
             certificate = link.certificate
         if certificate is None:
             raise ProofNotReady("not_certified", "no certificate at or above this height yet", height=height)
-        links = [self.epoch_link(epoch) for epoch in range(certificate.epoch)]
         return Evidence(
-            epochs=tuple(link for link in links if link is not None),
+            epochs=self.epoch_links(certificate.epoch),
             headers=tuple(self.header(number) for number in range(height, certificate.height + 1)),
             certificate=certificate,
         )

@@ -30,7 +30,7 @@ CONFIGURATION_PREFIX: Final = b"e/"
 """State keys of decided configurations: prefix, epoch (8 bytes, big-endian)."""
 
 # A parameter's name -> the values that a network may choose, and why the bounds are there.
-_BOUNDS: Final[dict[str, tuple[int, int]]] = {
+PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "window": (8, 1024),  # memory: each slot may hold a batch
     "stride": (1, 256),  # and at most window / 4 (D24)
     "base_timer_ms": (100, 60_000),  # below a link's round trip every request would be suspected
@@ -58,7 +58,7 @@ class ProtocolParameters:
     scheduled_gas_max: int = 20_000_000  # scheduled calls at the start of a block (D65)
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _BOUNDS.items():
+        for name, (low, high) in PARAMETER_BOUNDS.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise InvalidGenesis("parameter", name, expected_min=low, expected_max=high, got=value)

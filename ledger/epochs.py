@@ -131,6 +131,12 @@ class Epochs:
             self._last_heights.append(height + self.newest.parameters.window)
             self._configurations.append(configuration)
 
+    def add_link(self, link: EpochLink, verify: VerifySignature = verify_signature) -> None:
+        """Takes over the epoch that a link leads to, for whoever has no chain. Raises InvalidProof."""
+        following = verify_link(link, self.newest, verify)
+        self._last_heights.append(link.header.height)
+        self._configurations.append(following)
+
     def compute_decided(self, height: int, writes: Iterable[tuple[bytes, bytes | None]]) -> Configuration | None:
         """The configuration that block `height` decides with these writes, None for none.
 

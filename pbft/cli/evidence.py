@@ -70,7 +70,7 @@ def export(evidence_id: str, out: Path, holder: int | None, data_dir: Path | Non
 def verify(file: Path, genesis: Path, as_json: bool) -> None:
     """Check evidence off line against a genesis file; exit code 13 where it convicts nobody."""
     from ledger.genesis import GENESIS_BYTES_MAX
-    from pbft.node.evidence_store import judge
+    from pbft.node.evidence_judge import judge
     from pbft.wire.evidence import EVIDENCE_BYTES_MAX, InvalidEvidence, compute_evidence_id
 
     data, genesis_bytes = _read(file, EVIDENCE_BYTES_MAX), _read(genesis, GENESIS_BYTES_MAX)
@@ -78,7 +78,7 @@ def verify(file: Path, genesis: Path, as_json: bool) -> None:
         proved = judge(data, genesis_bytes)
     except InvalidEvidence as error:
         raise CommandError(f"{file}: does not hold: {error}", ExitCode.UNVERIFIED) from error
-    row = {"id": compute_evidence_id(data), "replica": proved.replica, "kind": proved.kind}
+    row = {"id": compute_evidence_id(data), "epoch": proved.epoch, "replica": proved.replica, "kind": proved.kind}
     row |= {"view": proved.view, "height": proved.height}
     if as_json:
         print_json(row)
@@ -114,7 +114,7 @@ def _describe_file(holder: int | None, file: Path) -> dict[str, Any]:
 
 def _in_words(row: dict[str, Any]) -> str:
     kind = row["kind"].replace("_", " ")
-    return f"r{row['replica']}: {kind}, view {row['view']}, height {row['height']}"
+    return f"r{row['replica']} of epoch {row['epoch']}: {kind}, view {row['view']}, height {row['height']}"
 
 
 def _read(path: Path, bytes_max: int | None = None) -> bytes:

@@ -141,12 +141,17 @@ class InstallSnapshot:
 class Evidence:
     """Two messages that one correct replica never sends both, with the signed bytes that prove it (M54)."""
 
-    replica: int  # the accused
+    replica: int  # the accused: an id of `epoch`, which may be another member's in the next one
     kind: str  # one of `pbft.core.evidence.EVIDENCE_KINDS`
     view: int  # 0 for a header vote
     height: int  # 0 for VIEW-CHANGE and NEW-VIEW
     first: Envelope
     second: Envelope | None  # None where one message convicts by itself
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose keys convict: what one envelope holds is of one epoch."""
+        return self.first.messages[0].epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ No Twisted here, and no LMDB: production, the tests' cluster and the simulator r
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
+from ledger.epochs import EpochLink
 from ledger.errors import InvariantViolation, StoreError
 from pbft.core.actions import (
     Action,
@@ -98,10 +99,14 @@ class Sealer(Protocol):
         ...
 
 
+FindLinks: TypeAlias = Callable[[int], tuple[EpochLink, ...]]
+"""Epoch -> the way to it from genesis, which evidence carries; read only for a piece that is new."""
+
+
 class EvidenceSink(Protocol):
     """Where proof against a replica is kept (M54)."""
 
-    def record(self, evidence: Evidence) -> bool:
+    def record(self, evidence: Evidence, find_links: FindLinks) -> bool:
         """Keeps one piece, if it is new: the same one comes as often as its offence is repeated."""
         ...
 
@@ -312,7 +317,7 @@ class Driver:
                 if certificate is not None:
                     self._send(action.replica, CertificateNotice(certificate=certificate))
             case Evidence():
-                if self._evidence.record(action):
+                if self._evidence.record(action, self._execution.epoch_links):
                     self._counters.count("evidence", action.kind)
             case Dropped():
                 self._counters.count("message_dropped", action.code)

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from ledger.block import Block, Header
 from ledger.chain import Chain, PlannedBlock
+from ledger.epochs import EpochLink
 from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, PayloadError, StoreError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
 from ledger.genesis import GenesisContract
@@ -230,6 +231,10 @@ class LedgerExecution:
         """The certificate of an epoch's last height: all that a replica in that epoch needs to leave it (D41, M59)."""
         link = self._chain.epoch_link(epoch)
         return None if link is None else link.certificate
+
+    def epoch_links(self, epoch: int) -> tuple[EpochLink, ...]:
+        """The way from genesis to an epoch that this replica is in, or was in (M54)."""
+        return self._chain.epoch_links(epoch)
 
     def _compute_body(self, block: Block) -> BlockBody | None:
         """A block with its payloads. None where one is erased: then nobody re-executes it, and whoever is below takes

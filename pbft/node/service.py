@@ -411,7 +411,7 @@ class ReplicaService:
             "cause": self._cause or describe_wait(node.replica.waits_for),
             "halt": describe_halt(node.replica.halt),
             "snapshot": node.execution.snapshots.describe(),
-            "accused": list(self._parts.evidence.accused),  # by evidence that is kept here
+            "accused": [f"e{epoch}-r{replica}" for epoch, replica in self._parts.evidence.accused],  # by what is kept
         }
 
     def _metrics_text(self) -> bytes:

@@ -5,11 +5,13 @@ promise is `promises`, what they hold in memory `bounds`, how a run ends `outcom
 `faulty`, and nothing is taken on a node's word that its disks or its bytes on the wire can show.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ledger.archive import Archive
 from ledger.block import Block
-from ledger.epochs import Epochs
+from ledger.configuration import parse_configuration
+from ledger.epochs import EpochLink
 from ledger.errors import DamagedRecord, InvalidBlock, InvalidCertificate
 from ledger.genesis import Genesis
 from ledger.keys import VerifySignature, verify_signature
@@ -21,13 +23,14 @@ from pbft.core.client_session import parse_reply
 from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Said
 from pbft.node.assembly import Decode, Node
 from pbft.node.client_door import ClientDoor
-from pbft.node.epochs import compute_core_configuration
+from pbft.node.evidence_judge import verify_evidence
 from pbft.simulation import bounds
+from pbft.simulation.founding import machine_of
 from pbft.simulation.promises import Promises
 from pbft.simulation.violation import Violation
 from pbft.wire.client_frames import ReplicaFrame, Reply
-from pbft.wire.codec import VerifiedSignatures, Verifier, WireRules, decode_peer
-from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
+from pbft.wire.codec import decode_peer
+from pbft.wire.evidence import InvalidEvidence, encode_evidence
 
 __all__ = ["Checkers", "Violation", "check_private"]
 
@@ -57,27 +60,20 @@ class Checkers:
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
     liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
 
-    def check_evidence(self, evidence: Evidence, node: Node | None = None) -> None:
-        """A node keeps a piece of evidence; of an epoch after genesis it is judged by what that node's chain says."""
-        if evidence.replica not in self.liars | self.faulty:
-            raise Violation("evidence", f"r{evidence.replica} is accused of {evidence.kind}")
-        configuration = self.genesis.configuration
-        epochs, rules = Epochs(configuration), WireRules.of(configuration)
-        core = compute_core_configuration(configuration, 0, self.headers[0])
-        epoch = evidence.first.messages[0].epoch
-        if epoch and node is not None:
-            epochs, rules, core = node.chain.epochs, node.epochs.rules, node.epochs.start_of(epoch).configuration
-        data = encode_evidence(evidence, self.genesis.network_id)
+    def check_evidence(self, evidence: Evidence, links: Sequence[EpochLink]) -> None:
+        """A node keeps a piece of evidence: off line it convicts a member of its epoch, whose machine may lie."""
+        data = encode_evidence(evidence, self.genesis.network_id, links)
         check_private(f"evidence of {evidence.kind}", data)
+        founding, epoch = self.genesis.configuration, evidence.epoch
         try:
-            verify_evidence(
-                data,
-                verifier=Verifier(epochs, verified=VerifiedSignatures(verify=self.verify)),
-                rules=rules,
-                configuration=core,
-            )
+            verify_evidence(data, founding, self.headers[0], self.verify)
         except InvalidEvidence as error:
-            raise Violation("evidence", f"{evidence.kind} of r{evidence.replica} does not hold: {error}") from error
+            detail = f"{evidence.kind} of r{evidence.replica} of epoch {epoch} does not hold: {error}"
+            raise Violation("evidence", detail) from error
+        present = parse_configuration(links[-1].document, self.genesis.network_id) if links else founding
+        accused = machine_of(present.members[evidence.replica])
+        if accused not in self.liars | self.faulty:
+            raise Violation("evidence", f"machine {accused} is accused of {evidence.kind} in epoch {epoch}")
 
     def process_start(self, node: Node, replica: int) -> None:
         """A node starts: what it kept is part of the one history."""

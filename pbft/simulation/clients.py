@@ -31,8 +31,9 @@ from pbft.core.client_session import (
 from pbft.core.quorum import Quorums
 from pbft.node.client_visit import Visit
 from pbft.simulation.checkers import check_private
-from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.cluster import Cluster
 from pbft.simulation.lies_to_clients import LyingDoors
+from pbft.simulation.machine import Machine
 from pbft.wire.client_frames import (
     ClientFrame,
     Head,

@@ -6,9 +6,7 @@ cross as bytes. One heap of events is the only clock, one seeded `Random` the on
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
@@ -21,7 +19,6 @@ from ledger.genesis import parse_genesis
 from ledger.keys import Signer
 from ledger.payload_vault import MemoryPayloadKeys
 from ledger.store import Operation
-from pbft.core.actions import Evidence
 from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
 from pbft.node.assembly import Decode, Node, assemble_node
@@ -33,7 +30,15 @@ from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private
 from pbft.simulation.coverage import Observer
 from pbft.simulation.disk import PowerFailure, SimulatedDisk
-from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, client_key, make_genesis_file, replica_key
+from pbft.simulation.founding import (
+    GENESIS_TIME_MS,
+    PROTOCOL,
+    client_key,
+    find_member_id,
+    make_genesis_file,
+    replica_key,
+)
+from pbft.simulation.machine import Machine, id_of, receivers_of
 from pbft.simulation.network import LinkFaults, SimulatedNetwork
 from pbft.simulation.signing import ED25519, SharedDecoder, Signing
 from pbft.simulation.sinks import CounterTable, EvidenceList
@@ -41,28 +46,6 @@ from pbft.simulation.trace import Trace
 from pbft.wire.codec import VerifiedSignatures, decode_peer
 
 TURNS_PER_CHECK: Final = 3  # a turn's memory is looked at so often: what grows too large stays too large for longer
-
-
-@dataclass(kw_only=True)
-class Machine:
-    """What outlives a process: the disks, the clock's error, and whether the process runs."""
-
-    replica: int  # which machine; also its replica id in every epoch that keeps the order of genesis
-    journal: SimulatedDisk
-    ledger: SimulatedDisk
-    payload_keys: MemoryPayloadKeys
-    node: Node | None = None
-    door: ClientDoor | None = None
-    key_generation: int = 0  # of the consensus key that its process starts with
-    starts: int = 0  # tells events of an earlier process from those of this one
-    clock_offset_ms: int = 0
-    paused_until_ms: int = 0  # the process stands still, and what reaches the machine waits
-    ignored_clients: frozenset[bytes] = frozenset()  # their requests are dropped at the door: a censor's
-    flush_is_due: bool = False
-    turns: int = 0
-    halted: str | None = None
-    counters: Counter[str] = field(default_factory=Counter)
-    evidence: list[Evidence] = field(default_factory=list)
 
 
 class Cluster:
@@ -125,6 +108,12 @@ class Cluster:
     def replica_key(self, replica: int) -> Signer:
         """The signing key of a replica's process."""
         return replica_key(replica, self.signing, self.machines[replica].key_generation)
+
+    def member_id(self, replica: int, epoch: int) -> int | None:
+        """The id of a machine in an epoch that some running node knows of; None where it is no member of it."""
+        known = (node.chain.epochs.of(epoch) for node in self.running)
+        configuration = next((found for found in known if found is not None), None)
+        return None if configuration is None else find_member_id(configuration, replica)
 
     def machine_of(self, node: Node) -> Machine:
         """The machine that runs a node."""
@@ -334,7 +323,7 @@ class Cluster:
             self.at(machine.paused_until_ms - self.now_ms, lambda: self._deliver(receiver, sender, frame))
         elif machine.node is not None:
             self.trace.record(self.now_ms, "frame", receiver, sender, frame)
-            sender_id = _id_of(machine.node, sender)
+            sender_id = id_of(machine.node, sender)
             if sender_id is None:
                 return
             try:
@@ -373,23 +362,9 @@ class _Outbound:
         if own not in self._cluster.checkers.faulty:
             message = self._cluster.decode(frame, node.rules)
             self._cluster.observer.process_sent(own, message, node.replica.state.configuration.stride)
-        for receiver in _receivers_of(node, replica_ids):
+        for receiver in receivers_of(node, replica_ids):
             if receiver != own:
                 self._cluster.network.send(own, receiver, frame)
-
-
-def _id_of(node: Node, machine: int) -> int | None:
-    """The replica id that a machine has in the epoch of a node; None where it has no link to it."""
-    configuration = node.chain.epochs.of(node.replica.epoch)
-    assert configuration is not None
-    return next((member.id for member in configuration.members if member.name == f"r{machine}"), None)
-
-
-def _receivers_of(node: Node, replica_ids: list[int] | None) -> list[int]:
-    """The machines of these replicas in the epoch of a node; of all where none are given."""
-    configuration = node.chain.epochs.of(node.replica.epoch)
-    assert configuration is not None
-    return [int(m.name[1:]) for m in configuration.members if replica_ids is None or m.id in replica_ids]
 
 
 class _Blocks:

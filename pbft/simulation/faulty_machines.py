@@ -15,9 +15,10 @@ from pbft.core.persisted import CERTIFIED_KEY, VIEW_KEY, encode_view
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.execution import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE, Journal
-from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import SimulatedDisk
 from pbft.simulation.liars import Traitor
+from pbft.simulation.machine import Machine, id_of, receivers_of
 from pbft.simulation.sinks import CounterTable, EvidenceList
 
 AUDIENCES_MS: Final = (400, 4_000)  # how long twins keep their circles
@@ -54,7 +55,9 @@ class Twin:
         def deliver_to_both(receiver: int, sender: int, frame: bytes) -> None:
             deliver(receiver, sender, frame)
             if receiver == replica and sender in self.hears and self.node is not None:
-                self.node.driver.on_frame(sender, frame)
+                sender_id = id_of(self.node, sender)
+                if sender_id is not None:
+                    self.node.driver.on_frame(sender_id, frame)
 
         def flush() -> None:
             nonlocal flush_is_due
@@ -91,15 +94,18 @@ class Twin:
 
     def send(self, replica_id: int, frame: bytes) -> None:
         """See `driver.Outbound`."""
-        if replica_id in self.speaks_to:
-            self.sent += 1
-            self._carry(self.replica, replica_id, frame)
+        self._send(frame, [replica_id])
 
     def broadcast(self, frame: bytes) -> None:
         """See `driver.Outbound`."""
-        for machine in self._cluster.machines:
-            if machine.replica != self.replica:
-                self.send(machine.replica, frame)
+        self._send(frame, None)
+
+    def _send(self, frame: bytes, replica_ids: list[int] | None) -> None:
+        assert self.node is not None
+        for receiver in receivers_of(self.node, replica_ids):
+            if receiver != self.replica and receiver in self.speaks_to:
+                self.sent += 1
+                self._carry(self.replica, receiver, frame)
 
     def stop(self) -> None:
         """Somebody ends the process."""

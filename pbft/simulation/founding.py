@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from contracts.standard import source_of
-from ledger.configuration import Member, ProtocolParameters
+from ledger.configuration import Configuration, Member, ProtocolParameters
 from ledger.genesis import Argument, Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import Signer
 from pbft.simulation.signing import ED25519, Signing
@@ -34,6 +34,16 @@ def make_member(replica: int, id: int, signing: Signing = ED25519, generation: i
         transport_key=signing.make_key(bytes([0xB0, replica]) * 16).public_key,
         operator_key=operator_key(replica, signing).public_key,
     )
+
+
+def find_member_id(configuration: Configuration, machine: int) -> int | None:
+    """The id that a machine has in an epoch; None where it is no member. Names stay, ids are places (D41)."""
+    return next((member.id for member in configuration.members if member.name == f"r{machine}"), None)
+
+
+def machine_of(member: Member) -> int:
+    """Which machine a member is, in every epoch."""
+    return int(member.name[1:])
 
 
 def client_key(client: int, signing: Signing = ED25519) -> Signer:

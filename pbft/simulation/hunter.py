@@ -21,7 +21,8 @@ from collections.abc import Callable
 from typing import Final
 
 from pbft.core.replica_state import ReplicaState
-from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.cluster import Cluster
+from pbft.simulation.machine import Machine
 
 PATIENCE_MS: Final = (300, 2_500)  # between two strikes
 CUT_MS: Final = (300, 4_000)  # how long a cut lasts: from a round trip to some timers

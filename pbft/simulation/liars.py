@@ -80,9 +80,16 @@ def read(cluster: Cluster, frame: bytes, rules: WireRules) -> PeerMessage | None
 
 
 def sealed(cluster: Cluster, replica: int, *messages: SignedMessage) -> Envelope:
-    """Messages under the true signature of `replica`."""
-    network = cluster.genesis.network_id
-    return seal(messages, sender=replica, epoch=messages[0].epoch, network=network, key=cluster.replica_key(replica))
+    """Messages under the true signature of machine `replica`, by its id in their epoch, whose member it must be."""
+    epoch, network = messages[0].epoch, cluster.genesis.network_id
+    sender = cluster.member_id(replica, epoch)
+    assert sender is not None, "the observer of an epoch signs nothing in it"
+    return seal(messages, sender=sender, epoch=epoch, network=network, key=cluster.replica_key(replica))
+
+
+def is_by(cluster: Cluster, replica: int, envelope: Envelope) -> bool:
+    """Whether an envelope is signed in the name of machine `replica`."""
+    return envelope.sender == cluster.member_id(replica, envelope.messages[0].epoch)
 
 
 def spare_own_words(cluster: Cluster, replica: int) -> None:
@@ -103,12 +110,12 @@ def spare_own_words(cluster: Cluster, replica: int) -> None:
 def _without(cluster: Cluster, replica: int, frame: bytes, rules: WireRules) -> bytes | None:
     """The frame without envelopes of `replica`; None where nothing is left. What does not parse stays as it is."""
     message = read(cluster, frame, rules)
-    if isinstance(message, Envelope) and message.sender == replica:
+    if isinstance(message, Envelope) and is_by(cluster, replica, message):
         return None
     if isinstance(message, Said):
         return encode_peer(Said(envelopes=(), certificate=None))
-    if isinstance(message, Forward) and any(envelope.sender == replica for envelope in message.envelopes):
-        kept = tuple(envelope for envelope in message.envelopes if envelope.sender != replica)
+    if isinstance(message, Forward) and any(is_by(cluster, replica, e) for e in message.envelopes):
+        kept = tuple(envelope for envelope in message.envelopes if not is_by(cluster, replica, envelope))
         return encode_peer(Forward(envelopes=kept)) if kept else None
     return frame
 
@@ -126,7 +133,7 @@ class Arrivals:
         self._cluster = cluster
         self._rules = WireRules.of(cluster.genesis.configuration)
         self._expected: dict[tuple[int, bytes], tuple[str, ...]] = {}
-        self._heard: dict[tuple[int, str, int, int], dict[bytes, set[int]]] = {}
+        self._heard: dict[tuple[int, str, int, int, int], dict[bytes, set[int]]] = {}
         deliver = cluster.network.deliver
 
         def deliver_and_count(receiver: int, sender: int, frame: bytes) -> None:
@@ -150,9 +157,12 @@ class Arrivals:
         message = read(self._cluster, frame, self._rules)
         envelopes = message.envelopes if isinstance(message, Forward) else (message,)
         for envelope in envelopes:
-            if isinstance(envelope, Envelope) and envelope.sender in self._cluster.checkers.faulty:
+            if isinstance(envelope, Envelope) and self._is_of_a_traitor(envelope):
                 for inner in envelope.messages:
                     self._compare(receiver, envelope, inner)
+
+    def _is_of_a_traitor(self, envelope: Envelope) -> bool:
+        return any(is_by(self._cluster, replica, envelope) for replica in self._cluster.checkers.faulty)
 
     def _compare(self, receiver: int, envelope: Envelope, message: SignedMessage) -> None:
         match message:
@@ -164,7 +174,7 @@ class Arrivals:
             case _:
                 name = "new_view" if hasattr(message, "choices") else "view_change"
                 view, height, word = message.view, 0, hashlib.sha256(envelope.raw).digest()
-        words = self._heard.setdefault((envelope.sender, name, view, height), {})
+        words = self._heard.setdefault((envelope.sender, name, message.epoch, view, height), {})
         before = _is_conflict(words)
         words.setdefault(word, set()).add(receiver)
         if not before and _is_conflict(words):
@@ -219,6 +229,15 @@ class Traitor:
         """Messages under its true signature."""
         return sealed(self.cluster, self.replica, *messages)
 
+    def is_own(self, envelope: Envelope) -> bool:
+        """Whether an envelope is signed in its name, in whatever epoch."""
+        return is_by(self.cluster, self.replica, envelope)
+
+    def leads(self, view: int) -> bool:
+        """Whether it is the primary of a view of the epoch that its running node is in."""
+        assert self.node is not None
+        return self.node.replica.state.configuration.primary(view) == self.node.replica.replica_id
+
     def name(self, effect: str) -> str:
         """The full name of an effect of this kind."""
         return f"traitor:{self.kind}:{effect}"
@@ -238,10 +257,10 @@ class Traitor:
             self.carry(self.replica, receiver, frame)
 
     def every(self, period_ms: int, action: Callable[[Node], None]) -> None:
-        """Does something again and again while its node runs."""
+        """Does something again and again while its node runs as a member: nobody has a link to an observer."""
 
         def again() -> None:
-            if self.node is not None:
+            if self.node is not None and self.node.replica.state.is_voter:
                 action(self.node)
             self.cluster.at(period_ms, again)
 
@@ -257,7 +276,7 @@ class Traitor:
         def say_instead(receiver: int, message: PeerMessage) -> Sequence[PeerMessage | Told]:
             if isinstance(message, Envelope):
                 return self._retell(receiver, message, lie)
-            if not isinstance(message, Forward) or all(e.sender != self.replica for e in message.envelopes):
+            if not isinstance(message, Forward) or not any(self.is_own(e) for e in message.envelopes):
                 return [message]
             retold = [told for envelope in message.envelopes for told in self._retell(receiver, envelope, lie)]
             kept = tuple(envelope for told in retold if isinstance(envelope := told.message, Envelope))
@@ -268,7 +287,7 @@ class Traitor:
 
     def _retell(self, receiver: int, envelope: Envelope, lie: SignedLie) -> list[Told]:
         """An envelope as its receiver gets it: unchanged where no message in it is, else sealed anew in few."""
-        if envelope.sender != self.replica:
+        if not self.is_own(envelope):
             return [Told(message=envelope)]
         words = [word for inner in envelope.messages for word in lie(receiver, inner)]
         messages = tuple(message for message, _ in words)

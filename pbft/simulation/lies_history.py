@@ -48,8 +48,9 @@ def _broken_signature(_: Traitor, certificate: QuorumCertificate) -> QuorumCerti
 
 def _signed_by_few(traitor: Traitor, certificate: QuorumCertificate) -> QuorumCertificate:
     """What f traitors can make alone: their true signatures on a header that does not exist."""
-    vote = false_header_vote(traitor, certificate.height)
-    return replace(certificate, header_hash=vote.header_hash, signatures=((traitor.replica, vote.signature),))
+    vote = false_header_vote(traitor, certificate.epoch, certificate.height)
+    signer = traitor.cluster.member_id(traitor.replica, certificate.epoch) or 0  # an observer signs as another
+    return replace(certificate, header_hash=vote.header_hash, signatures=((signer, vote.signature),))
 
 
 CERTIFICATE_LIES: Final[Mapping[str, CertificateLie]] = {
@@ -95,13 +96,14 @@ def vote_falsely(traitor: Traitor) -> None:
 
     def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
         if isinstance(message, HeaderVote):
-            return [(false_header_vote(traitor, message.height), "false_vote")]
+            return [(false_header_vote(traitor, message.epoch, message.height), "false_vote")]
         return [(message, "")]
 
     def vote_ahead(node: Node) -> None:
         head, window = node.replica.executed_height, node.replica.state.configuration.window
-        ahead = traitor.sealed(*(false_header_vote(traitor, head + above) for above in range(1, VOTES_AHEAD + 1)))
-        far = traitor.sealed(false_header_vote(traitor, head + 4 * window))
+        epoch, heights = node.replica.epoch, range(head + 1, head + VOTES_AHEAD + 1)
+        ahead = traitor.sealed(*(false_header_vote(traitor, epoch, height) for height in heights))
+        far = traitor.sealed(false_header_vote(traitor, epoch, head + 4 * window))
         for receiver in traitor.others:
             traitor.say(receiver, ahead, "vote_ahead")
             traitor.say(receiver, far, "vote_above_window")

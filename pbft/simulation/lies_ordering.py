@@ -123,7 +123,7 @@ def equivocate(traitor: Traitor, plot: Plot) -> None:
             case HeaderVote():
                 is_false = false_header_votes.setdefault(message.height, traitor.random.random() < 0.2)
                 if is_false and plot.side(0, receiver):
-                    return [(false_header_vote(traitor, message.height), "header_vote_against")]
+                    return [(false_header_vote(traitor, message.epoch, message.height), "header_vote_against")]
         return [(message, "")]
 
     traitor.lie_signed(lie)
@@ -134,23 +134,23 @@ def _support(plot: Plot, receiver: int, view: int, height: int) -> None:
     digest = plot.digests[view, height][plot.side(view, receiver)]
     for member in plot.members:
         node = member.node
-        if node is None or receiver == member.replica or plot.style(view) == NEITHER:
+        if node is None or not node.replica.state.is_voter or receiver == member.replica or plot.style(view) == NEITHER:
             continue
-        votes: list[SignedMessage] = []
-        if node.replica.state.configuration.primary(view) != member.replica:
-            votes.append(Prepare(epoch=0, view=view, height=height, digest=digest))
+        epoch, votes = node.replica.epoch, list[SignedMessage]()
+        if not member.leads(view):
+            votes.append(Prepare(epoch=epoch, view=view, height=height, digest=digest))
         if plot.gets_commit(view, receiver):
-            votes.append(Commit(epoch=0, view=view, height=height, digest=digest))
+            votes.append(Commit(epoch=epoch, view=view, height=height, digest=digest))
         if votes:
             member.say(receiver, member.sealed(*votes), f"votes_for_{plot.style(view)}")
 
 
-def false_header_vote(traitor: Traitor, height: int) -> HeaderVote:
+def false_header_vote(traitor: Traitor, epoch: int, height: int) -> HeaderVote:
     """A vote on a header that does not exist; all traitors of a network name the same one."""
     network = traitor.cluster.genesis.network_id
     false_hash = tagged_hash(Tag.HEADER, b"false", height.to_bytes(8, "big"))
-    signature = traitor.cluster.replica_key(traitor.replica).sign(vote_bytes(network, 0, height, false_hash))
-    return HeaderVote(epoch=0, height=height, header_hash=false_hash, signature=signature)
+    signature = traitor.cluster.replica_key(traitor.replica).sign(vote_bytes(network, epoch, height, false_hash))
+    return HeaderVote(epoch=epoch, height=height, header_hash=false_hash, signature=signature)
 
 
 def propose_to_few(traitor: Traitor) -> None:

@@ -47,23 +47,26 @@ def _votes(traitor: Traitor, node: Node, kind: type[Prepare] | type[Commit]) -> 
     state = node.replica.state
     heights = range(state.certified_height + 1, state.high_watermark + 3)
     view = state.view + traitor.random.randrange(3)
-    return traitor.sealed(*(kind(epoch=0, view=view, height=h, digest=traitor.random.randbytes(32)) for h in heights))
+    epoch, words = state.configuration.epoch, traitor.random.randbytes
+    return traitor.sealed(*(kind(epoch=epoch, view=view, height=h, digest=words(32)) for h in heights))
 
 
 def _pre_prepare(traitor: Traitor, node: Node) -> PeerMessage:
     """A proposal by who leads a view to come, which waits with its receivers until then."""
     state = node.replica.state
     members = state.configuration.member_count
-    view = state.view + 1 + (traitor.replica - state.configuration.primary(state.view + 1)) % members
+    view = state.view + 1 + (state.replica_id - state.configuration.primary(state.view + 1)) % members
     batch = compute_batch(traitor.cluster.now_ms, ())
     height = state.certified_height + traitor.random.randint(1, 8)
-    return traitor.sealed(PrePrepare(epoch=0, view=view, height=height, digest=batch.digest, batch=batch))
+    return traitor.sealed(
+        PrePrepare(epoch=state.configuration.epoch, view=view, height=height, digest=batch.digest, batch=batch)
+    )
 
 
 def _status(traitor: Traitor, node: Node) -> PeerMessage:
     """Lacks everything, so that everything is sent to it."""
     return Status(
-        epoch=0,
+        epoch=node.replica.epoch,
         view=traitor.random.choice([0, node.replica.view, node.replica.view + 1]),
         active=traitor.random.random() < 0.5,
         certified_height=0,
@@ -117,17 +120,18 @@ def _view_change(traitor: Traitor, node: Node) -> PeerMessage:
 
 def _new_view(traitor: Traitor, node: Node) -> PeerMessage:
     """For a view that it leads one day, with its own VIEW-CHANGE alone."""
-    view = node.replica.view + node.replica.state.configuration.member_count
-    view -= (node.replica.state.configuration.primary(view) - traitor.replica) % len(traitor.cluster.machines)
+    configuration = node.replica.state.configuration
+    view = node.replica.view + configuration.member_count
+    view -= (configuration.primary(view) - node.replica.replica_id) % configuration.member_count
     own = traitor.sealed(replace(compute_own_view_change(node.replica.state), view=max(view, 1)))
-    return traitor.sealed(NewView(epoch=0, view=max(view, 1), view_changes=(own,), choices=()))
+    return traitor.sealed(NewView(epoch=configuration.epoch, view=max(view, 1), view_changes=(own,), choices=()))
 
 
 def _header_votes(traitor: Traitor, node: Node) -> PeerMessage:
     """Votes all over two windows; the tables that keep them are bounded."""
     low = node.replica.certified_height
     heights = traitor.random.sample(range(low + 1, low + 3 * node.replica.state.configuration.window), 16)
-    return traitor.sealed(*(false_header_vote(traitor, height) for height in sorted(heights)))
+    return traitor.sealed(*(false_header_vote(traitor, node.replica.epoch, height) for height in sorted(heights)))
 
 
 def _batches(traitor: Traitor, _: Node) -> PeerMessage:

@@ -198,7 +198,7 @@ def _repeated(configuration: CoreConfiguration, _: Traitor, message: NewView) ->
 
 def _forged_view_change(_: CoreConfiguration, traitor: Traitor, message: NewView) -> NewView | None:
     """Somebody else's VIEW-CHANGE with empty sets, and its old signature."""
-    index = next((i for i, e in enumerate(message.view_changes) if e.sender != traitor.replica), None)
+    index = next((i for i, e in enumerate(message.view_changes) if not traitor.is_own(e)), None)
     if index is None:
         return None
     envelope = message.view_changes[index]
@@ -215,7 +215,7 @@ def _foreign_view_change(_: CoreConfiguration, traitor: Traitor, message: NewVie
 def _with_own(traitor: Traitor, message: NewView, change: Callable[[ViewChange], ViewChange]) -> NewView | None:
     """V with another VIEW-CHANGE of the traitor itself in it."""
     for index, envelope in enumerate(message.view_changes):
-        if envelope.sender == traitor.replica:
+        if traitor.is_own(envelope):
             forged = traitor.sealed(change(compute_view_change(envelope)))
             return replace(message, view_changes=_put(message.view_changes, index, forged))
     return None
@@ -281,7 +281,7 @@ def choose_wrongly(traitor: Traitor) -> None:
         if traitor.node is None:
             return [(message, "")]
         configuration, view = traitor.node.replica.state.configuration, traitor.node.replica.view
-        keeps = configuration.primary(view + 1) == traitor.replica and isinstance(message, Commit | HeaderVote)
+        keeps = traitor.leads(view + 1) and isinstance(message, Commit | HeaderVote)
         if keeps and keeps_back.setdefault(view, traitor.random.random() < 0.7):
             traitor.count("vote_withheld")
             return []
@@ -319,7 +319,7 @@ def replay(traitor: Traitor) -> None:
         if not said:
             return [message]
         old = traitor.random.choice(said)
-        if old.sender == traitor.replica and traitor.random.random() < 0.5:
+        if traitor.is_own(old) and traitor.random.random() < 0.5:
             return [message, traitor.told(old, "own_words_again")]
         return [message, traitor.told(Forward(envelopes=(old,)), "old_words_forwarded")]
 

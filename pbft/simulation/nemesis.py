@@ -12,9 +12,10 @@ from typing import Final
 from pbft.core.persisted import DamagedJournal
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.checkers import Violation
-from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.cluster import Cluster
 from pbft.simulation.faulty_machines import Twin
 from pbft.simulation.hunter import Hunter
+from pbft.simulation.machine import Machine
 from pbft.simulation.network import LinkFaults
 
 STRIKE_MIN_MS: Final = 100

@@ -1,13 +1,10 @@
 """Where a simulated node's evidence and counters go: they are kept with its machine, over restarts."""
 
-from typing import TYPE_CHECKING
-
 from pbft.core.actions import Evidence
+from pbft.node.driver import FindLinks
 from pbft.node.evidence_store import PIECES_MAX
 from pbft.simulation.checkers import Checkers
-
-if TYPE_CHECKING:
-    from pbft.simulation.cluster import Machine
+from pbft.simulation.machine import Machine
 
 
 class EvidenceList:
@@ -16,19 +13,16 @@ class EvidenceList:
     Each must convict, and no correct replica.
     """
 
-    def __init__(self, machine: "Machine", checkers: Checkers) -> None:
+    def __init__(self, machine: Machine, checkers: Checkers) -> None:
         self._machine = machine
         self._checkers = checkers
 
-    def record(self, evidence: Evidence) -> bool:
-        kept = [
-            piece
-            for piece in self._machine.evidence
-            if (piece.replica, piece.kind) == (evidence.replica, evidence.kind)
-        ]
+    def record(self, evidence: Evidence, find_links: FindLinks) -> bool:
+        place = (evidence.epoch, evidence.replica, evidence.kind)
+        kept = [piece for piece in self._machine.evidence if (piece.epoch, piece.replica, piece.kind) == place]
         if len(kept) >= PIECES_MAX or any(_is_same(piece, evidence) for piece in kept):
             return False
-        self._checkers.check_evidence(evidence, self._machine.node)
+        self._checkers.check_evidence(evidence, find_links(evidence.epoch))
         self._machine.evidence.append(evidence)
         return True
 
@@ -44,7 +38,7 @@ def _is_same(one: Evidence, other: Evidence) -> bool:
 class CounterTable:
     """`driver.Counters`: counted with the machine."""
 
-    def __init__(self, machine: "Machine") -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def count(self, name: str, reason: str = "", amount: int = 1) -> None:

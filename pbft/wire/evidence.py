@@ -1,27 +1,34 @@
-"""Evidence files: that a replica broke the protocol, checked off line by whoever knows the network (M54).
+"""Evidence files: that a replica broke the protocol, in a form that is checked off line (M54).
 
-A file holds the claim (who, what, where) and the one or two envelopes whose signatures convict, as they were received.
-It is canonical JSON (sorted keys, no spaces, lower-case hexadecimal, one newline at the end): parsing writes it again
-and compares, so one piece has one form and one name. What convicts is `pbft.core.evidence`'s to say; this module owns
-the bytes, and the signatures, the nested ones too.
+A file holds the claim (who, what, where), the one or two envelopes whose signatures convict, as they were received, and
+the end of every epoch before theirs: as in a proof file, the keys of that epoch follow from genesis alone. `replica` is
+an id of that epoch. The file is canonical JSON (sorted keys, no spaces, lower-case hexadecimal, one newline at the
+end): parsing writes it again and compares. The id of a piece leaves the ends of epochs out, since replicas keep
+different quorums of signatures under one header: so one piece has one id, whoever kept it.
+
+This module owns the bytes. Who signed them is `pbft.node.evidence_judge`'s to check, what convicts
+`pbft.core.evidence`'s.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from ledger.epochs import EpochLink, parse_link
+from ledger.errors import InvalidProof
+from ledger.proofs import EPOCHS_MAX
 from pbft.core.actions import Evidence
-from pbft.core.config import CoreConfiguration
-from pbft.core.errors import InvalidMessage
-from pbft.core.evidence import EVIDENCE_KINDS, validate_evidence
+from pbft.core.evidence import EVIDENCE_KINDS
 from pbft.core.messages import Envelope
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.decode import decode_envelope
 from pbft.wire.limits import NUMBER_MAX, WireError, WireRules
-from pbft.wire.verify import Verifier
 
-EVIDENCE_BYTES_MAX: Final = 20_971_520  # two envelopes of the largest frame, in hexadecimal
-_FIELDS: Final = {"version", "network", "replica", "kind", "view", "height", "envelopes"}
+EVIDENCE_BYTES_MAX: Final = 29_360_128
+"""Two envelopes of the largest frame, 20 MiB in hexadecimal, and 8 MiB of epoch ends, as in a proof file."""
+_FIELDS: Final = {"version", "network", "epochs", "replica", "kind", "view", "height", "envelopes"}
 
 
 class InvalidEvidence(Exception):
@@ -32,14 +39,24 @@ class InvalidEvidence(Exception):
         self.code = code
 
 
-def encode_evidence(evidence: Evidence, network: bytes) -> bytes:
-    """The file of a piece of evidence. Equal pieces have equal files, whichever envelope came first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFile:
+    """What a well-formed file holds. Nothing of it is verified."""
+
+    links: tuple[EpochLink, ...]  # from epoch 0 on; as many as there are epochs before that of the envelopes
+    evidence: Evidence
+
+
+def encode_evidence(evidence: Evidence, network: bytes, links: Sequence[EpochLink]) -> bytes:
+    """The file of a piece of evidence; `links` lead from genesis to its epoch. Whichever envelope came first, the
+    files are equal."""
     pieces = [evidence.first] if evidence.second is None else [evidence.first, evidence.second]
     envelopes = sorted((piece.raw.hex(), piece.signature.hex()) for piece in pieces)
     return _canonical_json(
         {
             "version": 1,
             "network": network.hex(),
+            "epochs": [link.to_bytes().hex() for link in links],
             "replica": evidence.replica,
             "kind": evidence.kind,
             "view": evidence.view,
@@ -50,41 +67,42 @@ def encode_evidence(evidence: Evidence, network: bytes) -> bytes:
 
 
 def compute_evidence_id(data: bytes) -> str:
-    """The name of an evidence file: 16 hexadecimal digits of its hash."""
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-def verify_evidence(data: bytes, *, verifier: Verifier, rules: WireRules, configuration: CoreConfiguration) -> Evidence:
-    """Checks an evidence file; raises InvalidEvidence where anything does not hold.
-
-    1. The file is of this network and in its canonical form. 2. The envelopes are well formed, and every signature in
-    them holds under the keys of the configuration. 3. They convict the replica of what is claimed, and of nothing else.
-    """
+    """The name of a piece: 16 hexadecimal digits of the hash of its file without epoch ends. InvalidEvidence."""
     document = _parse_document(data)
-    if document["network"] != rules.network.hex():
-        raise InvalidEvidence("network", f"expected {rules.network.hex()}, got {document['network']}")
+    del document["epochs"]
+    return hashlib.sha256(_canonical_json(document)).hexdigest()[:16]
+
+
+def parse_evidence(data: bytes, network: bytes) -> EvidenceFile:
+    """A file from its bytes. Raises InvalidEvidence unless it is of this network, in its canonical form, and what it
+    holds is well formed: envelopes by the widest limits that any epoch may have."""
+    document = _parse_document(data)
+    if document["network"] != network.hex():
+        raise InvalidEvidence("network", f"expected {network.hex()}, got {document['network']!r:.70}")
+    rules = WireRules.widest(network)
     try:
+        links = tuple(parse_link(bytes.fromhex(item)) for item in document["epochs"])
         envelopes = [_parse_envelope(item, rules) for item in document["envelopes"]]
-        for envelope in envelopes:
-            verifier.verify_envelope(envelope)
-        evidence = Evidence(
-            replica=document["replica"],
-            kind=document["kind"],
-            view=document["view"],
-            height=document["height"],
-            first=envelopes[0],
-            second=envelopes[1] if len(envelopes) > 1 else None,
-        )
-        validate_evidence(configuration, evidence)
-    except (WireError, InvalidMessage) as error:
+    except WireError as error:
         raise InvalidEvidence(error.code, error.detail) from None
-    return evidence
+    except InvalidProof as error:
+        raise InvalidEvidence("epoch", str(error)) from None
+    evidence = Evidence(
+        replica=document["replica"],
+        kind=document["kind"],
+        view=document["view"],
+        height=document["height"],
+        first=envelopes[0],
+        second=envelopes[1] if len(envelopes) > 1 else None,
+    )
+    return EvidenceFile(links=links, evidence=evidence)
 
 
 def read_claim(data: bytes) -> dict[str, Any]:
-    """What a file claims: `replica`, `kind`, `view`, `height`; nothing is verified. InvalidEvidence."""
+    """What a file claims: `epoch`, `replica`, `kind`, `view`, `height`; nothing is verified. InvalidEvidence."""
     document = _parse_document(data)
-    return {name: document[name] for name in ("replica", "kind", "view", "height")}
+    claim = {name: document[name] for name in ("replica", "kind", "view", "height")}
+    return {"epoch": len(document["epochs"]), **claim}
 
 
 def _parse_envelope(item: dict[str, str], rules: WireRules) -> Envelope:
@@ -112,7 +130,9 @@ def _parse_document(data: bytes) -> dict[str, Any]:
         raise InvalidEvidence("shape", f"replica, view, height: expected whole numbers, got {numbers!r:.80}")
     if type(document["kind"]) is not str or document["kind"] not in EVIDENCE_KINDS:
         raise InvalidEvidence("kind", f"expected one of {sorted(EVIDENCE_KINDS)}, got {document['kind']!r:.40}")
-    envelopes = document["envelopes"]
+    epochs, envelopes = document["epochs"], document["envelopes"]
+    if type(epochs) is not list or len(epochs) > EPOCHS_MAX or not all(map(_is_hex, epochs)):
+        raise InvalidEvidence("shape", f"epochs: expected at most {EPOCHS_MAX} links in lower-case hexadecimal")
     if type(envelopes) is not list or not 1 <= len(envelopes) <= 2 or not all(map(_is_envelope, envelopes)):
         raise InvalidEvidence(
             "shape", "envelopes: expected one or two of {signed, signature} in lower-case hexadecimal"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.block import HEADER_BYTES_MAX
-from ledger.configuration import Configuration
+from ledger.configuration import MEMBERS_MAX, PARAMETER_BOUNDS, Configuration
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
 
 WIRE_VERSION: Final = 1  # of Hello and of every signed payload; another version is refused, not guessed
@@ -75,6 +75,17 @@ class WireRules:
         object.__setattr__(self, "pre_prepared_max", pre_prepared)
         object.__setattr__(self, "transfer_bytes_max", transfer)
         object.__setattr__(self, "peer_frame_bytes_max", transfer + certificate + FORWARDED_MAX * ELEMENT_OVERHEAD)
+
+    @classmethod
+    def widest(cls, network: bytes) -> "WireRules":
+        """Rules that no configuration of any epoch exceeds: for a file, whose length is bounded by itself."""
+        return cls(
+            network=network,
+            replicas=MEMBERS_MAX,
+            window=PARAMETER_BOUNDS["window"][1],
+            batch_requests_max=PARAMETER_BOUNDS["batch_requests_max"][1],
+            batch_bytes_max=PARAMETER_BOUNDS["batch_bytes_max"][1],
+        )
 
     @classmethod
     def of(cls, *configurations: Configuration) -> "WireRules":

@@ -238,9 +238,9 @@ def test_evidence() -> None:
     first = sealed(cluster, 1, Prepare(epoch=0, view=0, height=1, digest=bytes(32)))
     cluster.checkers.liars.clear()
     accusation = Evidence(replica=1, kind="equivocation_prepare", view=0, height=1, first=first, second=first)
-    expect("evidence", lambda: cluster.checkers.check_evidence(accusation))
+    expect("evidence", lambda: cluster.checkers.check_evidence(accusation, ()))
     cluster.checkers.liars.add(1)
-    expect("evidence", lambda: cluster.checkers.check_evidence(accusation))
+    expect("evidence", lambda: cluster.checkers.check_evidence(accusation, ()))
 
 
 # --- of each node ---

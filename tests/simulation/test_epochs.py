@@ -1,5 +1,6 @@
 """Epochs in whole networks: decided, filled, certified, entered; with faults at the boundary (D37, D40, D41)."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -11,15 +12,20 @@ from ledger.proofs import VerifiedReceipt, verify_proof
 from pbft.core import ordering
 from pbft.core import replica as replica_module
 from pbft.core.config import OBSERVER
-from pbft.core.messages import Envelope, PrePrepare
+from pbft.core.messages import Envelope, PeerMessage, Prepare, PrePrepare
 from pbft.core.persisted import DamagedJournal
 from pbft.core.requests import compute_batch
+from pbft.node.evidence_judge import judge
 from pbft.node.journal import JOURNAL_TABLE
+from pbft.simulation.byzantine import Traitors
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import SimulatedDisk
+from pbft.simulation.liars import corrupt, is_by, sealed
 from pbft.simulation.membership import change_key, compute_next, has_entered, lose_disk, submit_votes
+from pbft.simulation.violation import Violation
 from pbft.simulation.workload import Workload
 from pbft.wire.codec import decode_peer, encode_peer, seal
+from pbft.wire.evidence import encode_evidence
 
 SMALL = ProtocolParameters(window=8, stride=2)
 MINUTE_MS = 60_000
@@ -267,3 +273,60 @@ def test_a_proof_of_the_second_epoch_verifies_with_genesis_alone() -> None:
     verified = verify_proof(cluster.node(1).chain.receipt_proof(signed.tx_id), cluster.genesis_file)
     assert isinstance(verified, VerifiedReceipt)
     assert (verified.header.epoch, verified.receipt.tx_id) == (1, signed.tx_id)
+
+
+# --- a replica that lies after its id has changed ---
+
+
+def test_an_equivocator_of_a_later_epoch_is_convicted_and_nobody_else() -> None:
+    """M54, D41: machine 3 is replica 2 of epoch 1 and shows everybody two PREPAREs; who is accused is replica 2 of that
+    epoch, by every correct node, and the file convicts it before whoever has the genesis file."""
+    cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
+    submit_votes(cluster, compute_next(cluster, machines=(0, 1, 3, 2)))
+    enter(cluster, 1)
+
+    def vote_twice(receiver: int, message: PeerMessage) -> list[PeerMessage]:
+        if not isinstance(message, Envelope) or not is_by(cluster, 3, message):
+            return [message]
+        others = [replace(said, digest=bytes(32)) for said in message.messages if isinstance(said, Prepare)]
+        return [message, *(sealed(cluster, 3, other) for other in others)]
+
+    corrupt(cluster, 3, vote_twice)
+    load = Workload(cluster)
+    load.submit(0, "add", (b"k", 1), through=[0, 1])
+    convicted = lambda: all(cluster.machines[machine].evidence for machine in (0, 1, 2))  # noqa: E731
+    assert cluster.run(MINUTE_MS, lambda: load.is_done and convicted()), cluster.describe()
+    for machine in (0, 1, 2):
+        pieces, chain = cluster.machines[machine].evidence, cluster.node(machine).chain
+        assert {(piece.epoch, piece.replica, piece.kind) for piece in pieces} == {(1, 2, "equivocation_prepare")}
+        file = encode_evidence(pieces[0], cluster.genesis.network_id, chain.epoch_links(1))
+        proved = judge(file, cluster.genesis_file)
+        assert (proved.epoch, proved.replica, proved.kind) == (1, 2, "equivocation_prepare")
+    accusation = cluster.machines[0].evidence[0]
+    cluster.checkers.liars.remove(3)
+    cluster.checkers.liars.add(2)  # machine 2 is replica 3 of this epoch: the checker must not take ids for machines
+    with pytest.raises(Violation, match="machine 3 is accused"):
+        cluster.checkers.check_evidence(accusation, cluster.node(0).chain.epoch_links(1))
+
+
+@pytest.mark.parametrize("kind", ["equivocating", "false_votes", "absurd_views", "invalid_view_change", "flooding"])
+def test_a_traitor_signs_by_its_id_of_a_later_epoch(kind: str) -> None:
+    """Machine 3 is replica 1 of epoch 1, and its first primary: what it says is of that epoch and under that id, so
+    that it is judged for what it says; the others get on, and the checkers watch."""
+    cluster = Cluster(protocol=SMALL)
+    cluster.run(200)
+    submit_votes(cluster, compute_next(cluster, machines=(0, 3, 1, 2)))
+    enter(cluster, 1)
+    traitors = Traitors(cluster, [(3, kind)], cluster.random, lying_doors=False)
+    load = Workload(cluster)
+    for number in range(12):
+        load.submit(0, "add", (b"k", number), through=[0, 1])
+        cluster.run(2_000)  # some say what nobody asks for, so often
+        assert cluster.run(10 * MINUTE_MS, lambda: load.is_done), cluster.describe()
+    refused = sum((cluster.machines[machine].counters for machine in (0, 1, 2)), Counter[str]())
+    if kind != "flooding":  # which also pours out bytes that nobody signed
+        forged = [name for name in refused if name.startswith("frame_refused") and name.endswith("signature")]
+        assert not forged
+    assert not refused["message_dropped:wrong_epoch"]
+    assert {effect.split(":")[1] for effect in traitors.effects if effect.startswith("traitor:")} == {kind}

@@ -24,9 +24,10 @@ from pbft.core.messages import (
     ViewChange,
 )
 from pbft.core.requests import compute_batch
-from pbft.simulation.cluster import Cluster, Machine
+from pbft.simulation.cluster import Cluster
 from pbft.simulation.faulty_machines import Twin
 from pbft.simulation.liars import corrupt, sealed
+from pbft.simulation.machine import Machine
 from pbft.simulation.network import LinkFaults
 from pbft.simulation.workload import Workload
 from pbft.wire.codec import parse_request

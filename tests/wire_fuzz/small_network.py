@@ -1,12 +1,12 @@
 """A small network for the wire's tests and fuzzers: seeded keys, its rules, a verifier, one message of every kind."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ledger.block import compute_batch_digest
+from ledger.block import Header, compute_batch_digest
 from ledger.configuration import Configuration, Member, ProtocolParameters
 from ledger.encoding import encode
-from ledger.epochs import Epochs
+from ledger.epochs import EpochLink, Epochs
 from ledger.hashing import NULL_DIGEST
 from ledger.keys import SigningKey
 from ledger.payload import PayloadPart, encode_payload
@@ -127,9 +127,30 @@ class SmallNetwork:
             ),
         )
 
-    def sealed(self, replica: int, *messages: SignedMessage) -> Envelope:
+    def sealed(self, replica: int, *messages: SignedMessage, epoch: int = 0) -> Envelope:
         network = self.configuration.network
-        return seal(messages, sender=replica, epoch=0, network=network, key=self.keys[replica])
+        return seal(messages, sender=replica, epoch=epoch, network=network, key=self.keys[replica])
+
+    def epoch_link(self) -> EpochLink:
+        """The end of epoch 0 at height 9: the same members go on with another stride."""
+        parameters = replace(self.configuration.parameters, stride=1)
+        following = replace(self.configuration, epoch=1, parameters=parameters)
+        header = Header(
+            network=self.configuration.network,
+            epoch=0,
+            height=9,
+            parent_hash=digest_of("header 8"),
+            batch_digest=digest_of("a"),
+            time_ms=1_700_000_000_000,
+            transactions_root=digest_of("transactions"),
+            receipts_root=digest_of("receipts"),
+            state_root=digest_of("state"),
+            gas_used=0,
+            next_config_hash=following.hash,
+        )
+        votes = ((replica, self.header_vote(replica, 9, header.hash).signature) for replica in (0, 1, 3))
+        certificate = QuorumCertificate(epoch=0, height=9, header_hash=header.hash, signatures=tuple(votes))
+        return EpochLink(header=header, certificate=certificate, document=following.to_bytes())
 
     def new_view(self, view: int = 3) -> NewView:
         envelopes = tuple(self.sealed(replica, self.view_change(view)) for replica in (0, 1, 3))

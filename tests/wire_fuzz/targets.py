@@ -48,10 +48,10 @@ from pbft.core.client_session import InvalidReply, ReplyContent, parse_reply
 from pbft.core.messages import Envelope, Prepare, SlotEntry
 from pbft.core.persisted import HALT_KINDS, DamagedJournal, parse_records
 from pbft.node import worker_messages
-from pbft.node.epochs import compute_core_configuration
+from pbft.node.evidence_judge import verify_evidence
 from pbft.wire import client_frames
 from pbft.wire.codec import WireError, decode_envelope, decode_peer, encode_envelope, encode_peer
-from pbft.wire.evidence import InvalidEvidence, encode_evidence, verify_evidence
+from pbft.wire.evidence import InvalidEvidence, encode_evidence
 from pbft.wire.hello import Hello, decode_hello, encode_hello
 
 VECTORS: Final = Path(__file__).resolve().parents[1] / "vectors" / "ledger"
@@ -102,20 +102,21 @@ def _peer_targets(network: Any) -> dict[str, Target]:
     }
     hellos = (Hello(network=HASH, replica=2, release="1.0"), Hello(network=HASH, replica=None))
     targets["hello"] = Target(decode=decode_hello, seeds=tuple(map(encode_hello, hellos)), edits=PROTOBUF)
-    configuration = compute_core_configuration(network.configuration, 0, HASH)
-    votes = [Prepare(epoch=0, view=1, height=6, digest=digest) for digest in (HASH, HASH[::-1])]
-    first, second = (network.sealed(1, vote) for vote in votes)
-    evidence = Evidence(replica=1, kind="equivocation_prepare", view=1, height=6, first=first, second=second)
-    claim = encode_evidence(evidence, network.configuration.network)
     targets["evidence_file"] = Target(
-        decode=lambda data: verify_evidence(
-            data, verifier=network.verifier(), rules=rules, configuration=configuration
-        ),
-        seeds=(claim,),
+        decode=lambda data: verify_evidence(data, network.configuration, HASH),
+        seeds=(_claim(network, 0), _claim(network, 1)),
         edits=JSON,
         kin=(InvalidEvidence,),
     )
     return targets
+
+
+def _claim(network: Any, epoch: int) -> bytes:
+    """An evidence file against replica 1 of an epoch."""
+    votes = [Prepare(epoch=epoch, view=1, height=16, digest=digest) for digest in (HASH, HASH[::-1])]
+    first, second = (network.sealed(1, vote, epoch=epoch) for vote in votes)
+    evidence = Evidence(replica=1, kind="equivocation_prepare", view=1, height=16, first=first, second=second)
+    return encode_evidence(evidence, network.configuration.network, [network.epoch_link()] * epoch)
 
 
 def _client_targets() -> dict[str, Target]:

@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ledger.configuration import ProtocolParameters
+from ledger.epochs import EpochLink
 from ledger.hashing import NULL_DIGEST
 from pbft.cli.evidence import evidence as command
 from pbft.core.actions import Evidence
 from pbft.core.messages import Commit, NewView, Prepare, SlotChoice, ViewChange
-from pbft.node.evidence_store import PIECES_MAX, EvidenceStore, judge, list_evidence
+from pbft.node.evidence_judge import judge
+from pbft.node.evidence_store import PIECES_MAX, EvidenceStore, list_evidence
 from pbft.node.log import make_logger
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.liars import sealed
-from pbft.wire.evidence import InvalidEvidence, encode_evidence
+from pbft.simulation.membership import change_key, compute_next, has_entered, submit_votes
+from pbft.wire.evidence import InvalidEvidence, compute_evidence_id, encode_evidence
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,12 @@ def false_new_view(cluster: Cluster) -> Evidence:
     return Evidence(replica=1, kind="invalid_new_view", view=1, height=0, first=first, second=None)
 
 
+def no_links(epoch: int) -> tuple[EpochLink, ...]:
+    """The way to the first epoch."""
+    assert epoch == 0
+    return ()
+
+
 def open_store(path: Path, cluster: Cluster, stream: StringIO | None = None) -> EvidenceStore:
     return EvidenceStore(path, cluster.genesis.network_id, make_logger(replica=0, stream=stream or StringIO()))
 
@@ -60,37 +70,37 @@ def test_a_piece_is_kept_once_also_over_restarts(tmp_path: Path, cluster: Cluste
     piece = two_prepares(cluster, 5)
     assert piece.second is not None
     store = open_store(tmp_path / "evidence", cluster, stream)
-    assert store.record(piece)
-    assert not store.record(piece)
-    assert not store.record(replace(piece, first=piece.second, second=piece.first))
-    assert not open_store(tmp_path / "evidence", cluster, stream).record(piece)
+    assert store.record(piece, no_links)
+    assert not store.record(piece, no_links)
+    assert not store.record(replace(piece, first=piece.second, second=piece.first), no_links)
+    assert not open_store(tmp_path / "evidence", cluster, stream).record(piece, no_links)
     assert len(list_evidence(tmp_path / "evidence")) == 1
     assert len(stream.getvalue().splitlines()) == 1
-    assert open_store(tmp_path / "evidence", cluster).accused == (2,)
+    assert open_store(tmp_path / "evidence", cluster).accused == ((0, 2),)
 
 
 def test_one_offender_fills_only_its_own_share(tmp_path: Path, cluster: Cluster) -> None:
     """M55: a flood of one kind ends at its bound; another kind and another offender still find room."""
     store = open_store(tmp_path / "evidence", cluster)
-    kept = [store.record(two_prepares(cluster, height)) for height in range(1, PIECES_MAX + 4)]
+    kept = [store.record(two_prepares(cluster, height), no_links) for height in range(1, PIECES_MAX + 4)]
     assert kept == [True] * PIECES_MAX + [False] * 3
-    assert store.record(two_prepares(cluster, 1, accused=3))
-    assert store.record(false_new_view(cluster))
-    assert store.accused == (1, 2, 3)
+    assert store.record(two_prepares(cluster, 1, accused=3), no_links)
+    assert store.record(false_new_view(cluster), no_links)
+    assert store.accused == ((0, 1), (0, 2), (0, 3))
 
 
 def test_a_full_disk_loses_evidence_and_nothing_else(tmp_path: Path, cluster: Cluster) -> None:
     """No promise hangs on evidence: what cannot be written is said."""
     stream = StringIO()
     (tmp_path / "evidence").write_text("a file in the way")
-    assert open_store(tmp_path / "evidence", cluster, stream).record(two_prepares(cluster, 5))
+    assert open_store(tmp_path / "evidence", cluster, stream).record(two_prepares(cluster, 5), no_links)
     assert "evidence_not_kept" in stream.getvalue()
 
 
 def test_the_genesis_is_enough_to_judge(cluster: Cluster) -> None:
     """M54: two PREPAREs, and a NEW-VIEW that is recomputed from its own V, its block 0 from the genesis."""
     for piece in (two_prepares(cluster, 5), false_new_view(cluster)):
-        data = encode_evidence(piece, cluster.genesis.network_id)
+        data = encode_evidence(piece, cluster.genesis.network_id, ())
         proved = judge(data, cluster.genesis_file)
         assert (proved.replica, proved.kind, proved.view, proved.height) == (
             piece.replica,
@@ -108,7 +118,7 @@ def test_no_forgery_convicts(cluster: Cluster) -> None:
     """Another accused, another place, a changed signature, a broken form, another network: each has its code."""
     network = cluster.genesis.network_id
     piece = two_prepares(cluster, 5)
-    document = json.loads(encode_evidence(piece, network))
+    document = json.loads(encode_evidence(piece, network, ()))
     signature = document["envelopes"][0]["signature"]
     flipped = [{**document["envelopes"][0], "signature": signature[:-2] + "00"}, document["envelopes"][1]]
     cases: list[tuple[bytes, str]] = [
@@ -121,8 +131,10 @@ def test_no_forgery_convicts(cluster: Cluster) -> None:
         (forged(cluster, document | {"envelopes": []}), "shape"),
         (forged(cluster, document | {"height": True}), "shape"),
         (forged(cluster, document | {"extra": 1}), "shape"),
+        (forged(cluster, document | {"epochs": "00"}), "shape"),
+        (forged(cluster, document | {"epochs": ["00"]}), "epoch"),
         (forged(cluster, document) + b"\n", "shape"),
-        (encode_evidence(piece, bytes(32)), "network"),
+        (encode_evidence(piece, bytes(32), ()), "network"),
         (b"[" * 100_000, "json"),
         (b"\xff", "json"),
     ]
@@ -131,7 +143,7 @@ def test_no_forgery_convicts(cluster: Cluster) -> None:
             judge(data, cluster.genesis_file)
         assert caught.value.code == code
     with pytest.raises(InvalidEvidence) as caught:
-        judge(encode_evidence(piece, network), cluster.genesis_file[:-1])
+        judge(encode_evidence(piece, network, ()), cluster.genesis_file[:-1])
     assert caught.value.code == "genesis"
 
 
@@ -145,8 +157,112 @@ def test_what_is_true_convicts_nobody(cluster: Cluster) -> None:
     followed = replace(false_new_view(cluster), first=sealed(cluster, 1, replace(false, choices=())))
     for piece, code in ((said, "evidence_no_contradiction"), (followed, "evidence_holds_nothing")):
         with pytest.raises(InvalidEvidence) as caught:
-            judge(encode_evidence(piece, cluster.genesis.network_id), cluster.genesis_file)
+            judge(encode_evidence(piece, cluster.genesis.network_id, ()), cluster.genesis_file)
         assert caught.value.code == code
+
+
+# --- of a later epoch ---
+
+
+@pytest.fixture(scope="module")
+def later() -> Cluster:
+    """A network in epoch 1, in which machines 2 and 3 have changed places, and all of them but 0 their keys."""
+    cluster = Cluster(protocol=ProtocolParameters(window=8, stride=2))
+    cluster.run(200)
+    submit_votes(cluster, compute_next(cluster, machines=(0, 1, 3, 2), generations=dict.fromkeys((1, 2, 3), 1)))
+    assert cluster.run(60_000, lambda: has_entered(cluster, 1)), cluster.describe()
+    for machine in (1, 2, 3):
+        change_key(cluster, machine)
+    return cluster
+
+
+def of_epoch_one(later: Cluster) -> tuple[Evidence, list[EpochLink]]:
+    """Two PREPAREs of machine 3, which is replica 2 of epoch 1, and the way to that epoch."""
+    votes = (Prepare(epoch=1, view=0, height=20, digest=bytes([number]) * 32) for number in (1, 2))
+    first, second = (sealed(later, 3, vote) for vote in votes)
+    piece = Evidence(replica=2, kind="equivocation_prepare", view=0, height=20, first=first, second=second)
+    return piece, list(later.node(0).chain.epoch_links(1))
+
+
+def test_evidence_of_a_later_epoch_convicts_with_the_genesis_alone(later: Cluster) -> None:
+    """M54, M57: the file brings the end of every epoch before; the keys that genesis lists sign no more."""
+    piece, links = of_epoch_one(later)
+    data = encode_evidence(piece, later.genesis.network_id, links)
+    proved = judge(data, later.genesis_file)
+    assert (proved.epoch, proved.replica, proved.height) == (1, 2, 20)
+
+
+def test_a_new_view_of_a_later_epoch_is_recomputed_from_its_base(later: Cluster) -> None:
+    """M43: VIEW-CHANGEs name the last header of the epoch before, which the file's own links bring."""
+    _, links = of_epoch_one(later)
+    base = links[-1].header
+    change = ViewChange(
+        epoch=1, view=1, certified_height=base.height, header_hash=base.hash, certificate=None, prepared=(),
+        pre_prepared=(),
+    )  # fmt: skip
+    changes = tuple(sealed(later, machine, change) for machine in (0, 1, 3))  # ids 0, 1, 2
+    followed = NewView(epoch=1, view=1, view_changes=changes, choices=())
+    chosen = replace(followed, choices=(SlotChoice(height=base.height + 1, digest=NULL_DIGEST),))
+    files = []
+    for message in (chosen, followed):
+        first = sealed(later, 3, message)  # members[(1 + 1) mod 4]
+        piece = Evidence(replica=2, kind="invalid_new_view", view=1, height=0, first=first, second=None)
+        files.append(encode_evidence(piece, later.genesis.network_id, links))
+    assert judge(files[0], later.genesis_file).replica == 2
+    with pytest.raises(InvalidEvidence) as caught:
+        judge(files[1], later.genesis_file)
+    assert caught.value.code == "evidence_holds_nothing"
+
+
+def test_no_other_way_leads_to_a_later_epoch(later: Cluster) -> None:
+    """Links that are missing, too many, uncertified or lead elsewhere, and an epoch other than the claim's, convict
+    nobody: its replica 2 is another machine than that of epoch 0."""
+    piece, (link,) = of_epoch_one(later)
+    first = sealed(later, 0, Prepare(epoch=0, view=0, height=20, digest=bytes([1]) * 32))
+    second = sealed(later, 0, Prepare(epoch=0, view=0, height=20, digest=bytes([2]) * 32))
+    early = replace(piece, replica=0, first=first, second=second)  # its key is the same in both epochs
+    few = replace(link.certificate, signatures=link.certificate.signatures[:2])
+    renamed = replace(link, header=replace(link.header, next_config_hash=bytes(32)))
+    network = later.genesis.network_id
+    cases = [
+        (piece, [], "epoch"),
+        (piece, [link, link], "epoch"),
+        (piece, [replace(link, certificate=few)], "epoch"),
+        (piece, [replace(link, document=later.genesis.configuration.to_bytes())], "epoch"),
+        (piece, [renamed], "epoch"),
+        (replace(piece, replica=3), [link], "evidence_of_another"),
+        (early, [link], "evidence_no_contradiction"),
+    ]
+    assert judge(encode_evidence(early, network, ()), later.genesis_file).replica == 0
+    for claimed, links, code in cases:
+        with pytest.raises(InvalidEvidence) as caught:
+            judge(encode_evidence(claimed, network, links), later.genesis_file)
+        assert caught.value.code == code
+
+
+def test_a_piece_has_one_id_whichever_quorum_ended_the_epoch(later: Cluster) -> None:
+    """Replicas keep different signatures under the header that ends an epoch."""
+    piece, (link,) = of_epoch_one(later)
+    other = replace(link, certificate=replace(link.certificate, signatures=link.certificate.signatures[1:]))
+    files = [encode_evidence(piece, later.genesis.network_id, [way]) for way in (link, other)]
+    assert files[0] != files[1]
+    assert len({compute_evidence_id(data) for data in files}) == 1
+
+
+def test_nobody_inherits_the_pieces_of_who_had_its_id(tmp_path: Path, later: Cluster) -> None:
+    """D41: replica 2 of epoch 0 has filled its share; replica 2 of epoch 1 is another member, with its own."""
+    piece, links = of_epoch_one(later)
+    store = open_store(tmp_path / "evidence", later)
+    for height in range(PIECES_MAX + 1):
+        old = [sealed(later, 2, Prepare(epoch=0, view=0, height=height, digest=bytes([n]) * 32)) for n in (1, 2)]
+        store.record(replace(piece, height=height, first=old[0], second=old[1]), no_links)
+    assert store.record(piece, lambda epoch: tuple(links[:epoch]))
+    assert open_store(tmp_path / "evidence", later).accused == ((0, 2), (1, 2))
+    (kept,) = (file for file in list_evidence(tmp_path / "evidence") if file.name.startswith("e1-r2-"))
+    assert judge(kept.read_bytes(), later.genesis_file).epoch == 1
+
+
+# --- the commands ---
 
 
 def run(*arguments: str) -> Result:
@@ -159,9 +275,11 @@ def test_list_export_and_verify(tmp_path: Path, cluster: Cluster) -> None:
     data.mkdir()
     (data / "lock").write_text("")
     genesis.write_bytes(cluster.genesis_file)
-    open_store(data / "evidence", cluster).record(two_prepares(cluster, 5))
+    open_store(data / "evidence", cluster).record(two_prepares(cluster, 5), no_links)
     listed = json.loads(run("list", "--data-dir", str(data), "--json").output)["evidence"]
-    assert [(row["replica"], row["kind"], row["height"]) for row in listed] == [(2, "equivocation_prepare", 5)]
+    assert [(row["epoch"], row["replica"], row["kind"], row["height"]) for row in listed] == [
+        (0, 2, "equivocation_prepare", 5)
+    ]
     assert run("export", listed[0]["id"], "--out", str(out), "--data-dir", str(data)).exception is None
     verified = run("verify", str(out), "--genesis", str(genesis), "--json")
     assert json.loads(verified.output)["id"] == listed[0]["id"]

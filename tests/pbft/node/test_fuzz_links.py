@@ -23,7 +23,8 @@ from pbft.node.links import PREFIX_BYTES, Link, LinkTerms
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.tls import PeerCertificate
-from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster, Machine
+from pbft.simulation.cluster import GENESIS_TIME_MS, Cluster
+from pbft.simulation.machine import Machine
 from pbft.simulation.outcome import TOTAL_KEY
 from pbft.simulation.workload import Workload
 from pbft.wire.client_frames import HeadRequest, Proof, ReplicaFrame, Submit, View, encode_client_frame
