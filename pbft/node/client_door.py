@@ -212,7 +212,7 @@ class ClientDoor:
             del self._waiting[key]
         self._waiting_count -= 1
         self._metrics.client_waiting = self._waiting_count
-        if len(self._by_height) > 2 * self._waiting_count + HEAP_SLACK:
+        if max(len(self._by_height), len(self._by_time)) > 2 * self._waiting_count + HEAP_SLACK:
             self._by_height = [entry for entry in self._by_height if not entry[2].is_over]
             self._by_time = [entry for entry in self._by_time if not entry[2].is_over]
             heapq.heapify(self._by_height)

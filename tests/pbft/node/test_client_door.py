@@ -20,7 +20,7 @@ from ledger.transaction import SignedTransaction, Transaction, parse_receipt, si
 from pbft.core.client_session import parse_reply
 from pbft.core.messages import Request
 from pbft.node import client_door, client_reads
-from pbft.node.client_door import ClientDoor
+from pbft.node.client_door import HEAP_SLACK, ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.execution import InlineWorker
 from pbft.node.metrics import Metrics
@@ -277,6 +277,21 @@ def test_asking_again_moves_the_answer_to_the_newest_question(house: House) -> N
     assert len(house.submitted) == 2
     house.execute(signed)
     assert only(answers, Reply).correlation == 2
+
+
+@pytest.mark.parametrize("expiry", ["height", "time"])
+def test_what_has_expired_one_way_is_not_kept_for_the_other(house: House, expiry: str) -> None:
+    """Both tables of expiries stay in step with who waits, though entries leave through one of them alone (M55)."""
+    visit, _ = house.visit()
+    seconds = GENESIS_TIME_MS // 1000
+    far = {"expiry_height": 9_000, "expiry_time": seconds + 9_000}
+    stays = far | ({"expiry_time": seconds + 2_000} if expiry == "height" else {"expiry_height": 2_000})
+    assert submit(house, visit, transaction(63, **stays), correlation=0)  # on top of the other table, and alive
+    for block in range(1, 2 * HEAP_SLACK):
+        changes = far | ({"expiry_height": block} if expiry == "height" else {"expiry_time": seconds + block})
+        assert submit(house, visit, transaction(block % 63, **changes), correlation=block)
+        house.execute(time_ms=GENESIS_TIME_MS + 1_000 * (block + 1))
+        assert max(len(house.door._by_height), len(house.door._by_time)) <= HEAP_SLACK + 3
 
 
 @pytest.mark.parametrize("expiry", ["height", "time"])
