@@ -89,9 +89,8 @@ def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaSe
     try:
         self_test()
     except InvariantViolation as error:
-        raise StartRefused(
-            "self_test", f"this machine's libraries judge differently from the network: {error}"
-        ) from error
+        text = f"this machine's libraries judge differently from the network: {error}"
+        raise StartRefused("self_test", text) from error
     return ReplicaService(config, reactor, log)
 
 
@@ -188,6 +187,7 @@ class ReplicaService:
             on_message=self._receive_frame,
             refused=self.metrics.links_refused_total,
             dropped=self.metrics.queue_dropped_total,
+            log=self._log,
         )
         assemble_node(
             genesis=genesis,
@@ -408,7 +408,7 @@ class ReplicaService:
             "worker_pid": self._parts.worker.pid,
             "worker": self._parts.worker.confinement,
             "connected": list(self._parts.transport.connected),
-            "cause": self._cause or describe_wait(node.replica.waits_for),
+            "cause": self._cause or describe_wait(node.replica.waits_for) or self._parts.transport.warning,
             "halt": describe_halt(node.replica.halt),
             "snapshot": node.execution.snapshots.describe(),
             "accused": [f"e{epoch}-r{replica}" for epoch, replica in self._parts.evidence.accused],  # by what is kept

@@ -11,10 +11,13 @@
                                 network=..., replica_id=..., on_frame=..., on_closed=...)
 
 A replica is who its pinned key says, and the epoch's members are pinned, no one else (D41); ids on links are those of
-the epoch. Where a member listens, and the id in its Hello, stand in the definition, under its name. A newer link of a
-replica replaces the older, which may be the half of a connection that no longer exists. Frames wait in one bounded
-queue per replica (`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait that
-doubles up to a cap.
+the epoch. Where a member listens, and the id in its Hello, stand in the definition, under its name. Frames wait in one
+bounded queue per replica (`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait
+that doubles up to a cap.
+
+One link of a replica is read at a time. While it is heard, a second one is refused (`already_linked`): two processes
+hold one key, and neither may take the other's place again and again (M28). Once it is silent for `HEARD_SECONDS`, a
+newer link replaces it, because it may be the half of a connection that no longer exists.
 """
 
 import random
@@ -29,6 +32,7 @@ from twisted.python.failure import Failure
 from ledger.configuration import Member
 from pbft.node.conduct import Conduct
 from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
+from pbft.node.log import Logger
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import AWAY, LINKED, SendQueue
 from pbft.node.tls import PeerCertificate, TlsIdentity, client_port_connections, pinned_connections
@@ -41,6 +45,8 @@ __all__ = ["FrameProtocol", "Link", "LinkRefusedError", "PeerTransport", "connec
 CONNECTIONS_MAX: Final = 1_000  # of clients: one gateway each, far below the usual limit of open files
 CONNECTIONS_PER_CLIENT_MAX: Final = 64  # with one certificate: a busy operator's tools; nobody alone fills the port
 PEER_CONNECTIONS_PER_REPLICA: Final = 4  # the link, its successor, and strangers who have not yet been refused
+HEARD_SECONDS: Final = 3.0  # three STATUS of an idle replica: how long after its last frame a link counts as heard
+TWICE_SECONDS: Final = 30.0  # how long a second process is told of after its last dial; one line in the log meanwhile
 BACKOFF_FIRST_SECONDS: Final = 0.1  # a replica that restarts is back within a second or two
 BACKOFF_FACTOR: Final = 2.0
 BACKOFF_MAX_SECONDS: Final = 5.0  # how late a link may notice that the other side is back
@@ -170,8 +176,10 @@ class PeerTransport:
         refused: Counter[str] | None = None,
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
+        log: Logger | None = None,
     ) -> None:
         self._reactor = reactor
+        self._log = log
         self._replica_id = replica_id
         self._own = definition.replica(replica_id)
         self._hello = Hello(network=network, replica=replica_id)
@@ -186,6 +194,8 @@ class PeerTransport:
         self._peers: dict[bytes, LinkedPeer] = {}  # by transport key: who is pinned
         self._diallers: dict[bytes, PeerDialler] = {}
         self._accepted: dict[bytes, Link] = {}
+        self._heard: dict[bytes, float] = {}  # by transport key: when its accepted link opened, or brought a frame
+        self._twice: dict[bytes, float] = {}  # by transport key: when a second link of it was refused last
         self._port: Any = None  # an IListeningPort once it listens
         self._leaving: list[Deferred[None]] = []  # links that are ending
         self.follow(
@@ -216,6 +226,7 @@ class PeerTransport:
         }
         for key in [key for key in self._peers if key not in others]:
             del self._peers[key]
+            self._twice.pop(key, None)
             if key in self._diallers:
                 self._leaving.append(self._diallers.pop(key).stop())
             if key in self._accepted:
@@ -266,6 +277,15 @@ class PeerTransport:
         problems |= {self._peers[key].id: dialler.last_problem for key, dialler in self._diallers.items()}
         return {replica: problem for replica, problem in sorted(problems.items()) if replica not in self.connected}
 
+    @property
+    def warning(self) -> str | None:
+        """What an operator has to look after: replicas that dial while another link of theirs is heard."""
+        since = self._reactor.seconds() - TWICE_SECONDS
+        twice = sorted(peer.id for key, peer in self._peers.items() if self._twice.get(key, since) > since)
+        if not twice:
+            return None
+        return f"two processes with the transport key of {', '.join(f'r{replica}' for replica in twice)}: end one"
+
     def _make_dialler(self, peer: "LinkedPeer", replica: ReplicaDefinition) -> PeerDialler:
         terms = LinkTerms(
             connections=pinned_connections(self._identity, {peer.transport_key}),
@@ -296,12 +316,26 @@ class PeerTransport:
         if self._conduct.is_barred(certificate.public_key):
             return "barred"
         defined = self._defined.get(peer.name)
-        return "wrong_replica" if defined is not None and defined.id != hello.replica else None
+        if defined is not None and defined.id != hello.replica:
+            return "wrong_replica"
+        return "already_linked" if self._is_second(peer) else None
+
+    def _is_second(self, peer: LinkedPeer) -> bool:
+        """Whether another link of this replica is heard: then this one is of a second process."""
+        key, now = peer.transport_key, self._reactor.seconds()
+        older = self._accepted.get(key)
+        if older is None or older.is_ended or now - self._heard[key] >= HEARD_SECONDS:
+            return False
+        if self._log is not None and now - self._twice.get(key, -TWICE_SECONDS) >= TWICE_SECONDS:
+            self._log.warning("already_linked", peer=peer.id, cause="a second process with its transport key")
+        self._twice[key] = now
+        return True
 
     def _accept(self, link: Link) -> None:
         key = link.peer.public_key
         older = self._accepted.get(key)
         self._accepted[key] = link
+        self._heard[key] = self._reactor.seconds()
         if older is not None:
             older.abort("replaced")
         link.frame_bytes_max = self._frame_bytes_max
@@ -311,6 +345,7 @@ class PeerTransport:
     def _receive(self, key: bytes, frame: bytes) -> None:
         peer = self._peers.get(key)
         if peer is not None:
+            self._heard[key] = self._reactor.seconds()
             is_refused = self._on_message(peer.id, frame)
             if is_refused and self._conduct.note_refusal(key):
                 self._accepted[key].refuse("refused_frames")
@@ -318,6 +353,7 @@ class PeerTransport:
     def _forget(self, key: bytes, link: Link) -> None:
         if self._accepted.get(key) is link:
             del self._accepted[key]
+            del self._heard[key]
 
 
 def listen_clients(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,7 @@ from ledger.keys import SigningKey
 from pbft.node import transport
 from pbft.node.conduct import BARRED_SECONDS, REFUSALS_MAX, REFUSALS_SECONDS
 from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
+from pbft.node.log import Logger, make_logger
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.send_queue import FRAME_COST_BYTES, QueueBounds, SendQueue
 from pbft.node.tls import (
@@ -40,6 +42,7 @@ from pbft.node.tls import (
 )
 from pbft.node.transport import (
     BACKOFF_MAX_SECONDS,
+    HEARD_SECONDS,
     LinkedPeer,
     PeerDialler,
     PeerTransport,
@@ -113,7 +116,7 @@ class Peers:
         )
         self.nodes: dict[int, Node] = {}
 
-    def node(self, number: int, identity: TlsIdentity | None = None) -> Node:
+    def node(self, number: int, identity: TlsIdentity | None = None, log: Logger | None = None) -> Node:
         received: list[tuple[int, bytes]] = []
         refused, dropped = Counter(), Counter()
 
@@ -132,6 +135,7 @@ class Peers:
             refused=refused,
             dropped=dropped,
             jitter=random.Random(number),
+            log=log,
         )
         self.nodes[number] = Node(transport=transport, received=received, refused=refused, dropped=dropped)
         return self.nodes[number]
@@ -502,17 +506,44 @@ def test_one_client_alone_does_not_fill_the_port(client_port, monkeypatch) -> It
 
 
 @pytest_twisted.inlineCallbacks
-def test_a_newer_link_of_a_replica_replaces_the_older(peers) -> Iterator[object]:
-    """A restarted replica is not locked out by the half of its former connection."""
+def test_a_newer_link_replaces_one_that_is_not_heard_any_more(peers) -> Iterator[object]:
+    """A replica whose machine lost power is not locked out by the half of its former connection."""
     node = peers.node(1)
     port = yield node.transport.start()
     hello = Hello(network=NETWORK, replica=2)
     older = yield dial_as(port, REPLICAS[2], hello)
+    older.send_frame(b"the last")
+    yield eventually(lambda: node.received == [(2, b"the last")])
+    node.transport._heard[REPLICAS[2].public_key] -= HEARD_SECONDS
     newer = yield dial_as(port, REPLICAS[2], hello)
     yield eventually(lambda: older.is_ended)
     newer.send_frame(b"still here")
+    yield eventually(lambda: node.received[1:] == [(2, b"still here")])
+    assert not node.refused and node.transport.warning is None
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_second_process_with_one_key_is_refused_and_told(peers) -> Iterator[object]:
+    """M28: while the link of a replica is heard, another one with its key is refused, counted, and named to the
+    operator once; the first goes on, and when it ends, whoever dials next is let in."""
+    stream = StringIO()
+    node = peers.node(1, log=make_logger(replica=1, stream=stream))
+    port = yield node.transport.start()
+    hello = Hello(network=NETWORK, replica=2)
+    first = yield dial_as(port, REPLICAS[2], hello)
+    for dials in (1, 2):
+        second = yield dial_as(port, REPLICAS[2], hello)
+        yield eventually(lambda: second.is_ended)  # noqa: B023 (awaited in this round)
+        assert node.refused == Counter(already_linked=dials)
+    assert node.transport.warning == "two processes with the transport key of r2: end one"
+    assert stream.getvalue().count("already_linked") == 1
+    first.send_frame(b"still here")
     yield eventually(lambda: node.received == [(2, b"still here")])
-    assert not node.refused
+    first.abort("its process ends")
+    yield eventually(lambda: not node.transport._accepted)
+    third = yield dial_as(port, REPLICAS[2], hello)
+    third.send_frame(b"here now")
+    yield eventually(lambda: node.received[1:] == [(2, b"here now")])
 
 
 @pytest_twisted.inlineCallbacks
