@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pbft.core.quorum import Quorums
+from pbft.node.driver import Driver
 from pbft.node.journal import Journal
 from pbft.simulation.byzantine import CONFLICTS, KINDS, KINDS_JOIN
 from pbft.simulation.coverage import RULES
@@ -271,7 +272,7 @@ def test_a_failing_seed_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_product_exception_is_a_failure_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody expected is no crash of the search: the seed fails, and the transcript shows where."""
-    monkeypatch.setattr(Journal, "sync", lambda self: {}["no such key"])
+    monkeypatch.setattr(Driver, "_serve", lambda self, action: {}["no such key"])
     report = run_seed(1)
     assert report.failure.startswith("KeyError")
     assert any("perform_round" in line for line in report.transcript)

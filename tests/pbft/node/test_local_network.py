@@ -57,7 +57,7 @@ def test_everything_that_a_replica_and_a_client_need_is_there(local_network: Loc
 def test_secrets_are_readable_by_their_owner_alone(local_network: LocalNetwork) -> None:
     """Keys and passphrases are 0600 in directories that nobody else enters."""
     secrets = [*local_network.directory.rglob("*.pem"), *local_network.directory.rglob("passphrase")]
-    assert len(secrets) == 4 * 4 + 4
+    assert len(secrets) == 4 * 5 + 4
     assert {mode(path) for path in secrets} == {0o600}
     assert {mode(path.parent) for path in secrets} == {0o700}
 
