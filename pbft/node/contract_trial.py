@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 from twisted.internet import defer
 
 from contracts.compiler import SourceVerdict
-from ledger.encoding import encode
+from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
 from ledger.lmdb_store import LmdbStore
@@ -152,8 +152,6 @@ class ContractTrial:
 
 def describe_call(outcome: CallOutcome, to_json: Callable[[Any], Any]) -> dict[str, Any]:
     """A call's outcome with the names that scripts know; `to_json` shows canonical values."""
-    from ledger.encoding import decode
-
     return {
         "status": outcome.status,
         "code": outcome.code or None,
