@@ -1,18 +1,17 @@
 """A data directory restored from a backup, on real processes: the others hold what this key signed since (M28, D38)."""
 
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drills.test_local_cluster import ping
 
+from meters.demo_traffic import wait_until
 from pbft.node.local_cluster import LocalNetwork, prepare, start, start_replica, status, stop, wait_ready
 
 pytestmark = pytest.mark.drill
-HALT_SECONDS_MAX = 30  # links to a restarted process are back within seconds
 
 
 @pytest.fixture
@@ -24,6 +23,12 @@ def network(tmp_path: Path) -> Iterator[LocalNetwork]:
         yield local
     finally:
         stop(local)
+
+
+def find_started(network: LocalNetwork) -> dict[str, Any] | None:
+    """The status of r2 once it is past its start."""
+    entry: dict[str, Any] = status(network)["replicas"][2]
+    return None if entry["state"] == "starting" else entry
 
 
 def test_a_restored_backup_halts_before_its_first_word_and_stays_halted(network: LocalNetwork, tmp_path: Path) -> None:
@@ -40,9 +45,7 @@ def test_a_restored_backup_halts_before_its_first_word_and_stays_halted(network:
     shutil.copytree(backup, data)
     for _ in range(2):
         start_replica(network, 2)
-        deadline = time.monotonic() + HALT_SECONDS_MAX
-        while (entry := status(network)["replicas"][2])["state"] == "starting" and time.monotonic() < deadline:
-            threading.Event().wait(0.2)
+        entry = wait_until(lambda: find_started(network), "the restored replica is past its start")
         assert entry["state"] == "halted" and "not in this journal" in entry["cause"]
         assert entry["height"] < height
         stop(network, replica_ids=(2,))
