@@ -11,6 +11,7 @@ from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core import persisted
 from pbft.core.actions import Halt
+from pbft.core.halting import REPAIRS
 from pbft.core.messages import Envelope, NewView, SlotEntry
 from pbft.core.persisted import DamagedJournal, Restored, parse_records
 
@@ -141,3 +142,8 @@ def test_any_bytes_read_back_or_are_damage(key: bytes, data: bytes) -> None:
         parse_records([(key, data)], stored, unseal)
     except DamagedJournal as damage:
         assert damage.key == key
+
+
+def test_each_kind_of_halt_reads_back_and_has_a_repair() -> None:
+    """The journal knows the kinds that a replica halts by, no more and no fewer."""
+    assert set(REPAIRS) == persisted.HALT_KINDS
