@@ -31,10 +31,13 @@ class ProcessRecord:
 def start_time_of(pid: int) -> str | None:
     """When process `pid` started, as an opaque text that is unique together with the pid; None if it does not run.
 
-    A process that ended and was not yet waited for (a zombie) does not run.
+    A process that ended and was not yet waited for (a zombie) does not run. One whose first thread has ended while
+    others are still ending runs: they hold its sockets and locks, so that its ports are taken until the last is gone.
     """
     fields = _stat_fields(pid)
-    return None if fields is None or fields[0] in "ZX" else fields[19]  # proc(5): state is field 3, starttime 22
+    if fields is None or (fields[0] in "ZX" and int(fields[17]) <= 1):  # proc(5): state 3, num_threads 20, starttime 22
+        return None
+    return fields[19]
 
 
 def parent_of(pid: int) -> int | None:

@@ -31,6 +31,18 @@ ASKED = (
     "import signal; signal.signal(signal.SIGTERM, lambda *_: print('asked', signal.setitimer(signal.ITIMER_REAL, 0.3),"
     " flush=True)); print('up', flush=True)\nwhile True: signal.pause()"
 )  # ends by the alarm, 0.3 s after it was last asked to
+FIRST_THREAD_ENDS = """
+import ctypes, pathlib, threading
+
+def outlive():
+    while pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()[0] != 'Z':
+        pass
+    print('up', flush=True)
+    threading.Event().wait()
+
+threading.Thread(target=outlive).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 READS = "import sys; print('up', flush=True); sys.stdin.read()"
 
 
@@ -71,6 +83,15 @@ def test_a_started_process_is_recorded_and_ends_in_order(place: Place) -> None:
     assert not is_running(record)
     assert running_record(place.record_path) is None
     assert read_record(place.record_path) == record
+    assert start_time_of(record.pid) is None
+
+
+def test_a_process_runs_until_its_last_thread_has_ended(place: Place) -> None:
+    """A killed replica's first thread may be gone while another still holds the ports: the next one could not listen."""
+    record = place.start(FIRST_THREAD_ENDS)
+    assert is_running(record) and running_record(place.record_path) == record
+    assert signal_process(record, signal.SIGKILL)
+    assert wait_ended(record, timeout_seconds=SECONDS_MAX)
     assert start_time_of(record.pid) is None
 
 
