@@ -44,6 +44,7 @@ FRUITLESS_FETCHES: Final = 2  # rounds over all others that brought no block: th
 SILENT_SOURCES_MAX: Final = (
     3  # rounds without an offer: blocks are tried too; without a chunk: another one is looked for
 )
+UNVOUCHED_TICKS: Final = 200  # 10 s: how long fewer than W sources of a snapshot, all liars perhaps, keep from blocks
 FETCHED_DIGESTS_MAX: Final = 64  # bodies asked for at once
 BODIES_BYTES_MAX: Final = 2_097_152  # bodies in one answer: two full batches; the asker goes on from there
 FETCHED_BLOCKS_MAX: Final = 128  # blocks held and not executed, believed or not yet: two windows

@@ -55,6 +55,7 @@ class SnapshotTransfer:
 
     offers: dict[int, SnapshotOffer] = field(default_factory=dict)  # by replica, its latest
     chosen: SnapshotOffer | None = None
+    chosen_tick: int = 0
     position: bytes | None = None  # of the chunk that comes next; None before the first, and when all are here
     source: int | None = None  # whom it was asked of
     is_busy: bool = False  # the ledger is at work, and will report
@@ -157,6 +158,9 @@ class ReplicaState:
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more, a snapshot is taken
     snapshot: SnapshotTransfer | None = None
     snapshot_liars: set[int] = field(default_factory=set)  # who sent a chunk that is not the certified state's
+    snapshot_failures: dict[int, int] = field(
+        default_factory=dict
+    )  # by source: transfers from it that ended in silence
     progress_tick: int = 0  # when e last moved
 
     # The own key elsewhere (M28). Nothing is said before `is_started`.

@@ -4,7 +4,9 @@ It runs beside ordering, view change and the fetching of blocks, and stops none 
 certificate, or header votes of W replicas, far above e (M46); a STATUS moves nothing. All others are asked for offers.
 An offer is a header with its quorum certificate, so a false one does not exist; chunks are asked for one at a time, of
 all who offered that header in turn, and the ledger judges each when it comes (`ledger.snapshot_install`). Who sends a
-false one is left for good. None of this is journaled: after a restart it begins anew, from the old ledger or the new.
+false one is left for good; who sends none is chosen last from then on. An offer proves no intention: blocks are fetched
+beside a transfer whose sources fell silent before, or that takes long with fewer than W sources, all liars perhaps.
+None of this is journaled: after a restart it begins anew, from the old ledger or the new.
 
 What the jump keeps: the view, P and Q above the snapshot's height, votes and slots above it (D39). h becomes that
 height by its certificate, as every certificate moves it (D25): the ledger is durable before the journal says so.
@@ -29,6 +31,7 @@ from pbft.core.config import (
     FRUITLESS_FETCHES,
     OFFER_TICKS,
     SILENT_SOURCES_MAX,
+    UNVOUCHED_TICKS,
 )
 from pbft.core.errors import InvalidMessage
 from pbft.core.halting import CONTRADICTED, halt
@@ -89,18 +92,30 @@ def _process_asking(state: ReplicaState, transfer: SnapshotTransfer) -> None:
         return
     if state.ticks - transfer.asked_tick < OFFER_TICKS:
         return
-    offers = [offer for peer, offer in transfer.offers.items() if peer not in state.snapshot_liars]
-    heights = [offer.certificate.height for offer in offers if offer.certificate.height > state.executed_height]
-    if not heights:
+    offers = _compute_choices(state, transfer)
+    if not offers:
         if len(state.snapshot_liars) > state.configuration.quorums.f:
             state.snapshot_liars.clear()  # more than f of them: what came was damaged on its way or at rest
         transfer.silences += 1
         _ask_for_offers(state, transfer)
         return
+    heights = [offer.certificate.height for offer in offers]
     height = max(heights, key=lambda candidate: (heights.count(candidate), candidate))
     transfer.chosen = next(offer for offer in offers if offer.certificate.height == height)
+    transfer.chosen_tick = state.ticks
     transfer.is_busy, transfer.silences = True, 0
     state.actions.append(BeginSnapshot(header=transfer.chosen.header, certificate=transfer.chosen.certificate))
+
+
+def _compute_choices(state: ReplicaState, transfer: SnapshotTransfer) -> list[SnapshotOffer]:
+    """The offers to choose from: above e, of no liar, and of those whose offers led to nothing least often."""
+    useful = {
+        peer: offer
+        for peer, offer in sorted(transfer.offers.items())
+        if offer.certificate.height > state.executed_height and peer not in state.snapshot_liars
+    }
+    fewest = min((state.snapshot_failures.get(peer, 0) for peer in useful), default=0)
+    return [offer for peer, offer in useful.items() if state.snapshot_failures.get(peer, 0) == fewest]
 
 
 def _compute_sources(state: ReplicaState, transfer: SnapshotTransfer) -> list[int]:
@@ -114,10 +129,27 @@ def _compute_sources(state: ReplicaState, transfer: SnapshotTransfer) -> list[in
     ]
 
 
+def is_snapshot_coming(state: ReplicaState) -> bool:
+    """Whether blocks can wait for a snapshot: offers were just asked for; or none of its sources was silent before, and
+    W of them, so a correct one, offer it, or it was chosen a short while ago."""
+    transfer = state.snapshot
+    if transfer is None:
+        return False
+    if transfer.chosen is None:
+        return transfer.silences < SILENT_SOURCES_MAX
+    sources = _compute_sources(state, transfer)
+    if any(source in state.snapshot_failures for source in sources):
+        return False
+    is_vouched = len(sources) >= state.configuration.quorums.weak
+    return is_vouched or state.ticks - transfer.chosen_tick < UNVOUCHED_TICKS
+
+
 def _ask_for_chunk(state: ReplicaState, transfer: SnapshotTransfer) -> None:
     """Asks the next source for the chunk at the position; where none is left, everything begins anew."""
     sources = _compute_sources(state, transfer)
     if not sources or transfer.silences >= SILENT_SOURCES_MAX * len(sources):
+        for source in sources:
+            state.snapshot_failures[source] = state.snapshot_failures.get(source, 0) + 1
         _ask_for_offers(state, SnapshotTransfer())
         return
     assert transfer.chosen is not None and transfer.position is not None
@@ -209,6 +241,7 @@ def process_snapshot_installed(state: ReplicaState, message: SnapshotInstalled) 
     if not state.fetched:
         forget_fetched(state)
     state.fetch_failures = 0
+    state.snapshot_failures.clear()
     process_finished(state, message.finished, message.used)
     process_certificate(state, transfer.chosen.certificate)
     process_waiting(state)

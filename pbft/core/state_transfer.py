@@ -20,7 +20,6 @@ from pbft.core.config import (
     FETCHED_BLOCKS_MAX,
     FETCHED_DIGESTS_MAX,
     FETCHES_ANSWERED_MAX,
-    SILENT_SOURCES_MAX,
 )
 from pbft.core.errors import InvalidMessage
 from pbft.core.messages import (
@@ -38,14 +37,16 @@ from pbft.core.replica_state import FetchedBlock, ReplicaState
 from pbft.core.view_change import process_view_changes_held
 
 
-def process_fetches(state: ReplicaState) -> None:
-    """On a tick: what is still missing is asked for again, of the next replica (M46: sources rotate)."""
+def process_body_fetches(state: ReplicaState) -> None:
+    """On a tick: bodies still missing are asked for again, of the next replica (M46: sources rotate)."""
     state.missing_bodies = {digest for digest in state.missing_bodies if is_body_wanted(state, digest)}
     if state.missing_bodies and state.ticks - state.bodies_tick >= FETCH_TICKS:
         state.bodies_round += 1  # whoever pre-prepared a batch holds it, however little it has executed
         _fetch_bodies(state, state.others[state.bodies_round % len(state.others)])
-    if state.snapshot is not None and (state.snapshot.chosen or state.snapshot.silences < SILENT_SOURCES_MAX):
-        return  # what blocks would bring comes with the snapshot; if nobody offers one, blocks are tried beside it
+
+
+def process_block_fetches(state: ReplicaState) -> None:
+    """On a tick: blocks still missing are asked for again, of the next replica (M46), each time a little later."""
     patience_ticks = FETCH_TICKS << min(state.fetch_failures, FETCH_DOUBLINGS_MAX)
     if is_behind(state) and state.ticks - max(state.progress_tick, state.fetch_tick) >= patience_ticks:
         if state.fetch_source is not None:

@@ -11,8 +11,8 @@ from pbft.core.message_log import Slot
 from pbft.core.ordering import process_waiting
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import process_relay_to_all, reclaim
-from pbft.core.snapshot_transfer import process_snapshot
-from pbft.core.state_transfer import process_fetches
+from pbft.core.snapshot_transfer import is_snapshot_coming, process_snapshot
+from pbft.core.state_transfer import process_block_fetches, process_body_fetches
 from pbft.core.status import compute_overdue_ms, compute_status
 from pbft.core.view_change import start_view_change
 
@@ -40,7 +40,9 @@ def process_tick(state: ReplicaState, wall_ms: int) -> None:
     if state.active:
         process_filling_timer(state)
     process_snapshot(state)
-    process_fetches(state)
+    process_body_fetches(state)
+    if not is_snapshot_coming(state):  # with all that blocks would bring
+        process_block_fetches(state)
     process_repetition(state)
 
 

@@ -64,6 +64,7 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
     "unanswered": _members,
     "newest_votes": _members,
     "snapshot_liars": _members,
+    "snapshot_failures": _members,
     "outgoing": lambda state: VOTES_PER_SLOT * _window(state),  # nothing leaves before the first tick after a start
     "actions": lambda _: 0,
     "peers": lambda state: _members(state) + (not state.is_voter),  # an observer has notes about itself beside them

@@ -12,7 +12,18 @@ from simulation.test_cluster import expect_done, total
 from ledger import snapshot
 from ledger.configuration import ProtocolParameters
 from ledger.encoding import decode, encode
-from pbft.core.messages import FetchSnapshotChunk, PeerMessage, SnapshotChunk, SnapshotOffer, Status
+from pbft.core.messages import (
+    CertificateNotice,
+    Envelope,
+    FetchSnapshotChunk,
+    Forward,
+    HeaderVote,
+    PeerMessage,
+    SnapshotChunk,
+    SnapshotOffer,
+    Status,
+)
+from pbft.core.quorum import Quorums
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import PowerFailure
 from pbft.simulation.liars import corrupt
@@ -328,3 +339,64 @@ def test_an_offer_for_another_header_is_refused() -> None:
     expect_done(cluster, load, 20_000)
     assert corrupted and cluster.machines[3].counters["message_dropped:offer_certificate"] >= 1
     assert total(cluster, 3) == 40
+
+
+def test_a_source_that_offers_and_never_delivers_does_not_keep_a_laggard_from_blocks() -> None:
+    """M46, M48, D15: the liar alone has the newest certificate, because it keeps its own header vote back; so it alone
+    can offer a snapshot, and it sends no chunk. The others hold every block, and need the laggard's vote."""
+    cluster, load = make_cluster()
+    cluster.run(200)
+    cluster.kill(3)
+    grow(cluster, load, 40)
+    cluster.run(2_000)
+    only_offers = False
+
+    def lie(receiver: int, message: PeerMessage) -> Sequence[PeerMessage]:
+        if only_offers:
+            return [message] if isinstance(message, SnapshotOffer) else []
+        return [] if isinstance(message, Forward | CertificateNotice) or _votes_on(message, 41) else [message]
+
+    corrupt(cluster, 1, lie)
+    cluster.checkers.faulty.add(1)
+    grow(cluster, load, 1)
+    cluster.run(500)
+    assert [cluster.node(replica).replica.certified_height for replica in (0, 1, 2)] == [40, 41, 40]
+    only_offers = True
+    cluster.start(3)
+    load.submit(1, "add", [b"total", 1], through=[0])
+    expect_done(cluster, load, 60_000)
+    assert total(cluster, 3) == 42
+
+
+def _votes_on(message: PeerMessage, height: int) -> bool:
+    """Whether it is an envelope with a header vote on this height."""
+    votes = message.messages if isinstance(message, Envelope) else ()
+    return any(isinstance(vote, HeaderVote) and vote.height == height for vote in votes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_certified_is_held_by_a_quorum_whoever_skips_blocks(seed: int) -> None:
+    """D25, D15: replicas go and come back, and take snapshots from 4 heights behind on. Whoever skips a block skips up
+    to a certified height, and each block below one was executed, so is held, by all who voted for the first such
+    height: by Q replicas, of whom Q - f are correct. So nobody waits for a block that only its own vote could bring."""
+    cluster = Cluster(seed=seed, replicas=7, protocol=PROTOCOL, snapshot_lag=4)
+    load, quorums = Workload(cluster), Quorums.of(7)
+    skipped: set[int] = set()
+    for _ in range(6):
+        away = cluster.random.sample(range(7), quorums.f)
+        for replica in away:
+            cluster.kill(replica)
+        through = next(replica for replica in range(7) if replica not in away)
+        for number in range(cluster.random.randint(6, 12)):
+            load.submit(number % 3, "add", [b"total", 1], through=[through])
+            assert cluster.run(20_000, until=lambda: load.is_done), cluster.describe()
+        for replica in away:
+            cluster.start(replica)
+        expect_done(cluster, load)
+        chains = [node.chain for node in cluster.running]
+        top = max(node.replica.certified_height for node in cluster.running)
+        holders = [sum(chain.has_body(height) for chain in chains) for height in range(1, top + 1)]
+        assert min(holders) >= quorums.quorum
+        assert all(chain.certificate(last) is not None for chain in chains for _, last in chain.gaps)
+        skipped |= {replica for replica, chain in enumerate(chains) if chain.gaps}
+    assert len(skipped) >= 2, "more than one replica skipped blocks"

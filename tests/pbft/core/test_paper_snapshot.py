@@ -10,7 +10,7 @@ from simulation.bench_messages import T_TICKS, certificate, commit, header, pre_
 
 from ledger.block import Header
 from pbft.core.actions import BeginSnapshot, InstallSnapshot, OfferSnapshot, SendSnapshotChunk, StageChunk
-from pbft.core.config import FETCH_TICKS, FETCHES_ANSWERED_MAX, OFFER_TICKS, SNAPSHOT_LAG_HEIGHTS
+from pbft.core.config import FETCH_TICKS, FETCHES_ANSWERED_MAX, OFFER_TICKS, SNAPSHOT_LAG_HEIGHTS, UNVOUCHED_TICKS
 from pbft.core.messages import (
     CertificateNotice,
     ClientRequest,
@@ -189,6 +189,63 @@ def test_m46_silent_sources_are_passed_over_and_at_last_left() -> None:
     bench.tick(FETCH_TICKS * 32 * 12)
     assert bench.linked(FetchSnapshot)
     assert set(asked_of(bench)) == {0, 1, 2}
+
+
+def give_up(bench: Bench, height: int) -> None:
+    """The snapshot of this height has begun, and its sources send nothing: it is asked of them until it is given up."""
+    stage(bench, height, b"first")
+    bench.sent.clear()
+    while not bench.linked(FetchSnapshot):
+        bench.tick()
+
+
+def test_m46_who_offers_and_sends_nothing_is_chosen_last() -> None:
+    """M46: an offer proves no intention. The newest one led to nothing, so the next choice is another's, older as it
+    is; once both have failed, the newest is tried again."""
+    bench = make_bench(3)
+    newest, older = lag(bench), header_at(FAR - 1)
+    bench.receive(1, offer_of(older))
+    choose(bench, newest, (2,))
+    give_up(bench, FAR)
+    bench.receive(2, offer_of(newest))
+    choose(bench, older, (1,))
+    give_up(bench, FAR - 1)
+    bench.receive(1, offer_of(older))
+    choose(bench, newest, (2,))
+
+
+def test_m48_blocks_are_not_given_up_for_what_one_source_promises() -> None:
+    """M46, M48: a single source may be a liar. Its snapshot has ten seconds' start, however true its chunks are; from
+    then on, or once it has sent nothing, blocks are fetched beside it."""
+    dripping, silent = make_bench(3), make_bench(3)
+    for bench in (dripping, silent):
+        choose(bench, lag(bench), (2,))
+    while dripping.replica.state.ticks < UNVOUCHED_TICKS:
+        assert not dripping.linked(FetchBlocks)
+        stage(dripping, FAR, b"next")
+        dripping.receive(2, SnapshotChunk(height=FAR, position=b"next", chunk=b"an item"))
+        dripping.tick()
+    dripping.tick(OFFER_TICKS + FETCH_TICKS)
+    assert dripping.linked(FetchBlocks)
+    give_up(silent, FAR)
+    assert not silent.linked(FetchBlocks)
+    choose(silent, header_at(FAR), (2,))
+    silent.tick(FETCH_TICKS)
+    assert silent.linked(FetchBlocks)
+
+
+def test_m46_of_w_sources_one_is_correct_and_blocks_wait() -> None:
+    """M46: what W replicas offer will come, however long it takes: the blocks that it replaces are not fetched."""
+    bench = make_bench(3)
+    choose(bench, lag(bench), (1, 2))
+    for number in range(2 * UNVOUCHED_TICKS):
+        position = b"position %d" % number
+        stage(bench, FAR, position)
+        source = asked_of(bench)[-1]
+        assert source is not None
+        bench.receive(source, SnapshotChunk(height=FAR, position=position, chunk=b"chunk"))
+        bench.tick()
+    assert not bench.linked(FetchBlocks)
 
 
 def test_m46_an_offer_is_its_certified_header() -> None:
