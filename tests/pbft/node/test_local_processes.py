@@ -87,7 +87,7 @@ def test_a_started_process_is_recorded_and_ends_in_order(place: Place) -> None:
 
 
 def test_a_process_runs_until_its_last_thread_has_ended(place: Place) -> None:
-    """A killed replica's first thread may be gone while another still holds the ports: the next one could not listen."""
+    """A killed replica's first thread may be gone while another still holds the ports: the next could not listen."""
     record = place.start(FIRST_THREAD_ENDS)
     assert is_running(record) and running_record(place.record_path) == record
     assert signal_process(record, signal.SIGKILL)
