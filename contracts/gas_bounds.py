@@ -16,6 +16,14 @@ from contracts.tree import Function, Node, Tree
 
 _LOOPS: Final = frozenset({"for", "while", "list_comp", "dict_comp"})
 _SIZED: Final = frozenset({"builtin", "sorted", "method", "slice", "format"})
+_LEAST_OF_HOST: Final = {
+    "emit": GAS.event,
+    "schedule": GAS.schedule,
+    "sha256": GAS.sha256,
+    "verify_ed25519": GAS.ed25519,
+    "verify_ecdsa": min(GAS.ecdsa.values()),
+    "read_der_signature": GAS.der_signature,
+}
 _CALLABLE: Final = frozenset({"external", "view", "init", "scheduled", "invariant", "migrate"})
 
 
@@ -115,8 +123,7 @@ class _Bounds:
         elif node.kind in {"set_item", "aug_item"} and self._is_stored_item(node.children[0]):
             least += GAS.storage_write + (GAS.storage_read if node.kind == "aug_item" else 0)
         elif node.kind == "host":
-            least += {"emit": GAS.event, "schedule": GAS.schedule, "sha256": GAS.sha256}.get(str(node.value), 0)
-            least += GAS.ed25519 if node.value == "verify_ed25519" else 0
+            least += _LEAST_OF_HOST.get(str(node.value), 0)
         elif node.kind == "method" and node.children[0].kind == "interface":
             least += GAS.contract_call
         elif node.kind == "call":

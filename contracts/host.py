@@ -34,6 +34,7 @@ from contracts.values import (
     take_apart,
 )
 from ledger.configuration import configuration_key, encode_decision, parse_configuration
+from ledger.curves import CURVES, ClaimHolds, Curve, read_claim, read_der_signature
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidConfiguration, InvalidSignature
 from ledger.transaction import Event
@@ -82,10 +83,17 @@ def schedule_key(due: int, call_id: int) -> bytes:
 class Host:
     """The kit functions over one machine, and the contracts woven for it."""
 
-    def __init__(self, machine: Machine, verify_signature: VerifySignature, weave: Weave = weave_contract) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        verify_signature: VerifySignature,
+        claim_holds: ClaimHolds,
+        weave: Weave = weave_contract,
+    ) -> None:
         self.machine = machine
         self._run_tree = weave
         self._verify_signature = verify_signature
+        self._claim_holds = claim_holds
         self._woven: dict[tuple[str, bytes], Woven] = {}
         self.operations: dict[str, HostOperation] = {
             "require": require,
@@ -95,6 +103,8 @@ class Host:
             "canonical": canonical,
             "sha256": sha256,
             "verify_ed25519": self._verify_ed25519,
+            "verify_ecdsa": self._verify_ecdsa,
+            "read_der_signature": read_der,
             "change_configuration": self._change_configuration,
             "private_value": private_value,
         }
@@ -248,6 +258,14 @@ class Host:
             return False
         return True
 
+    def _verify_ecdsa(self, machine: Machine, curve: Any, public_key: Any, message: Any, signature: Any) -> bool:
+        if type(public_key) is not bytes or type(message) is not bytes or type(signature) is not bytes:
+            raise Fault("TYPE")
+        known = curve_of(curve)
+        machine.charge(GAS.ecdsa[known.name] + len(message) // GAS.sha256_bytes)
+        claim = read_claim(known, public_key, message, signature)
+        return claim is not None and self._claim_holds(claim)
+
     def _change_configuration(self, machine: Machine, document: Any) -> list[bytes]:
         """D40: one change may wait; it ends the epoch one window later. What block it is decided in, the chain knows
         from the record that is written here."""
@@ -286,6 +304,26 @@ def private_value(machine: Machine, index: Any) -> Any:
     machine.charge(GAS.convert + GAS.container_byte * len(data))
     machine.grow(len(data) // GAS.text_chars)
     return put_any_together(machine, decode(data))
+
+
+def curve_of(name: Any) -> Curve:
+    """The curve of that name. Which curve a meter may use is the contract's to know: another one is its mistake."""
+    if type(name) is not str:
+        raise Fault("TYPE")
+    curve = CURVES.get(name)
+    if curve is None:
+        raise Fault("VALUE")
+    return curve
+
+
+def read_der(machine: Machine, curve: Any, data: Any) -> tuple[bytes, bool]:
+    """r and s of a DER signature, and whether it was strict; both empty and False where it is none."""
+    if type(data) is not bytes:
+        raise Fault("TYPE")
+    known = curve_of(curve)
+    machine.charge(GAS.der_signature)
+    machine.grow(2 + 2 * known.width // GAS.text_chars)
+    return read_der_signature(known, data)
 
 
 def require(machine: Machine, condition: Any, code: Any) -> None:

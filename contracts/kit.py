@@ -224,6 +224,25 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes, /) -> bo
     _only_in_a_contract("verify_ed25519")
 
 
+def verify_ecdsa(curve: str, public_key: bytes, message: bytes, signature: bytes, /) -> bool:
+    """Whether the signature of a meter is this key's over the SHA-256 of the message; False too for malformed ones.
+
+    curve -- secp192k1, secp192r1, secp256k1, secp256r1, secp384r1, brainpool256r1 or brainpool384r1; else VALUE
+    public_key -- b"\\x04" and the coordinates x and y, each of the curve's width, on the curve
+    signature -- r and s, big-endian, each of the curve's width and from 1 to the curve's order less 1. Both s and its
+    negative hold: a record's identity is its payload, never its signature.
+    """
+    _only_in_a_contract("verify_ecdsa")
+
+
+def read_der_signature(curve: str, data: bytes, /) -> tuple[bytes, bool]:
+    """The form that verify_ecdsa takes of a signature in DER, and whether the DER was strict; (b"", False) if neither.
+
+    Meters exist that leave out the 00 before a high octet; such numbers are read as unsigned. Say so in the receipt.
+    """
+    _only_in_a_contract("read_der_signature")
+
+
 def change_configuration(document: bytes, /) -> list[Address]:
     """Decide the members and parameters of the next epoch; the contract `governance` alone may. Returns the operator
     keys of its members, in their order. PENDING while a change waits."""

@@ -25,6 +25,8 @@ HOST_FUNCTIONS: Final[dict[str, tuple[int, int]]] = {  # name -> least and most 
     "canonical": (1, 1),
     "sha256": (1, 1),
     "verify_ed25519": (3, 3),
+    "verify_ecdsa": (4, 4),
+    "read_der_signature": (2, 2),
     "change_configuration": (1, 1),
     "private_value": (1, 1),
 }

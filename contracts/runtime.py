@@ -29,6 +29,7 @@ from contracts.language import METHOD_PATTERN
 from contracts.machine import Machine
 from contracts.overlay import Overlay
 from contracts.tree import compute_tree_hash
+from ledger.curves import Claim, ClaimHolds
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.execution import (
@@ -103,16 +104,26 @@ def verify_with_ledger_keys(public_key: bytes, message: bytes, signature: bytes)
     verify_signature(public_key, message, signature)
 
 
+def claim_holds_by_openssl(claim: Claim) -> bool:
+    """The network's one ECDSA of meter records; loaded at first use, too."""
+    from ledger.ecdsa import claim_holds
+
+    return claim_holds(claim)
+
+
 class Runtime:
     """Runs plans. Holds a cache of woven contracts and nothing else between blocks.
 
     Trees run as closures; `contracts.walker.walk_contract` runs them by the definition of the language instead."""
 
     def __init__(
-        self, verify_signature: VerifySignature = verify_with_ledger_keys, weave: Weave = weave_contract
+        self,
+        verify_signature: VerifySignature = verify_with_ledger_keys,
+        weave: Weave = weave_contract,
+        claim_holds: ClaimHolds = claim_holds_by_openssl,
     ) -> None:
         self._machine = Machine(Overlay(_EmptyState()))  # type: ignore[arg-type]
-        self._host = Host(self._machine, verify_signature, weave)
+        self._host = Host(self._machine, verify_signature, claim_holds, weave)
 
     def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
         """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""

@@ -40,6 +40,7 @@ from contracts.walker_values import (
     pay_text,
     to_bytes,
 )
+from ledger.curves import CURVES, read_der_signature
 from ledger.encoding import decode
 
 Locals = dict[int, Any]
@@ -295,7 +296,7 @@ class ExpressionWalker(ABC):
         return self.call(self.function(name), [item])
 
     def host_call(self, node: Node, env: Locals) -> Any:
-        """Kit functions. Those that touch the chain or keys (emit, schedule, verify_ed25519) are the host's."""
+        """Kit functions. Those that touch the chain or keys (emit, schedule, verify_...) are the host's."""
         machine, name = self.machine, str(node.value)
         if name == "require":
             return self.require([self.value(node.children[0], env)], node.children[1], env)
@@ -315,6 +316,14 @@ class ExpressionWalker(ABC):
                 need_type(values[0], bytes)
                 machine.charge(GAS.sha256 + len(values[0]) // GAS.sha256_bytes)
                 return hashlib.sha256(values[0]).digest()
+            case "read_der_signature":
+                need_type(values[1], bytes)
+                need_type(values[0], str)
+                need(values[0] in CURVES, "VALUE")
+                curve = CURVES[values[0]]
+                machine.charge(GAS.der_signature)
+                machine.grow(2 + 2 * curve.width // GAS.text_chars)
+                return read_der_signature(curve, values[1])
             case "private_value":
                 need_type(values[0], int)
                 need(0 <= values[0] < len(machine.private_values), "INDEX")

@@ -30,6 +30,8 @@ from typing import Final
 from contracts.compiler import judge_source
 from contracts.confinement import confine
 from contracts.runtime import Runtime
+from ledger.ecdsa import claim_holds
+from ledger.ecdsa import self_test as test_ecdsa
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvariantViolation, StoreError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, Call, CallOutcome, StateReader, parse_block_plan
@@ -253,13 +255,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         close_inherited(options.descriptor)
         limit(parent_pid)
         open_state = _open_ledger(options.ledger)
+        test_ecdsa()  # D62; and what the library loads at its first use, it cannot load later
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
         pid, limits = os.getpid(), read_limits()
         confinement = confine(options.descriptor, [options.descriptor, sys.stderr.fileno()])
     except ParentIsGone:
         return 0
     greeting = encode({"pid": pid, "limits": limits, "confinement": confinement.to_value()})
-    serve(options.descriptor, Answers(Runtime(verify_signature), open_state, greeting))
+    serve(options.descriptor, Answers(Runtime(verify_signature, claim_holds=claim_holds), open_state, greeting))
     return 0
 
 

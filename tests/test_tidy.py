@@ -24,7 +24,7 @@ QUARANTINE = {
     "lmdb": ["ledger/lmdb_store.py"],
     "nacl": ["ledger/keys.py"],
     "Crypto": ["ledger/key_files.py", "ledger/payload_vault.py"],
-    "cryptography": ["pbft/node/tls.py"],
+    "cryptography": ["pbft/node/tls.py", "ledger/ecdsa.py"],
     "OpenSSL": ["pbft/node/tls.py"],
     "yaml": ["pbft/node/network_config.py"],
     "google": ["pbft/wire/"],

@@ -18,11 +18,11 @@ from twisted.internet import defer, task
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
+from ledger import ecdsa, keys
 from ledger.block import Block, Header
 from ledger.chain import LEDGER_TABLES
 from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
-from ledger.keys import self_test
 from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
 from ledger.transaction import parse_receipt
@@ -87,10 +87,10 @@ def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaSe
     if not __debug__:
         raise StartRefused("optimized", "python -O removes the checks that keep a replica honest: run without -O")
     try:
-        self_test()
+        keys.self_test()
+        ecdsa.self_test()
     except InvariantViolation as error:
-        text = f"this machine's libraries judge differently from the network: {error}"
-        raise StartRefused("self_test", text) from error
+        raise StartRefused("self_test", f"this machine's libraries differ from the network's: {error}") from error
     return ReplicaService(config, reactor, log)
 
 

@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+from contracts_corpus.sources import check_of
+from ledger import known_ecdsa_answers
+
 BENIGN: Final[dict[str, tuple[str, Any]]] = {
     "arithmetic": ("return (7 // 2) * 10 + 7 % 3 - -4", 35),
     "floor of negatives": ("return -7 // 2 * 100 + -7 % 3", -398),
@@ -67,6 +70,11 @@ BENIGN: Final[dict[str, tuple[str, Any]]] = {
         "return 1 if verify_ed25519(ctx.sender, ctx.sender, sha256(b'') + sha256(b'')) else 2",
         2,
     ),
+    **{
+        f"a meter's signature on {case.curve}": (f"return 1 if {check_of(case)} else 2", 1 if case.holds else 2)
+        for case in known_ecdsa_answers.CASES
+        if case.name in {"honest", "x of R above n"}
+    },
     "require that holds": ('require(1 < 2, "NO")\nassert 2 > 1, "NO"\nreturn 1', 1),
     "deep but allowed": ("return " + "(" * 12 + "1" + ")" * 12, 1),
     "long but allowed": ("x = 0\n" + "x += 1\n" * 200 + "return x", 200),

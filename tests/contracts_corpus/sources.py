@@ -2,10 +2,12 @@
 
 import textwrap
 
+from ledger.known_ecdsa_answers import EcdsaCase
+
 ALL_NAMES = (
     "Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, "
-    "emit, external, init, invariant, migrate, mul_div, require, role, schedule, scheduled, sha256, verify_ed25519, "
-    "view"
+    "emit, external, init, invariant, migrate, mul_div, read_der_signature, require, role, schedule, scheduled, "
+    "sha256, verify_ecdsa, verify_ed25519, view"
 )
 BEFORE = """
 class Said(Event):
@@ -45,6 +47,12 @@ big: list[int]
 def later(self) -> None:
     pass
 """
+
+
+def check_of(case: EcdsaCase) -> str:
+    """The expression that checks a known signature."""
+    parts = (f"04{case.x}{case.y}", case.message, case.r + case.s)
+    return f"verify_ecdsa({case.curve!r}, {', '.join(repr(bytes.fromhex(part)) for part in parts)})"
 
 
 def contract_of(body: str, *, fields: str = "pass", before: str = "", result: str = "int") -> bytes:

@@ -3,6 +3,9 @@
 A verdict is `out_of_gas`, or `error` with its code.
 """
 
+from contracts_corpus.sources import check_of
+from ledger.known_ecdsa_answers import CASES
+
 GROW = 't = "ab"\nwhile True:\n    t = t + t\n'
 
 STOPPED = {
@@ -79,6 +82,11 @@ STOPPED = {
         "while True:\n    x = verify_ed25519(ctx.sender, ctx.sender, sha256(ctx.sender) + ctx.tx_id)",
         "out_of_gas",
     ),
+    **{
+        f"meter signature bomb on {case.curve}": (f"while True:\n    x = {check_of(case)}", "out_of_gas")
+        for case in CASES
+        if case.name == "sum at infinity"
+    },
     "storage bomb": ("i = 0\nwhile True:\n    self.m[i] = i\n    i += 1", "out_of_gas"),
     "read bomb": ("while True:\n    x = self.m[1]", "out_of_gas"),
     "big value read again and again": (

@@ -11,8 +11,8 @@ from typing import Final
 
 _HEAD: Final = """from contracts import (
     Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, emit,
-    external, init, invariant, migrate, mul_div, private_value, require, role, schedule, scheduled, sha256,
-    verify_ed25519, view,
+    external, init, invariant, migrate, mul_div, private_value, read_der_signature, require, role, schedule,
+    scheduled, sha256, verify_ecdsa, verify_ed25519, view,
 )
 
 STEP = 7
@@ -83,7 +83,7 @@ _VARIABLES: Final = {
     "small": ["0", "1", "2", "-1", "i2"],
     "bool": ["b0", "True", "False", "self.flag"],
     "str": ["t0", "t", "self.label", "''", "'a'", "'b c'", "' Ab,c '", "'zzzz-\\u00e9'", "'12'"],
-    "bytes": ["x0", "b''", "b'ab'", "self.blob", "ctx.sender"],
+    "bytes": ["x0", "b''", "b'ab'", "b'0\\x06\\x02\\x01\\x07\\x02\\x01\\xf0'", "self.blob", "ctx.sender"],
     "list": ["l0", "[]", "[1, 2]", "self.row"],
     "texts": ["s0", "['a']"],
     "dict": ["d0", "{'k': 9}", "self.table"],
@@ -91,6 +91,7 @@ _VARIABLES: Final = {
     "offer": ["o0", "self.best", "Offer(who='k', price=1)"],
     "offersrow": ["f0"],
     "tuple": ["p0", "(1, 'q')"],
+    "curve": ["'secp256r1'", "'secp192r1'", "'secp192k1'", "'P-256'", "t0"],
     "key": ["'a'", "'b'", "t0", "'d'"],
     "any": ["None", "l0", "d0", "p0", "o0", "i0", "t0"],
 }
@@ -130,6 +131,7 @@ GRAMMAR: Final[dict[str, str]] = {
         | any([q > {int} for q in {list}]) | bool({list}) | bool({int}) | {str}.startswith({str})
         | {str}.endswith({str}) | {int} in self.m | {key} in self.homes | ({key}, {small}) in self.seen
         | self.seen[({key}, {small})] | self.maybe is None | verify_ed25519({bytes}, {bytes}, {bytes})
+        | verify_ecdsa({curve}, {bytes}, {bytes}, {bytes}) | read_der_signature({curve}, {bytes})[1]
         | {bytes} < {bytes} | {wide} == {wide} | {tuple} in {wide} | {range} == {range} | b'a' in {bytes}
         | bool({any}) | change_configuration({bytes}) == {list}
     """,
@@ -143,7 +145,7 @@ GRAMMAR: Final[dict[str, str]] = {
     "bytes": """
         bytes({str}) | {bytes} + {bytes} | {bytes}[{small}:] | sha256({bytes}) | canonical({any})
         | canonical({offersrow}) | ctx.address | ctx.signer | ctx.network | ctx.tx_id | canonical({dict})
-        | canonical({wide})
+        | canonical({wide}) | read_der_signature({curve}, {bytes})[0]
     """,
     "list": """
         [{int}, {int}] | [q + {int} for q in {list} if q != {int} if {bool}] | {list}[{small}:]

@@ -9,6 +9,7 @@ our own formats, so that a change shows.
 import json
 from pathlib import Path
 
+from vectors.ledger import ecdsa_cases
 from vectors.ledger import sample_chain as sample
 from vectors.ledger.signature_cases import signature_cases, signer_cases
 
@@ -23,6 +24,7 @@ from ledger.state_trie import Entry, compute_subtree, hash_entry, hash_key
 
 HERE = Path(__file__).parent
 KNOWN_ANSWERS = HERE.parents[2] / "ledger" / "known_answers.py"
+KNOWN_ECDSA_ANSWERS = KNOWN_ANSWERS.with_name("known_ecdsa_answers.py")
 
 ENCODED_VALUES: list[tuple[str, object]] = [
     ("nil", None),
@@ -229,6 +231,40 @@ def known_answers() -> bytes:
     return "".join(lines).encode()
 
 
+def ecdsa_vectors() -> object:
+    """Every case of every curve; ecdsa_cases.py explains them."""
+    return [
+        {
+            "curve": case.curve,
+            "name": case.name,
+            "public_key": case.public_key.hex(),
+            "message": case.message.hex(),
+            "signature": case.signature.hex(),
+            "holds": case.holds,
+        }
+        for case in ecdsa_cases.cases()
+    ]
+
+
+def known_ecdsa_answers() -> bytes:
+    """The source of ledger/known_ecdsa_answers.py."""
+    source = KNOWN_ECDSA_ANSWERS.read_text(encoding="utf-8")
+    lines = [source[: source.index("CASES: Final")], "CASES: Final[tuple[EcdsaCase, ...]] = (\n"]
+    for case in ecdsa_cases.cases():
+        if case.is_known:
+            half = len(case.signature) // 2
+            parts = (case.public_key[1 : half + 1], case.public_key[half + 1 :])
+            parts += (case.signature[:half], case.signature[half:])
+            fields = [
+                f"curve={quoted(case.curve)}",
+                f"name={quoted(case.name)}",
+                f"message={quoted(case.message.hex())}",
+            ]
+            fields += [f"{name}={quoted(part.hex())}" for name, part in zip("xyrs", parts, strict=True)]
+            lines.append(constructor("EcdsaCase", [*fields, f"holds={case.holds}"]))
+    return "".join([*lines, ")\n"]).encode()
+
+
 def constructor(name: str, fields: list[str]) -> str:
     """A call in the form that the formatter leaves alone."""
     return f"    {name}(\n" + "".join(f"        {field},\n" for field in fields) + "    ),\n"
@@ -265,12 +301,14 @@ def make_all() -> dict[Path, bytes]:
         "encoding.json": pretty(encoding_vectors()),
         "hashing.json": pretty(hashing_vectors()),
         "signatures.json": pretty(signature_vectors()),
+        "ecdsa.json": pretty(ecdsa_vectors()),
         "merkle.json": pretty(merkle_vectors()),
         "transactions.json": pretty(transaction_vectors()),
         "state.json": pretty(state_vectors()),
         **chain_files(),
     }
-    return {HERE / name: data for name, data in documents.items()} | {KNOWN_ANSWERS: known_answers()}
+    tables = {KNOWN_ANSWERS: known_answers(), KNOWN_ECDSA_ANSWERS: known_ecdsa_answers()}
+    return {HERE / name: data for name, data in documents.items()} | tables
 
 
 if __name__ == "__main__":
