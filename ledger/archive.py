@@ -23,7 +23,7 @@ from ledger.block import (
 from ledger.encoding import decode, encode
 from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
-from ledger.hashing import HASH_BYTES
+from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, ReadView, Store
@@ -86,11 +86,18 @@ class Archive:
 
     def header(self, height: int) -> Header:
         """The header of an executed height. Raises InvalidBlock (unknown)."""
+        return read_record(HEADERS_TABLE, parse_header, self._header_bytes(height))
+
+    def header_hash(self, height: int) -> bytes:
+        """The hash of the header of an executed height, from the stored bytes alone. Raises InvalidBlock (unknown)."""
+        return tagged_hash(Tag.HEADER, self._header_bytes(height))
+
+    def _header_bytes(self, height: int) -> bytes:
         is_executed = self._head is None or 0 <= height <= self._head.height
         data = self._store.get(HEADERS_TABLE, height_key(height)) if height >= 0 and is_executed else None
         if data is None:
             raise InvalidBlock("unknown", "no block is stored at this height", got=height)
-        return read_record(HEADERS_TABLE, parse_header, data)
+        return data
 
     def block(self, height: int) -> Block:
         """The block of an executed height. Raises InvalidBlock: unknown, or skipped where a snapshot passed it."""
@@ -131,7 +138,7 @@ class Archive:
         receipt = self._store.get(RECEIPTS_TABLE, place)
         if receipt is None:
             raise InvariantViolation("receipt", "an index names a receipt that is not stored", height=height)
-        return StoredReceipt(height=height, index=index, receipt=receipt, header_hash=self.header(height).hash)
+        return StoredReceipt(height=height, index=index, receipt=receipt, header_hash=self.header_hash(height))
 
     def sealed_payload(self, tx_id: bytes) -> bytes | None:
         """The private payload of a transaction in a block, as it is sealed; None where it declares none (D50)."""

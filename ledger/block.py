@@ -74,7 +74,9 @@ def parse_header(data: bytes) -> Header:
                 checked[name] = expect_int(value, name, 0, _INTEGERS_MAX[name])
     except EncodingError as error:
         raise InvalidBlock("malformed", str(error)) from None
-    return Header(**checked)  # type: ignore[arg-type]  # each name was checked for its own type above
+    header = Header(**checked)  # type: ignore[arg-type]  # each name was checked for its own type above
+    vars(header)["_encoded"] = data  # decoding is canonical: writing the header again would give these bytes
+    return header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

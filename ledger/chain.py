@@ -338,9 +338,9 @@ class Chain(Archive):
         """
         if certificate.height > self.height:
             raise InvalidCertificate("not_executed", expected_max=self.height, got=certificate.height)
-        header = self.header(certificate.height)
-        if certificate.header_hash != header.hash:
-            raise InvalidCertificate("header_hash", expected=header.hash, got=certificate.header_hash)
+        header_hash = self.header_hash(certificate.height)
+        if certificate.header_hash != header_hash:
+            raise InvalidCertificate("header_hash", expected=header_hash, got=certificate.header_hash)
         key = height_key(certificate.height)
         if self._store.get(CERTIFICATES_TABLE, key) is None:
             kept = Put(CERTIFICATES_TABLE, key, certificate.to_bytes())

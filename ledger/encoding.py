@@ -156,7 +156,12 @@ def _write_str(out: bytearray, value: str, _depth: int) -> None:
 
 
 def _write_bin(out: bytearray, value: bytes, _depth: int) -> None:
-    _write_head(out, len(value), 0xC4, 0xC5, 0xC6)
+    length = len(value)
+    if length < 0x100:
+        out.append(0xC4)
+        out.append(length)
+    else:
+        _write_head(out, length, 0xC4, 0xC5, 0xC6)
     out += value
 
 
@@ -175,8 +180,9 @@ def _write_array(out: bytearray, value: list[object] | tuple[object, ...], depth
     if depth >= DEPTH_MAX:
         raise EncodingError("depth", "containers are nested too deeply", expected_max=DEPTH_MAX)
     _write_container_head(out, len(value), 0x90, 0xDC)
+    writer_of = _WRITERS.get
     for item in value:
-        writer = _WRITERS.get(type(item))
+        writer = writer_of(type(item))
         if writer is None:
             raise EncodingError("type", "this type has no canonical encoding", got=type(item).__name__)
         writer(out, item, depth + 1)
@@ -227,6 +233,8 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Value, int]:
     head = data[at]
     if head < 0x80:
         return head, at + 1
+    if head == 0xC4 and (end := at + 2 + data[at + 1]) <= len(data):  # short bytes: most of what is not a small number
+        return data[at + 2 : end], end
     if head >= 0xE0:
         return head - 0x100, at + 1
     if head < 0x90:
@@ -234,7 +242,7 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Value, int]:
     if head < 0xA0:
         return _read_array(data, at + 1, head & 0x0F, depth)
     if head < 0xC0:
-        return _read_str(data, at + 1, head & 0x1F)
+        return _read_str(data, at + 1, head & 0x1F, depth)
     return _READERS[head](data, at + 1, depth)
 
 
@@ -242,9 +250,18 @@ def _read_array(data: bytes, at: int, count: int, depth: int) -> tuple[Value, in
     if depth >= DEPTH_MAX:
         raise EncodingError("depth", "containers are nested too deeply", offset=at, expected_max=DEPTH_MAX)
     values: list[Value] = []
+    size = len(data)
     for _ in range(count):
-        value, at = _read(data, at, depth + 1)
-        values.append(value)
+        head = data[at]
+        if head < 0x80:  # the two forms that most elements have are read here, without a call; `_read` knows them too
+            values.append(head)
+            at += 1
+        elif head == 0xC4 and (end := at + 2 + data[at + 1]) <= size:
+            values.append(data[at + 2 : end])
+            at = end
+        else:
+            value, at = _read(data, at, depth + 1)
+            values.append(value)
     return values, at
 
 
@@ -265,7 +282,11 @@ def _read_map(data: bytes, at: int, count: int, depth: int) -> tuple[Value, int]
     return values, at
 
 
-def _read_str(data: bytes, at: int, length: int) -> tuple[Value, int]:
+def _read_bin(data: bytes, at: int, length: int, _depth: int) -> tuple[Value, int]:
+    return _take(data, at, length), at + length
+
+
+def _read_str(data: bytes, at: int, length: int, _depth: int) -> tuple[Value, int]:
     try:
         return _take(data, at, length).decode(), at + length
     except UnicodeDecodeError:
@@ -281,7 +302,9 @@ def _take(data: bytes, at: int, length: int) -> bytes:
 
 def _number(data: bytes, at: int, length: int, least: int) -> int:
     """A big-endian length or unsigned integer that would not fit a shorter form."""
-    number = int.from_bytes(_take(data, at, length), "big")
+    number = int.from_bytes(data[at : at + length], "big")
+    if at + length > len(data):
+        raise EncodingError("truncated", "the bytes end inside a value", offset=at, expected=length, got=len(data) - at)
     if number < least:
         raise EncodingError("not_shortest", "a shorter form exists", offset=at)
     return number
@@ -304,19 +327,11 @@ def _signed_reader(length: int, above: int) -> "_Reader":
     return read_signed
 
 
-def _sized_reader(kind: str, length: int, least: int) -> "_Reader":
-    """Readers of what starts with a count: bin, str, array, map."""
+def _sized_reader(read: Callable[[bytes, int, int, int], tuple[Value, int]], length: int, least: int) -> "_Reader":
+    """A reader of what starts with a count of `length` bytes, which `read` gets before the depth."""
 
     def read_sized(data: bytes, at: int, depth: int) -> tuple[Value, int]:
-        count = _number(data, at, length, least)
-        at += length
-        if kind == "bin":
-            return _take(data, at, count), at + count
-        if kind == "str":
-            return _read_str(data, at, count)
-        if kind == "array":
-            return _read_array(data, at, count, depth)
-        return _read_map(data, at, count, depth)
+        return read(data, at + length, _number(data, at, length, least), depth)
 
     return read_sized
 
@@ -368,9 +383,9 @@ _READERS: Final[dict[int, _Reader]] = {
     0xC0: _constant_reader(None),
     0xC2: _constant_reader(False),
     0xC3: _constant_reader(True),
-    0xC4: _sized_reader("bin", 1, 0),
-    0xC5: _sized_reader("bin", 2, 0x100),
-    0xC6: _sized_reader("bin", 4, 0x10000),
+    0xC4: _sized_reader(_read_bin, 1, 0),
+    0xC5: _sized_reader(_read_bin, 2, 0x100),
+    0xC6: _sized_reader(_read_bin, 4, 0x10000),
     _EXT8: _read_ext8,
     0xCC: _unsigned_reader(1, 0x80),
     0xCD: _unsigned_reader(2, 0x100),
@@ -381,11 +396,11 @@ _READERS: Final[dict[int, _Reader]] = {
     0xD2: _signed_reader(4, -0x8000),
     0xD3: _signed_reader(8, -0x80000000),
     _FIXEXT16: _read_fixext16,
-    0xD9: _sized_reader("str", 1, 0x20),
-    0xDA: _sized_reader("str", 2, 0x100),
-    0xDB: _sized_reader("str", 4, 0x10000),
-    0xDC: _sized_reader("array", 2, 0x10),
-    0xDD: _sized_reader("array", 4, 0x10000),
-    0xDE: _sized_reader("map", 2, 0x10),
-    0xDF: _sized_reader("map", 4, 0x10000),
+    0xD9: _sized_reader(_read_str, 1, 0x20),
+    0xDA: _sized_reader(_read_str, 2, 0x100),
+    0xDB: _sized_reader(_read_str, 4, 0x10000),
+    0xDC: _sized_reader(_read_array, 2, 0x10),
+    0xDD: _sized_reader(_read_array, 4, 0x10000),
+    0xDE: _sized_reader(_read_map, 2, 0x10),
+    0xDF: _sized_reader(_read_map, 4, 0x10000),
 }

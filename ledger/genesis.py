@@ -8,6 +8,7 @@ wrong types and bad keys are refused with the path to the field.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,7 @@ CONTRACTS_MAX: Final = 128
 SOURCE_CHARACTERS_MAX: Final = 65_536
 CLIENT_AUTHORITIES_MAX: Final = 64
 ARGUMENT_DEPTH_MAX: Final = 8
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # JSON can name one alone, UTF-8 has no form for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,13 +279,9 @@ def _integer(value: Any, path: str, low: int, high: int) -> int:
 
 
 def _text(value: Any, path: str, most: int, *, least: int = 1) -> str:
-    if type(value) is not str or not least <= len(value) <= most or not _is_unicode(value):
+    if type(value) is not str or not least <= len(value) <= most or _SURROGATE.search(value) is not None:
         raise InvalidGenesis("text", path, expected_min=least, expected_max=most, got=str(value)[:64])
     return value
-
-
-def _is_unicode(value: str) -> bool:
-    return not any(0xD800 <= ord(character) < 0xE000 for character in value)
 
 
 def _hex(value: Any, path: str, length: int | None) -> bytes:

@@ -115,10 +115,17 @@ def verify_proof(
     state value to the root in the first header.
     """
     try:
-        configuration = parse_genesis(genesis).configuration
+        founding = parse_genesis(genesis).configuration
     except InvalidGenesis as error:
         raise InvalidProof("genesis", str(error)) from None
-    document = _parse_document(proof)
+    return verify_proof_from(proof, founding, verify)
+
+
+def verify_proof_from(
+    proof: bytes, founding: Configuration, verify: VerifySignature = verify_signature
+) -> VerifiedReceipt | VerifiedState:
+    """The same for whoever holds the genesis parsed, and has many proofs to check; `founding` is its configuration."""
+    configuration, document = founding, _parse_document(proof)
     for item in _list(document["epochs"], "epochs", EPOCHS_MAX):
         configuration = verify_link(parse_link(_hex(item, "epochs")), configuration, verify)
     headers, certificate = _verify_headers(document, configuration, verify)

@@ -18,7 +18,7 @@ from ledger.admission import NONCE_WINDOW, NonceWindow, nonce_key, parse_nonce_w
 from ledger.encoding import decode, encode
 from ledger.errors import InvalidProof
 from ledger.payload import make_payload
-from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
+from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof_from
 from ledger.transaction import SignedTransaction
 from pbft.client.account import Account, NonceKeeper
 from pbft.client.errors import ClientError, QueryFailed
@@ -269,7 +269,7 @@ class TwistedClient:
         """The proof file of a transaction's receipt, verified against the genesis. Errback: NoProof."""
 
         def verify(proof: bytes) -> None:
-            verified = verify_proof(proof, self.network.genesis_bytes)
+            verified = verify_proof_from(proof, self.network.genesis.configuration)
             if not isinstance(verified, VerifiedReceipt) or verified.receipt.tx_id != tx_id:
                 raise InvalidProof("other_subject", "the proof is of something else")
 
@@ -309,7 +309,7 @@ class TwistedClient:
         return self.head().addCallback(lambda answer: ask(answer.height))
 
     def _verify_state(self, proof: bytes, key: bytes, min_height: int) -> VerifiedState:
-        verified = verify_proof(proof, self.network.genesis_bytes)
+        verified = verify_proof_from(proof, self.network.genesis.configuration)
         if not isinstance(verified, VerifiedState) or verified.key != key:
             raise InvalidProof("other_subject", "the proof is of something else")
         if verified.header.height < min_height:

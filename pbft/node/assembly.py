@@ -153,7 +153,7 @@ def compute_ledger_head(chain: Chain, epochs: EpochBook, restored: Restored) -> 
     first = certified_height if certificate is None else max(certified_height, certificate.height)
     return LedgerHead(
         height=chain.height,
-        header_hashes={k: chain.header(k).hash for k in (certified_height, *range(first, chain.height + 1))},
+        header_hashes={k: chain.header_hash(k) for k in (certified_height, *range(first, chain.height + 1))},
         next_due_ms=chain.next_due_ms,
         epoch_end=epoch_end,
         next_epoch=next_epoch,

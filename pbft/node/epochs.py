@@ -71,7 +71,7 @@ class EpochBook:
             return link.header.height, link.header.hash
         height = self._chain.epochs.last_height(epoch - 1) if epoch else 0
         assert height is not None, "the epoch is decided"
-        return height, self._chain.header(height).hash
+        return height, self._chain.header_hash(height)
 
     def end_of(self, epoch: int, executed_height: int) -> tuple[int | None, EpochStart | None]:
         """The last height of an epoch if it is decided, and the next epoch's start once that height is executed."""

@@ -41,7 +41,7 @@ def judge(data: bytes, genesis_bytes: bytes) -> Evidence:
         chain.create(outcome)
 
     InlineWorker(Runtime(), store).run_genesis(genesis.contracts, genesis.time_ms, genesis.network_id, create)
-    return verify_evidence(data, genesis.configuration, chain.header(0).hash)
+    return verify_evidence(data, genesis.configuration, chain.header_hash(0))
 
 
 def verify_evidence(

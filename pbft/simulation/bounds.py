@@ -80,7 +80,7 @@ def check_state(state: ReplicaState) -> None:
     name = f"replica {state.replica_id}"
     for collection, limit in STATE_LIMITS.items():
         size = len(getattr(state, collection))
-        if size > limit(state):
+        if size and size > limit(state):
             raise Violation("bounds", f"{name}: {size} in {collection}, at most {limit(state)}")
     for height, digests in state.pre_prepared.items():
         if len(digests) > DIGESTS_PER_SLOT_MAX:

@@ -16,7 +16,7 @@ from ledger.encoding import Value
 from ledger.errors import InvalidProof, InvariantViolation
 from ledger.keys import Signer
 from ledger.payload import make_payload
-from ledger.proofs import VerifiedState, verify_proof
+from ledger.proofs import VerifiedState, verify_proof_from
 from ledger.transaction import SignedTransaction, Transaction, sign_transaction
 from pbft.client.questions import ProofQuestion, Question, Sends
 from pbft.core.client_session import (
@@ -176,7 +176,7 @@ class Clients:
         client = session.submission.client
 
         def verify(proof: bytes) -> None:
-            verified = verify_proof(proof, self.cluster.genesis_file, self.cluster.signing.verify)
+            verified = verify_proof_from(proof, self.cluster.genesis.configuration, self.cluster.signing.verify)
             if not isinstance(verified, VerifiedState) or verified.key != nonce_key(client):
                 raise InvalidProof("other", "a proof of something else")
             window = NonceWindow() if verified.value is None else parse_nonce_window(verified.value)

@@ -33,6 +33,7 @@ from pbft.simulation.disk import PowerFailure, SimulatedDisk
 from pbft.simulation.founding import (
     GENESIS_TIME_MS,
     PROTOCOL,
+    FoundedRuntime,
     client_key,
     find_member_id,
     make_genesis_file,
@@ -80,7 +81,8 @@ class Cluster:
         self.now_ms = self.trace.start_ms = GENESIS_TIME_MS
         self.events: list[tuple[int, int, int, Callable[[], None]]] = []
         self.sequence = 0
-        self.runtime = runtime
+        # A runtime holds nothing between blocks but the contracts that it wove, so one may serve all nodes of a run.
+        self.runtime = FoundedRuntime() if runtime is None and signing.is_shared else runtime
         self.snapshot_lag = snapshot_lag  # of every replica: behind by more heights, it takes a snapshot
         self.checkers = Checkers(genesis=self.genesis, decode=self.decode, verify=signing.verify)
         self.observer = Observer()

@@ -78,7 +78,7 @@ class Twin:
             journal_store=machine.journal,
             ledger_store=machine.ledger,
             payload_keys=machine.payload_keys,
-            worker=InlineWorker(Runtime(), machine.ledger),
+            worker=InlineWorker(cluster.runtime or Runtime(), machine.ledger),
             outbound=self,
             evidence=EvidenceList(machine, cluster.checkers),
             counters=CounterTable(machine),

@@ -1,9 +1,12 @@
 """Who founds a simulated network: keys that follow from numbers, members, and the genesis file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from contracts.runtime import Deployment, Runtime
 from contracts.standard import source_of
 from ledger.configuration import Configuration, Member, ProtocolParameters
+from ledger.execution import BlockOutcome
 from ledger.genesis import Argument, Genesis, GenesisContract, parse_genesis, write_genesis
 from ledger.keys import Signer
 from pbft.simulation.signing import ED25519, Signing
@@ -54,6 +57,20 @@ def client_key(client: int, signing: Signing = ED25519) -> Signer:
 def make_genesis(replicas: int, protocol: ProtocolParameters = PROTOCOL) -> Genesis:
     """The genesis of a simulated network."""
     return parse_genesis(make_genesis_file(replicas, protocol))
+
+
+class FoundedRuntime(Runtime):
+    """The runtime of all nodes of a run: what genesis gives depends on nothing but genesis, so it is executed once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._founded: BlockOutcome | None = None
+
+    def execute_genesis(self, contracts: Sequence[Deployment], time_ms: int, network: bytes) -> BlockOutcome:
+        """See `Runtime.execute_genesis`; all calls are of one genesis."""
+        if self._founded is None:
+            self._founded = super().execute_genesis(contracts, time_ms, network)
+        return self._founded
 
 
 def make_genesis_file(replicas: int, protocol: ProtocolParameters = PROTOCOL, signing: Signing = ED25519) -> bytes:

@@ -11,7 +11,7 @@ from contracts.runtime import Runtime
 from ledger.admission import EXPIRED, NONCE_WINDOW
 from ledger.encoding import Value, decode, encode
 from ledger.execution import Call, CallOutcome
-from ledger.proofs import VerifiedReceipt, verify_proof
+from ledger.proofs import VerifiedReceipt, verify_proof_from
 from ledger.store import MemoryStore, Store
 from ledger.transaction import parse_receipt, parse_transaction
 from ledger.world_state import STATE_TABLES, StateSnapshot, WorldState
@@ -172,6 +172,8 @@ def _check_proofs(cluster: Cluster, correct: Sequence[Node], committed: Sequence
     for raw in cluster.random.sample(committed, min(PROOFS_CHECKED, len(committed))):
         tx_id = parse_transaction(raw).tx_id
         node = cluster.random.choice([node for node in correct if node.chain.receipt(tx_id) is not None])
-        proved = verify_proof(node.chain.receipt_proof(tx_id), cluster.genesis_file, cluster.signing.verify)
+        proved = verify_proof_from(
+            node.chain.receipt_proof(tx_id), cluster.genesis.configuration, cluster.signing.verify
+        )
         if not isinstance(proved, VerifiedReceipt) or proved.receipt.tx_id != tx_id:
             raise Violation("proofs", f"a proof of {tx_id.hex()} proves something else")

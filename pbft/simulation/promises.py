@@ -96,7 +96,7 @@ def _is_journaled(journal: Store, envelope: Envelope, message: SignedMessage) ->
     height = getattr(message, "height", 0)
     if _is_kept(journal, envelope, message, height):
         return True
-    return 0 < height <= _number(journal, CERTIFIED_KEY, 0)  # its work is done: certified and durable (D25)
+    return 0 < height <= _certified(journal)  # its work is done: certified and durable (D25)
 
 
 def _is_kept(journal: Store, envelope: Envelope, message: SignedMessage, height: int) -> bool:
@@ -128,15 +128,23 @@ def _at_least(value: Value, number: int) -> bool:
     return isinstance(value, int) and value >= number
 
 
-def _number(journal: Store, key: bytes, index: int) -> int:
-    """A number in a record that is a list; 0 where there is none."""
+def _list(journal: Store, key: bytes) -> list[Value]:
+    """A record that is a list; zeros where there is none."""
     record = _record(journal, key)
-    value = decode(record) if record is not None else [0, 0]
-    number = value[index] if isinstance(value, list) else None
-    assert isinstance(number, int), key
-    return number
+    value: Value = decode(record) if record is not None else [0, 0]
+    assert isinstance(value, list), key
+    return value
+
+
+def _certified(journal: Store) -> int:
+    """The height to which the journal says that everything is certified."""
+    height = _list(journal, CERTIFIED_KEY)[0]
+    assert isinstance(height, int)
+    return height
 
 
 def _view(journal: Store) -> View:
     """The view that the journal stands in."""
-    return _number(journal, VIEW_KEY, 0), _number(journal, VIEW_KEY, 1)
+    epoch, view = _list(journal, VIEW_KEY)[:2]
+    assert isinstance(epoch, int) and isinstance(view, int)
+    return epoch, view

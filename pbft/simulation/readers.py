@@ -11,7 +11,7 @@ from typing import Final
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
 from ledger.encoding import decode, encode
 from ledger.errors import InvalidProof
-from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
+from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof_from
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.client.questions import ProofQuestion, ReadQuestion, VouchedView
 from pbft.core.client_session import Committed
@@ -91,7 +91,7 @@ class Readers:
         )
 
     def _verify(self, proof: bytes) -> VerifiedReceipt | VerifiedState:
-        return verify_proof(proof, self._cluster.genesis_file, self._cluster.signing.verify)
+        return verify_proof_from(proof, self._cluster.genesis.configuration, self._cluster.signing.verify)
 
     def check(self, node: Node) -> None:
         """Everything believed, against the ledger of a correct replica. Raises Violation."""

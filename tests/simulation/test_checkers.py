@@ -101,9 +101,12 @@ def test_agreement() -> None:
 
 
 def test_validity() -> None:
+    """A transaction that no client signed, in a block that was checked before as it should be."""
     cluster, _ = run_clients()
-    cluster.checkers.submitted = set()
-    expect("validity", lambda: cluster.checkers.process_block(0, cluster.node(0).chain.block(1)))
+    block = cluster.node(0).chain.block(1)
+    cluster.checkers.submitted = set(block.transactions)
+    forged = replace(block, transactions=(b"unsigned",))
+    expect("validity", lambda: cluster.checkers.process_block(0, forged))
 
 
 def test_exactly_once() -> None:
