@@ -43,7 +43,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pbft*", "ledger*", "contracts*", "meters*"]),
     package_data={
-        "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi", "simulation/*.contract"],
+        "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi", "simulation/*.contract", "bench/*.contract"],
         "ledger": ["py.typed"],
         "contracts": ["py.typed", "standard/*.py", "examples/*.py"],
         "meters": ["py.typed", "data/*"],

@@ -122,6 +122,8 @@ class LmdbStore:
     def __init__(
         self, path: Path, *, tables: Sequence[str], map_bytes: int = MAP_BYTES, readonly: bool = False
     ) -> None:
+        self.syncs = 0
+        """Write transactions so far: each was durable when `write` returned."""
         self._failing: str | None = "read_only" if readonly else None
         self._tables: dict[str, Any] = {}
         self._environment: Any = None
@@ -198,6 +200,7 @@ class LmdbStore:
         except lmdb.Error as error:
             self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None
+        self.syncs += 1
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""

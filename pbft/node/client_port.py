@@ -53,6 +53,7 @@ class _Connection:
         if self.visit.is_closed:
             return
         data = encode_replica_frame(frame)
+        self._port.count_sent(len(data))
         self.link.send_frame(data)
         if self._is_paused:
             self.unread_bytes += len(data)
@@ -97,7 +98,12 @@ class ClientPort:
         link.transport.registerProducer(connection, True)  # type: ignore[union-attr]
         self._metrics.client_connections += 1
 
+    def count_sent(self, byte_count: int) -> None:
+        """An answer leaves."""
+        self._metrics.client_sent_bytes_total += byte_count
+
     def _receive(self, connection: _Connection, data: bytes) -> None:
+        self._metrics.client_received_bytes_total += len(data)
         try:
             connection.receive(data)
         except (InvariantViolation, StoreError) as error:

@@ -7,13 +7,17 @@ A replica trusts its definition, which its operator holds, and checks the genesi
 with a member, key, parameter or contract changed, never starts a replica. The file's own format is ledger.genesis's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from contracts.standard import genesis_contracts
 from ledger.configuration import PARAMETER_NAMES
 from ledger.errors import InvalidGenesis
-from ledger.genesis import Genesis, Member, parse_genesis, write_genesis
+from ledger.genesis import Genesis, GenesisContract, Member, parse_genesis, write_genesis
 from pbft.node.network_config import NetworkDefinition, require_complete
+
+MakeContracts: TypeAlias = Callable[[Sequence[tuple[str, bytes]]], Sequence[GenesisContract]]
+"""(name, operator key) of each member -> the contracts of genesis, in order of their deployment."""
 
 
 class GenesisMismatch(InvalidGenesis):
@@ -25,8 +29,8 @@ class GenesisMismatch(InvalidGenesis):
         self.field, self.expected, self.got = field, expected, got
 
 
-def build_genesis(definition: NetworkDefinition) -> bytes:
-    """The bytes of genesis.json, with the standard contracts and the operators of the replicas as founders.
+def build_genesis(definition: NetworkDefinition, make_contracts: MakeContracts = genesis_contracts) -> bytes:
+    """The bytes of genesis.json: the standard contracts (or others), the replicas' operators as founders.
 
     Raises ConfigError for a template, and GenesisMismatch where the definition states another network id.
     """
@@ -39,7 +43,7 @@ def build_genesis(definition: NetworkDefinition) -> bytes:
         protocol=definition.protocol,
         members=members,
         client_authorities=definition.client_authorities,
-        contracts=genesis_contracts([(member.name, member.operator_key) for member in members]),
+        contracts=make_contracts([(member.name, member.operator_key) for member in members]),
     )
     check_genesis(definition, data)
     return data

@@ -72,10 +72,19 @@ class Killed:
     worker_pid: int | None  # None where the replica had no worker, or did not say
 
 
+RUN: Final = ("pbft.cli", "run")  # module and command of a replica's process
+
+
 def start_replica(
-    network: LocalNetwork, replica_id: int, *, tied: bool = True, options: Sequence[str] = ()
+    network: LocalNetwork,
+    replica_id: int,
+    *,
+    tied: bool = True,
+    options: Sequence[str] = (),
+    program: Sequence[str] = RUN,
 ) -> ProcessRecord:
     """Start one replica as `gridquorum run`, with these further options. `tied`: it ends when the caller ends, however.
+    `program`: another module, and its first arguments, that runs a replica from the same options.
 
     Raises LocalNetworkError: `running`, `port_taken`.
     """
@@ -86,7 +95,7 @@ def start_replica(
     _validate_ports_free(replica)
     replica.output_path.write_bytes(b"")
     return start_process(
-        [*_run_command(network, replica, tied=tied), *options],
+        [*_run_command(network, replica, program, tied=tied), *options],
         record_path=replica.record_path,
         output_path=replica.output_path,
         environment={**os.environ, **MALLOC_ENVIRONMENT},
@@ -94,9 +103,9 @@ def start_replica(
     )
 
 
-def _run_command(network: LocalNetwork, replica: LocalReplica, *, tied: bool) -> list[str]:
+def _run_command(network: LocalNetwork, replica: LocalReplica, program: Sequence[str], *, tied: bool) -> list[str]:
     """The very command an operator types, with an isolated interpreter: no folder of the caller shadows a package."""
-    command = [sys.executable, "-I", "-m", "pbft.cli", "run", str(network.network_path)]
+    command = [sys.executable, "-I", "-m", *program, str(network.network_path)]
     command += ["--replica", str(replica.replica_id), "--keys", str(replica.keys_path)]
     command += ["--passphrase-file", str(replica.passphrase_path), "--data-dir", str(replica.data_path)]
     command += ["--genesis", str(network.genesis_path), "--log", str(replica.log_path)]

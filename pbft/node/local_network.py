@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from contracts.standard import genesis_contracts
 from ledger.genesis import ProtocolParameters, parse_genesis
 from pbft.node.client_identity import create_authority, create_client, read_authority
-from pbft.node.genesis_file import build_genesis
+from pbft.node.genesis_file import MakeContracts, build_genesis
 from pbft.node.identity import create_identity
 from pbft.node.network_config import (
     ConfigError,
@@ -135,13 +136,15 @@ def prepare(
     port_base: int | None = None,
     reset: bool = False,
     name: str = DEFAULT_NAME,
+    make_contracts: MakeContracts = genesis_contracts,
 ) -> LocalNetwork:
     """Make a local network's directory, or go on with the one that is there.
 
     `template`: a definition without keys (default: four replicas on 127.0.0.1). `port_base`: the first port, 0 draws
     free ones, None keeps those of the directory or template. `reset` removes what an earlier `prepare` made; the caller
-    makes sure that nothing runs there. Raises LocalNetworkError: `foreign_directory`, `damaged`, `not_writable`,
-    `no_free_ports`, `has_keys`; ConfigError and GenesisMismatch for a template that cannot be built.
+    makes sure that nothing runs there. `make_contracts`: those of a new genesis. Raises LocalNetworkError:
+    `foreign_directory`, `damaged`, `not_writable`, `no_free_ports`, `has_keys`; ConfigError and GenesisMismatch for a
+    template that cannot be built.
     """
     directory = directory.absolute()
     try:
@@ -153,7 +156,7 @@ def prepare(
             if port_base is not None:
                 _write_ports(directory, port_base)
         else:
-            _prepare_new(directory, template or default_template(name), port_base)
+            _prepare_new(directory, template or default_template(name), port_base, make_contracts)
     except OSError as error:
         raise LocalNetworkError("not_writable", f"{error.filename or directory}: {error.strerror}") from error
     return read_network(directory)
@@ -226,7 +229,9 @@ def draw_free_ports(host: str, count: int) -> tuple[int, ...]:
     return tuple(ports)
 
 
-def _prepare_new(directory: Path, template: NetworkDefinition, port_base: int | None) -> None:
+def _prepare_new(
+    directory: Path, template: NetworkDefinition, port_base: int | None, make_contracts: MakeContracts
+) -> None:
     strangers = sorted(path.name for path in directory.iterdir() if path.name != LOCK_NAME)
     if any(_is_ours(name) for name in strangers):
         raise LocalNetworkError("damaged", f"{directory} holds parts of a network but no network.json; --reset anew")
@@ -245,7 +250,7 @@ def _prepare_new(directory: Path, template: NetworkDefinition, port_base: int | 
         replicas=tuple(_make_replica(prepared, replica) for replica in template.replicas),
         client_authorities=(*template.client_authorities, authority),
     )
-    genesis = build_genesis(definition)
+    genesis = build_genesis(definition, make_contracts)
     (prepared / "genesis.json").write_bytes(genesis)
     definition = replace(definition, network_id=parse_genesis(genesis).network_id)
     (prepared / "network.json").write_text(dump_network(definition), encoding="utf-8")

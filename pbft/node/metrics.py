@@ -34,6 +34,10 @@ class Metrics:
     gas_used_total: int = 0  # gas of executed blocks
     last_block_timestamp_seconds: int = 0  # agreed time of the last executed block
     journal_syncs_total: int = 0  # durable writes of the journal; several messages share one
+    ledger_syncs_total: int = 0  # durable writes of the ledger: blocks, certificates, chunks of snapshots
+    peer_sent_bytes_total: int = 0  # frames to other replicas as they leave the queue, before TLS
+    client_sent_bytes_total: int = 0  # answers to clients, before TLS
+    client_received_bytes_total: int = 0  # frames of clients, after TLS
     peer_messages_total: Counter[str] = field(default_factory=Counter)  # decoded messages from replicas, by kind
     peer_refused_total: Counter[str] = field(default_factory=Counter)  # frames of replicas refused, by code
     peer_dropped_total: Counter[str] = field(default_factory=Counter)  # well-formed messages of no use, by code
@@ -85,6 +89,10 @@ _HELP = {
     "gas_used_total": "Gas of executed blocks.",
     "last_block_timestamp_seconds": "Agreed time of the last executed block.",
     "journal_syncs_total": "Durable writes of the journal.",
+    "ledger_syncs_total": "Durable writes of the ledger.",
+    "peer_sent_bytes_total": "Bytes of frames sent to other replicas, before TLS.",
+    "client_sent_bytes_total": "Bytes of answers to clients, before TLS.",
+    "client_received_bytes_total": "Bytes of frames of clients, after TLS.",
     "peer_messages_total": "Decoded messages from replicas, by kind.",
     "peer_refused_total": "Frames of replicas refused, by code.",
     "peer_dropped_total": "Well-formed messages of replicas that were of no use, by code.",

@@ -1,5 +1,7 @@
-"""Where a replica's process ends: with its standard input, or at an error in the core; and errors that nobody took."""
+"""Where a replica's process ends: with its standard input, or at an error in the core; errors that nobody took; and the
+one look at this machine's clock."""
 
+import time
 from collections.abc import Callable
 from traceback import format_exception
 from types import TracebackType
@@ -51,3 +53,8 @@ def report_unhandled(log: Logger) -> None:
 
     observers: list[Any] = [observe]
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=True)
+
+
+def wall_ms() -> int:
+    """This machine's clock, UTC milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -7,7 +7,6 @@ replica does is left to the core, the driver and the ledger.
 """
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,7 +41,7 @@ from pbft.node.log import Logger
 from pbft.node.metrics import Metrics, metrics_text
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.ops_port import listen_ops, make_site
-from pbft.node.process_edge import StopOnError
+from pbft.node.process_edge import StopOnError, wall_ms
 from pbft.node.transport import PeerTransport, listen_clients
 from pbft.node.worker_process import ProcessWorker
 from pbft.wire.codec import WireRules
@@ -116,6 +115,7 @@ class ReplicaService:
         self._log = log
         self._guard = StopOnError(self.fail)
         self._parts: _Parts | None = None  # None until genesis has been executed
+        self._ledger: LmdbStore | None = None
         self._cause: str | None = None  # why this replica halted, or stopped executing
         self._is_stopping = False
         self._flush_is_due = False
@@ -139,6 +139,7 @@ class ReplicaService:
             self._closers.append(journal.close)
             ledger = LmdbStore(data.ledger_path, tables=LEDGER_TABLES)
             self._closers.append(ledger.close)
+            self._ledger = ledger
             self._assemble(genesis, journal, ledger, data)
         except StartRefused:
             self.stop()
@@ -200,7 +201,7 @@ class ReplicaService:
             outbound=transport,
             evidence=evidence,
             counters=self.metrics,
-            wall_ms=_wall_ms,
+            wall_ms=wall_ms,
             wake=self._wake,
             on_halt=self._halt,
             snapshot_lag=config.snapshot_lag,
@@ -322,6 +323,8 @@ class ReplicaService:
         metrics.certified_height = replica.certified_height
         metrics.is_primary = int(self._state() == "primary")
         metrics.peers_connected = len(parts.transport.connected)
+        metrics.peer_sent_bytes_total = parts.transport.sent_bytes
+        metrics.ledger_syncs_total = self._ledger.syncs if self._ledger is not None else 0
         receiving = parts.node.execution.snapshots.receiving
         metrics.snapshot_height = 0 if receiving is None else receiving.header.height
         metrics.snapshot_chunks_served_total = parts.node.execution.snapshots.served
@@ -443,8 +446,3 @@ class ReplicaService:
     async def _close(self) -> None:
         while self._closers:
             await defer.maybeDeferred(self._closers.pop())
-
-
-def _wall_ms() -> int:
-    """This machine's clock, UTC milliseconds."""
-    return time.time_ns() // 1_000_000

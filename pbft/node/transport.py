@@ -87,6 +87,7 @@ class PeerDialler:
         self._link: Link | None = None
         self._closed: Deferred[None] | None = None
         self._is_running = False
+        self.sent_bytes = 0  # of frames that left the queue
         self.last_problem = "not dialled yet"
 
     @property
@@ -122,6 +123,7 @@ class PeerDialler:
             frame = self._queue.pop()
             if frame is None:
                 return
+            self.sent_bytes += len(frame)
             self._link.send_frame(frame)
 
     def _dial(self) -> None:
@@ -198,6 +200,7 @@ class PeerTransport:
         self._twice: dict[bytes, float] = {}  # by transport key: when a second link of it was refused last
         self._port: Any = None  # an IListeningPort once it listens
         self._leaving: list[Deferred[None]] = []  # links that are ending
+        self._sent_before = 0  # bytes to replicas that are members no more
         self.follow(
             [LinkedPeer(replica.id, replica.name, _transport_key(replica)) for replica in definition.replicas],
             rules.peer_frame_bytes_max,
@@ -228,6 +231,7 @@ class PeerTransport:
             del self._peers[key]
             self._twice.pop(key, None)
             if key in self._diallers:
+                self._sent_before += self._diallers[key].sent_bytes
                 self._leaving.append(self._diallers.pop(key).stop())
             if key in self._accepted:
                 self._accepted[key].abort("not_a_member")
@@ -269,6 +273,11 @@ class PeerTransport:
     def connected(self) -> tuple[int, ...]:
         """Replicas to which a verified link is open, ascending."""
         return tuple(sorted(self._peers[key].id for key, dialler in self._diallers.items() if dialler.is_connected))
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all frames that left a queue, to members of all epochs, before TLS."""
+        return self._sent_before + sum(dialler.sent_bytes for dialler in self._diallers.values())
 
     @property
     def problems(self) -> dict[int, str]:
