@@ -92,7 +92,7 @@ def is_contract_source(path: Path) -> bool:
 
 
 def test_rooms_import_only_leftwards() -> None:
-    """ledger <- contracts <- pbft <- meters, and inside pbft core <- wire <- node <- client <- simulation <- bench <- cli."""
+    """ledger <- contracts <- pbft <- meters, and inside pbft the order of CONSENSUS_FLOORS."""
     wrong = []
     for path in product_files():
         room = ROOMS.index(path.relative_to(ROOT).parts[0])
