@@ -35,6 +35,8 @@ from pbft.wire.evidence import InvalidEvidence, encode_evidence
 
 __all__ = ["Checkers", "Violation", "check_private"]
 
+CLOCK_ERROR_MAX_MS = 600_000
+"""No clock of a run is as far ahead: steps of a minute, drifts of a fifth."""
 PRIVATE_MARKER = b"the private value of a simulated client"
 """A part of every private payload of a run: no place but a body in flight may show it (D50)."""
 
@@ -84,8 +86,8 @@ class Checkers:
         for height in range(node.chain.height + 1):
             self._agree(replica, height, node.chain.header_hash(height))
 
-    def process_block(self, replica: int, block: Block) -> None:
-        """A node executed a block."""
+    def process_block(self, replica: int, block: Block, now_ms: int) -> None:
+        """A node executed a block, at the true time `now_ms`."""
         if replica in self.faulty:
             return
         height = block.header.height
@@ -94,6 +96,9 @@ class Checkers:
             return  # checked when another replica executed it
         if self.submitted is not None and not self.submitted.issuperset(block.transactions):
             raise Violation("validity", f"height {height} holds a transaction that no client signed")
+        ahead_ms = (block.batch_time_ms or 0) - now_ms
+        if ahead_ms > CLOCK_ERROR_MAX_MS:
+            raise Violation("validity", f"height {height} is of a time that no clock shows: {ahead_ms} ms ahead")
         known = {parse_transaction(raw).tx_id for raw in block.transactions}
         for data in block.receipts:
             receipt = parse_receipt(data)

@@ -377,7 +377,7 @@ class _Blocks:
         self._machine = machine
 
     def block_executed(self, block: Block) -> None:
-        self._cluster.checkers.process_block(self._machine.replica, block)
+        self._cluster.checkers.process_block(self._machine.replica, block, self._cluster.now_ms)
         if self._machine.replica not in self._cluster.checkers.faulty:
             self._cluster.observer.process_block(block)
         for listener in self._cluster.block_listeners:

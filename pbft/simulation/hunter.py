@@ -12,6 +12,7 @@ moment at a time and waits for it:
     quorum split             a proposal is under way: the network falls into two halves, neither of them a quorum
     primary isolated         the primary of the highest view alone hears nobody, or is heard by nobody
     votes held back          a slot is prepared: the links to its laggards clog, and flow again much later
+    hole                     several proposals leave at once: nobody ever gets the lowest, so a new view makes it null
 
 It keeps the nemesis' rule: it takes down no more than f machines at a time, and what it cuts heals by itself.
 """
@@ -20,16 +21,54 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from pbft.core.messages import Envelope, Forward, PrePrepare, SignedMessage
 from pbft.core.replica_state import ReplicaState
 from pbft.simulation.cluster import Cluster
+from pbft.simulation.liars import read
 from pbft.simulation.machine import Machine
+from pbft.wire.codec import WireRules
 
 PATIENCE_MS: Final = (300, 2_500)  # between two strikes
 CUT_MS: Final = (300, 4_000)  # how long a cut lasts: from a round trip to some timers
 DOWN_MS: Final = (50, 2_000)
 WAIT_MS: Final = 4_000  # for the moment that was chosen, before another one is
 
+HOLE_MS: Final = 4_000  # how long it stays open: more than the patience of those above it
+
 Links = set[tuple[int, int]]
+
+
+class _Hole:
+    """One proposal that is lost whenever it is sent, while those above it arrive: null, with a P entry above (D29)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.place: tuple[int, int, int] | None = None  # epoch, view, height
+        self.is_told = False
+        self._cluster = cluster
+        self._rules = WireRules.of(cluster.genesis.configuration)
+        cluster.network.loses = self._loses
+
+    def _loses(self, sender: int, receiver: int, frame: bytes) -> bool:
+        message = read(self._cluster, frame, self._rules)
+        envelopes = message.envelopes if isinstance(message, Forward) else (message,)
+        return any(
+            self._is_it(sender, envelope.messages[0]) for envelope in envelopes if isinstance(envelope, Envelope)
+        )
+
+    def _is_it(self, sender: int, message: SignedMessage) -> bool:
+        if not isinstance(message, PrePrepare):
+            return False
+        if self.place is None and self._is_first(sender, message):
+            self.place = message.epoch, message.view, message.height
+        return self.place == (message.epoch, message.view, message.height)
+
+    def _is_first(self, sender: int, message: PrePrepare) -> bool:
+        """Whether nobody has this proposal, and more of them leave behind it."""
+        node = self._cluster.machines[sender].node
+        if node is None or node.replica.state.proposed_top <= message.height:
+            return False
+        others = [other.replica.state.slots.get(message.height) for other in self._cluster.correct if other is not node]
+        return all(slot is None or slot.digest is None for slot in others)
 
 
 class Hunter:
@@ -51,8 +90,10 @@ class Hunter:
             ("quorum split", self._split_quorum),
             ("primary isolated", self._isolate_primary),
             ("votes held back", self._hold_votes_back),
+            ("hole", self._leave_hole),
         ]
         self._name, self._hunt = self._hunts[0]
+        self._hole: _Hole | None = None
         cluster.turn_listeners.append(self._look)
 
     def stop(self) -> None:
@@ -161,6 +202,19 @@ class Hunter:
         links = {(machine.replica, receiver) for receiver in held}
         self._cluster.at(self._cluster.random.randint(*CUT_MS), lambda: network.unclog(links))
         return f"what r{machine.replica} says to {sorted(held)} waits"
+
+    def _leave_hole(self, machine: Machine, state: ReplicaState) -> str | None:
+        if self._hole is None:
+            self._hole = _Hole(self._cluster)
+            self._cluster.at(HOLE_MS, self._lift_hole)
+        if self._hole.place is None or self._hole.is_told:
+            return None
+        self._hole.is_told = True
+        _, view, height = self._hole.place
+        return f"height {height} of view {view} reaches nobody"
+
+    def _lift_hole(self) -> None:
+        self._hole = self._cluster.network.loses = None
 
     # --- means ---
 

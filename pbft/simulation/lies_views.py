@@ -2,7 +2,8 @@
 words of views long gone (section 4.4, M34-M43, D27, D29).
 
 Some of these lies are well-formed and must be counted like any other message: a VIEW-CHANGE with other sets, a NEW-VIEW
-from another quorum. Each receiver is told another one. The rest must be refused, and convict the liar.
+from another quorum. The rest must be refused, and convict the liar. Where a lie needs a batch, that batch exists
+(`FORGED_BATCH`), and the liars serve it: what believes them fails by executing it, not by waiting for its body.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,10 @@ from typing import Final, TypeAlias
 from ledger.hashing import NULL_DIGEST
 from pbft.core.config import CoreConfiguration
 from pbft.core.messages import (
+    Batches,
     Commit,
     Envelope,
+    FetchBatches,
     Forward,
     HeaderVote,
     NewView,
@@ -24,11 +27,18 @@ from pbft.core.messages import (
     ViewChange,
 )
 from pbft.core.new_view import compute_new_view, compute_view_change
+from pbft.core.requests import compute_batch
 from pbft.node.assembly import Node
-from pbft.simulation.liars import Told, Traitor
+from pbft.simulation.founding import GENESIS_TIME_MS
+from pbft.simulation.liars import Told, Traitor, read
+from pbft.wire.codec import WireRules, encode_peer_frames
 from pbft.wire.limits import DIGESTS_PER_SLOT_MAX
 
-FORGED_DIGEST: Final = bytes([7]) * 32  # the same for all traitors: f of them vouch for it together
+FORGED_BATCH: Final = compute_batch(GENESIS_TIME_MS + 86_400_000, ())
+"""Whole and well-formed, and of a time that no correct replica agrees to: nobody pre-prepared it. The same for all
+traitors: f of them vouch for it together."""
+FORGED_DIGEST: Final = FORGED_BATCH.digest
+SAME_FOR_ALL_CHANCE: Final = 0.5  # of the views that a traitor leads: it tells all others one NEW-VIEW
 ABSURD_VIEW: Final = 2**62
 STALE_KEPT: Final = 20  # old envelopes that a replaying traitor remembers
 WAITS_MS: Final = 600  # three STATUS messages of those who lack the NEW-VIEW
@@ -122,6 +132,23 @@ def misreport(traitor: Traitor) -> None:
 
     traitor.lie_signed(lie)
     traitor.every(UNASKED_MS, give_up)
+    _serve_forged_batch(traitor)
+
+
+def _serve_forged_batch(traitor: Traitor) -> None:
+    """M16, M42: whoever asks it for the batch that it forged gets it. No correct replica does: A2 of M40 lets none get
+    that far, so nothing is counted."""
+    deliver, rules = traitor.cluster.network.deliver, WireRules.of(traitor.cluster.genesis.configuration)
+
+    def deliver_and_serve(receiver: int, sender: int, frame: bytes) -> None:
+        if receiver == traitor.replica:
+            message = read(traitor.cluster, frame, rules)
+            if isinstance(message, FetchBatches) and FORGED_DIGEST in message.digests:
+                for answer in encode_peer_frames(Batches(batches=(FORGED_BATCH,)), rules):
+                    traitor.carry(traitor.replica, sender, answer)
+        deliver(receiver, sender, frame)
+
+    traitor.cluster.network.deliver = deliver_and_serve
 
 
 def rush_ahead(traitor: Traitor) -> None:
@@ -175,6 +202,12 @@ def _extended(_: CoreConfiguration, traitor: Traitor, message: NewView) -> NewVi
     """A null more than follows: D29 forbids what would make empty blocks."""
     top = max([choice.height for choice in message.choices] + [_start(message)])
     return _choose(message, *message.choices, SlotChoice(height=top + 1, digest=NULL_DIGEST))
+
+
+def _invented(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
+    """All that follows, and a batch of its own on top of it."""
+    top = max([choice.height for choice in message.choices] + [_start(message)])
+    return _choose(message, *message.choices, SlotChoice(height=top + 1, digest=FORGED_DIGEST))
 
 
 def _wrong_h(_: CoreConfiguration, __: Traitor, message: NewView) -> NewView | None:
@@ -260,6 +293,7 @@ NEW_VIEW_LIES: Final[Mapping[str, NewViewLie]] = {
     "null_for_prepared": _null_for_prepared,
     "truncated": _truncated,
     "extended": _extended,
+    "invented": _invented,
     "wrong_h": _wrong_h,
     "too_few": _too_few,
     "repeated": _repeated,
@@ -268,13 +302,16 @@ NEW_VIEW_LIES: Final[Mapping[str, NewViewLie]] = {
     "other_quorum": _other_quorum,
     "other_own_view_change": _other_own,
 }
+SHARED_LIES: Final = ("invented", "wrong_digest", "null_for_prepared", "truncated")  # that a whole view could follow
 CHOICE_LIES: Final = ("wrong_digest", "null_for_prepared", "truncated", "wrong_h")  # where there is something to choose
 
 
 def choose_wrongly(traitor: Traitor) -> None:
-    """M43: as the new primary it tells each receiver another NEW-VIEW, none of them the one that its node made. In the
-    view before its own it keeps its COMMITs and header votes back, so that something is left to be chosen."""
+    """M43: as the new primary it tells each receiver another NEW-VIEW, or all of them one, none the one that its node
+    made. In the view before its own it keeps its COMMITs and header votes back, so that something is left to choose."""
     keeps_back: dict[int, bool] = {}  # view -> its votes
+    shares: dict[int, bool] = {}  # view -> all hear one lie
+    told_to_all: dict[int, str] = {}  # view -> which
     waits: dict[int, int] = {}  # view -> until when its NEW-VIEW waits for more VIEW-CHANGEs than it needs
 
     def lie(receiver: int, message: SignedMessage) -> Sequence[tuple[SignedMessage, str]]:
@@ -292,15 +329,20 @@ def choose_wrongly(traitor: Traitor) -> None:
         if now_ms < until_ms and len(_known(traitor, message)) <= configuration.quorums.quorum:
             traitor.count("withheld")
             return []
+        is_shared = shares.setdefault(view, traitor.random.random() < SAME_FOR_ALL_CHANCE)
         about_choices = CHOICE_LIES if message.choices and traitor.random.random() < 0.6 else NEW_VIEW_LIES
-        for name in traitor.in_turn(about_choices):
+        names = traitor.in_turn(SHARED_LIES if is_shared else about_choices)
+        for name in [told_to_all[view]] if view in told_to_all else names:
             forged = NEW_VIEW_LIES[name](configuration, traitor, message)
             if forged is not None:
+                if is_shared:
+                    told_to_all[view] = name
                 traitor.tried(name)
                 return [(forged, name)]
         return [(message, "")]
 
     traitor.lie_signed(lie)
+    _serve_forged_batch(traitor)
 
 
 # --- words of old views ---

@@ -22,6 +22,7 @@ STYLES: Final = 12  # of an addition, drawn alike
 FAILING_STYLE: Final = 0
 DOUBLE_STYLE: Final = 1
 RIVAL_STYLE: Final = 2
+PLAIN_STYLE: Final = STYLES - 1
 PRIVATE_STYLES: Final = frozenset({3, 4, 5})  # these carry a private payload (D50)
 ADDING_CLIENTS: Final = 5
 SCHEDULING_CLIENT: Final = 9
@@ -120,6 +121,10 @@ class Load:
                 self._clients.submit(signed)
                 self.nonces_reused += 1
         self._cluster.at(EXPIRY_CHECK_MS, self._reuse_nonces)
+
+    def add_one(self) -> None:
+        """One addition more, now."""
+        self._add(0, PLAIN_STYLE)
 
     @property
     def is_settled(self) -> bool:

@@ -53,7 +53,7 @@ class Nemesis:
             self._hunter.stop()
         if self._second is not None:
             self._end_second(self._second)
-        cluster.network.faults = LinkFaults()
+        cluster.network.faults, cluster.network.loses = LinkFaults(), None
         cluster.network.heal()
         cluster.trace.record_fault(cluster.now_ms, "the faults stop")
         for machine in cluster.machines:

@@ -32,6 +32,7 @@ class SimulatedNetwork:
     cut: set[tuple[int, int]] = field(default_factory=set)  # (sender, receiver) links that carry nothing
     clogged: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)  # links that hold what they are given
     slow_ms: dict[int, int] = field(default_factory=dict)  # sender -> added to the delay of all that it sends
+    loses: Callable[[int, int, bytes], bool] | None = None  # whether (sender, receiver, frame) is lost, beside chance
     sent: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -41,6 +42,9 @@ class SimulatedNetwork:
     def send(self, sender: int, receiver: int, frame: bytes) -> None:
         """One frame on its way; perhaps lost, late or twice."""
         self.sent += 1
+        if self.loses is not None and self.loses(sender, receiver, frame):
+            self.lost += 1
+            return
         if (sender, receiver) in self.clogged:
             self.clogged[sender, receiver].append(frame)
             return

@@ -1,6 +1,7 @@
 """One seed, one run: what it draws, its two phases, and its report.
 
-Safety phase: load, traitors and the nemesis; anything may stall, nothing may contradict. Liveness phase: the faults
+Safety phase: load, traitors and the nemesis; anything may stall, nothing may contradict; some end with a siege, which
+leaves the longest timers that there are. Liveness phase: the faults
 stop, the traitors stay, and within a bound of virtual time every request must have its outcome and every correct
 replica must stand on one certified head.
 """
@@ -28,6 +29,7 @@ from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
 from pbft.simulation.outcome import check_outcome, is_level, name_end
 from pbft.simulation.readers import Readers
+from pbft.simulation.siege import lay_siege
 from pbft.simulation.signing import Signing, signing_of
 
 STEP_MS: Final = 100
@@ -42,6 +44,7 @@ SIZES: Final = {4: 11, 5: 4, 6: 3, 7: 9, 8: 1, 9: 1, 10: 1}
 BATCHES: Final = (3, 8, 500)  # requests in one: of small ones several are in flight at once
 WINDOWS: Final = ((8, 2), (16, 4), (32, 8))  # and strides: narrow ones fill, and an epoch ends a window later
 CHANGE_CHANCE: Final = 0.35  # of a change of the configuration
+SIEGE_CHANCE: Final = 0.05
 PROVOKED_MS: Final = 500
 PROVOKED_AT: Final = 0.6  # of the safety phase; the load goes on for a while
 
@@ -64,6 +67,7 @@ class Options:
     steps: int
     signing: Signing
     snapshot_lag: int  # behind by more heights, a replica takes a snapshot
+    is_besieged: bool  # after the other faults no view succeeds until timers are as long as they get
 
     def describe(self) -> str:
         """One line."""
@@ -74,7 +78,8 @@ class Options:
             f"{self.expiring} near their expiry, {self.reads} reads, "
             f"{self.change or 'no'} change of the configuration, snapshots from {self.snapshot_lag} heights on, "
             f"links up to {self.faults.delay_max_ms} ms with {self.faults.loss_permille} lost and "
-            f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, {self.signing.name} signatures, "
+            f"{self.faults.duplication_permille} doubled of 1000, {self.steps} steps, {'a siege, ' * self.is_besieged}"
+            f"{self.signing.name} signatures, "
             f"traitors: {traitors}"
         )
 
@@ -134,6 +139,7 @@ def draw_options(seed: int, steps: int = DEFAULT_STEPS) -> Options:
         steps=steps,
         signing=signing_of(seed),
         snapshot_lag=random.choice(SNAPSHOT_LAGS),
+        is_besieged=random.random() < SIEGE_CHANCE,
     )
 
 
@@ -207,6 +213,8 @@ class _Run:
         self.cluster.at(int(self.span_ms * PROVOKED_AT), self._provoke)
         self.cluster.run(self.span_ms)
         self.nemesis.stop()
+        if self.options.is_besieged:
+            self.report.faults["siege"] += lay_siege(self.cluster, self.load.add_one)
         self.load.keep_time_moving()
         self._finish()
         whole = [node for node in self.cluster.correct if not node.chain.gaps]

@@ -9,7 +9,7 @@ from typing import Final
 PROPERTIES: Final[Mapping[str, str]] = {
     # of the ledgers, while they grow
     "agreement": "one header hash at each height, at all replicas, over restarts",
-    "validity": "blocks hold only what clients signed",
+    "validity": "blocks hold only what clients signed, under a time that some clock of the run may show",
     "exactly once": "every (client, nonce) has at most one receipt that used it, and one effect in the contract",
     "certificates": "every certificate that moves h, or that is stored, verifies against the configuration alone",
     "state": "the state root of a head is that of the values below it, computed anew",

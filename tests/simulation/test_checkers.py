@@ -27,7 +27,7 @@ from pbft.core.view_change import compute_own_view_change
 from pbft.node.journal import Journal
 from pbft.simulation import outcome
 from pbft.simulation.bounds import NOTES_LIMITS, STATE_LIMITS
-from pbft.simulation.checkers import PRIVATE_MARKER
+from pbft.simulation.checkers import CLOCK_ERROR_MAX_MS, PRIVATE_MARKER
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.liars import sealed
@@ -97,16 +97,19 @@ def test_agreement() -> None:
     cluster, _ = run_clients()
     block = cluster.node(0).chain.block(1)
     forged = replace(block, header=replace(block.header, state_root=bytes(32)))
-    expect("agreement", lambda: cluster.checkers.process_block(0, forged))
+    expect("agreement", lambda: cluster.checkers.process_block(0, forged, cluster.now_ms))
 
 
 def test_validity() -> None:
-    """A transaction that no client signed, in a block that was checked before as it should be."""
+    """A transaction that no client signed, in a block that was checked before as it should be; a time that no clock
+    shows (D60, A2 of M40)."""
     cluster, _ = run_clients()
-    block = cluster.node(0).chain.block(1)
+    block, now_ms = cluster.node(0).chain.block(1), cluster.now_ms
     cluster.checkers.submitted = set(block.transactions)
     forged = replace(block, transactions=(b"unsigned",))
-    expect("validity", lambda: cluster.checkers.process_block(0, forged))
+    expect("validity", lambda: cluster.checkers.process_block(0, forged, now_ms))
+    ahead = replace(block, batch_time_ms=now_ms + CLOCK_ERROR_MAX_MS + 1)
+    expect("validity", lambda: cluster.checkers.process_block(0, ahead, now_ms))
 
 
 def test_exactly_once() -> None:
@@ -114,7 +117,7 @@ def test_exactly_once() -> None:
     cluster, clients = run_clients()
     block = cluster.node(0).chain.block(1)
     moved = replace(block, header=replace(block.header, height=99))
-    expect("exactly once", lambda: cluster.checkers.process_block(0, moved))
+    expect("exactly once", lambda: cluster.checkers.process_block(0, moved, cluster.now_ms))
     clients.sessions.pop()
     expect("exactly once", lambda: outcome.check_outcome(cluster, clients))
 

@@ -4,11 +4,13 @@ Combinations are the seeds' business. Here one kind at a time strikes a network 
 then the faults stop, every request must have its outcome and every correct replica stand on one certified head.
 """
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
 from ledger.configuration import ProtocolParameters
+from pbft.core.config import TIMER_DOUBLINGS_MAX
 from pbft.core.persisted import VIEW_KEY, DamagedJournal
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.clients import Clients
@@ -17,11 +19,13 @@ from pbft.simulation.hunter import Hunter
 from pbft.simulation.nemesis import Nemesis
 from pbft.simulation.network import LinkFaults
 from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
+from pbft.simulation.siege import lay_siege
 
 STORM_MS = 8_000
 REQUESTS = 40
 SEEDS_MAX = 12
 MUTE_MS = 2_500
+BURST = 8  # requests at once: four batches of two
 
 FAULTS = {
     "_kill": "crash",
@@ -50,14 +54,16 @@ HUNTS = (
     "quorum split",
     "primary isolated",
     "votes held back",
+    "hole",
 )
 
 
-def make_cluster(seed: int) -> tuple[Cluster, Clients]:
-    """Four replicas on a network that is a little slow, and load on its way."""
+def make_cluster(seed: int, *, is_bursting: bool = False) -> tuple[Cluster, Clients]:
+    """Four replicas on a network that is a little slow, and load on its way; in bursts, several proposals leave at
+    once."""
     cluster = Cluster(
         seed=seed,
-        protocol=ProtocolParameters(window=16, stride=4),
+        protocol=ProtocolParameters(window=16, stride=4, batch_requests_max=2 if is_bursting else 500),
         faults=LinkFaults(delay_max_ms=30, loss_permille=10),
     )
     cluster.checkers.submitted = set()
@@ -70,7 +76,9 @@ def make_cluster(seed: int) -> tuple[Cluster, Clients]:
         clients.submit(signed, first=cluster.random.randrange(4))
 
     for number in range(REQUESTS):
-        cluster.at(number * STORM_MS // REQUESTS, lambda client=number % 3: add(client))  # type: ignore[misc]
+        earlier = number % BURST if is_bursting else 0
+        at_ms = (number - earlier) * STORM_MS // REQUESTS
+        cluster.at(at_ms, lambda client=number % 3: add(client))  # type: ignore[misc]
     return cluster, clients
 
 
@@ -149,7 +157,7 @@ def test_every_moment_is_met_and_survived(name: str) -> None:
     """The moment comes under load, while nobody hears the primary now and then, and the strike breaks nothing."""
     struck = 0
     for seed in range(SEEDS_MAX):
-        cluster, clients = make_cluster(seed)
+        cluster, clients = make_cluster(seed, is_bursting=name == "hole")
         nemesis = Nemesis(cluster, cluster.now_ms + STORM_MS)
         if nemesis._hunter is not None:
             nemesis._hunter.stop()
@@ -166,3 +174,21 @@ def test_every_moment_is_met_and_survived(name: str) -> None:
         if struck >= 2:
             return
     raise AssertionError(f"{name}: {struck} strikes in {SEEDS_MAX} runs")
+
+
+def test_a_siege_brings_timers_to_their_cap() -> None:
+    """M31: everybody doubles until nobody doubles any more; then all is done within the bound that the cap gives."""
+    cluster, clients = make_cluster(1)
+    cluster.run(STORM_MS)
+    load = itertools.count(REQUESTS)
+
+    def submit() -> None:
+        signed = clients.sign(next(load) % 3, "add", [TOTAL_KEY, 1])
+        assert cluster.checkers.submitted is not None
+        cluster.checkers.submitted.add(signed.raw)
+        clients.submit(signed)
+
+    assert lay_siege(cluster, submit)
+    assert {node.replica.state.doublings for node in cluster.correct} == {TIMER_DOUBLINGS_MAX}
+    assert not cluster.network.cut
+    expect_done(cluster, clients)

@@ -40,6 +40,7 @@ FAULTS_MIN = {
     "duplication": 70,
     "hunt:executed alone": 10,
     "hunt:execution": 14,
+    "hunt:hole": 8,
     "hunt:new primary isolated": 13,
     "hunt:prepared alone": 9,
     "hunt:primary isolated": 21,
@@ -61,6 +62,7 @@ FAULTS_MIN = {
     "restart": 34,
     "restart_all": 43,
     "second_process": 20,
+    "siege": 3,
     "slow_link": 34,
 }
 """Of the seeds, how many at least meet a fault: under half of what was measured, as draws move."""
