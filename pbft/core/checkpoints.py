@@ -11,7 +11,7 @@ from pbft.core.actions import Persist, Send, StoreCertificate
 from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
-from pbft.core.halting import halt_diverged
+from pbft.core.halting import SECOND_SIGNER, halt, halt_diverged
 from pbft.core.messages import CertificateNotice, Envelope, HeaderVote
 from pbft.core.persisted import (
     CERTIFIED_KEY,
@@ -125,6 +125,9 @@ def process_certificate(state: ReplicaState, certificate: QuorumCertificate) -> 
     height = certificate.height
     if height <= state.certified_height or certificate.epoch != state.configuration.epoch:
         return
+    process_own_signature(state, certificate)
+    if state.halted is not None:
+        return
     if height > state.executed_height:
         if state.target is None or height > state.target.height:
             state.target = certificate
@@ -134,6 +137,15 @@ def process_certificate(state: ReplicaState, certificate: QuorumCertificate) -> 
         halt_diverged(state, height, own, certificate.header_hash, "which is certified")
         return
     _move_low_watermark(state, certificate)
+
+
+def process_own_signature(state: ReplicaState, certificate: QuorumCertificate) -> None:
+    """A certificate above h with the own signature holds an own header vote: it must be recorded here (D34, D38)."""
+    height, is_signed = certificate.height, any(member == state.replica_id for member, _ in certificate.signatures)
+    is_open = height > state.certified_height
+    if state.asks and is_open and is_signed and state.voted.get(height) != certificate.header_hash:
+        reason = f"a vote of this key is in the certificate of height {height}, and is not in this journal"
+        halt(state, SECOND_SIGNER, reason, height=height, other=certificate.header_hash)
 
 
 def _move_low_watermark(state: ReplicaState, certificate: QuorumCertificate) -> None:

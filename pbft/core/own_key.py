@@ -4,14 +4,15 @@ A second process with the same key, or a disk restored from a copy, makes a corr
 claim shows that, signed bytes do: all that this key signed above h is in the journal before it leaves (M25), so a vote
 that the journal does not know was made elsewhere. The operator has to find out where.
 
-So the journal is the last-signed record, and it is compared with what others have heard: before its first word a
-replica asks them all, and waits until all have answered, or half a second for the last f of them, or two seconds. It
-cannot wait longer: all may be starting at once, and f never answer. It asks again every minute.
+So the journal is the last-signed record, and it is compared with every word of this key that comes back: alone or
+forwarded, as a VIEW-CHANGE in a NEW-VIEW, as a header vote in a certificate. It is compared with what others have
+heard, too: before its first word a replica asks them all, and waits until all have answered, or half a second for the
+last f of them, or two seconds. It cannot wait longer: all may be starting at once, and f never answer. It asks again
+every minute.
 """
 
-from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Publish, Send
-from pbft.core.checkpoints import peer_notes
+from pbft.core.checkpoints import peer_notes, process_own_signature
 from pbft.core.config import ANSWER_TICKS, ASK_AGAIN_TICKS, SILENT_TICKS_MAX, SILENT_TICKS_MIN, STATUS_TICKS
 from pbft.core.halting import SECOND_SIGNER, halt
 from pbft.core.messages import (
@@ -26,20 +27,26 @@ from pbft.core.messages import (
     SignedMessage,
     ViewChange,
 )
+from pbft.core.new_view import compute_view_change
 from pbft.core.replica_state import ReplicaState
 from pbft.core.restart import process_resume
 from pbft.core.status import compute_status, within_limits
 
 
 def process_own(state: ReplicaState, envelope: Envelope, message: SignedMessage) -> None:
-    """Halts on a message under the own key that this replica never sent; every other message passes unchanged."""
-    if envelope.sender == state.replica_id and not _is_own_word(state, message):
-        halt(
-            state,
-            SECOND_SIGNER,
-            f"another process signs with the key of this replica: a {type(message).__name__}"
-            f" of height {getattr(message, 'height', 0)}, view {getattr(message, 'view', 0)} is not in this journal",
-        )
+    """Halts on a message under the own key that this replica never sent, a VIEW-CHANGE in a NEW-VIEW included; every
+    other message passes unchanged."""
+    inner = message.view_changes if state.asks and isinstance(message, NewView) else ()
+    for told in (envelope, *inner):
+        word = message if told is envelope else compute_view_change(told)
+        if told.sender == state.replica_id and not _is_own_word(state, word):
+            halt(
+                state,
+                SECOND_SIGNER,
+                f"another process signs with the key of this replica: a {type(word).__name__}"
+                f" of height {getattr(word, 'height', 0)}, view {getattr(word, 'view', 0)} is not in this journal",
+            )
+            return
 
 
 def process_asking(state: ReplicaState) -> None:
@@ -101,15 +108,7 @@ def process_said(state: ReplicaState, sender: int, said: Said) -> None:
                 process_own(state, envelope, message)
     certificate = said.certificate
     if certificate is not None and certificate.epoch == state.configuration.epoch:
-        _process_own_signature(state, certificate)
-
-
-def _process_own_signature(state: ReplicaState, certificate: QuorumCertificate) -> None:
-    """A certificate above h with the own signature holds an own header vote: it must be recorded here (D34)."""
-    height, is_signed = certificate.height, any(member == state.replica_id for member, _ in certificate.signatures)
-    if is_signed and height > state.certified_height and state.voted.get(height) != certificate.header_hash:
-        reason = f"a vote of this key is in the certificate of height {height}, and is not in this journal"
-        halt(state, SECOND_SIGNER, reason, height=height, other=certificate.header_hash)
+        process_own_signature(state, certificate)
 
 
 def _view_of(envelope: Envelope) -> int:

@@ -108,7 +108,8 @@ class Replica:
         asks: bool,
         snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
     ) -> None:
-        """`asks`: before its first word, and now and then, it asks the others what they have heard of its key (M28).
+        """`asks`: before its first word, and now and then, it asks the others what they have heard of its key, and it
+        looks for that key's words inside those of others (M28).
 
         `snapshot_lag`: behind by more heights, this replica takes a snapshot; its own choice.
         """

@@ -164,7 +164,7 @@ class ReplicaState:
     progress_tick: int = 0  # when e last moved
 
     # The own key elsewhere (M28). Nothing is said before `is_started`.
-    asks: bool = False  # whether the others are asked what they have heard of this key
+    asks: bool = False  # whether others are asked what they have heard of this key, and their words searched for it
     unanswered: set[int] = field(default_factory=set)  # who has been asked and has not answered
     is_started: bool = False
 

@@ -84,10 +84,10 @@ def _is_offer_wanted(state: ReplicaState, sender: int, message: SnapshotOffer) -
 
 def _is_envelope_wanted(state: ReplicaState, envelope: Envelope) -> bool:
     """Of this epoch; a proposal inside is of this view or a later one, by its primary, for a height where it can still
-    count."""
+    count. What is signed with the own key is wanted whatever it says (M28)."""
     if any(message.epoch != state.configuration.epoch for message in envelope.messages):
         return False
-    return all(
+    return envelope.sender == state.replica_id or all(
         not isinstance(message, PrePrepare)
         or (
             message.view >= state.view

@@ -141,6 +141,8 @@ def live_twice(traitor: Traitor) -> None:
     again, overlapping or not."""
     cluster, random, others = traitor.cluster, traitor.random, traitor.others
     twin = Twin(cluster, traitor.replica, others, clock_offset_ms=random.randint(1, 50))
+    assert twin.node is not None
+    twin.node.replica.state.asks = False  # as `liars.spare_own_words` for the first process: twins live side by side
     first_circle = set(others)
     send, deliver = cluster.network.send, cluster.network.deliver
 

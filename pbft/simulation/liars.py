@@ -5,8 +5,9 @@ the replica's own key: all signatures hold, as those of a real traitor do. Lies 
 correct node, the first one speaks to the network. What each kind of traitor says is in the modules `lies_*` and
 `faulty_machines`; `byzantine` is their catalogue.
 
-The inside must go on whatever its mouth has said, so its ear drops what comes back under its own key: the guard against
-a second process with that key (`core.own_key`) would stop the traitor, and a traitor has no guard.
+The inside must go on whatever its mouth has said, so its ear drops what comes back under its own key, and it does not
+look for that key inside others' words: the guard against a second process with that key (`core.own_key`) would stop
+the traitor, and a traitor has no guard.
 
 What a lie brought about is counted where it arrives, at a correct replica that runs (`Arrivals`): what is lost on the
 way proves nothing.
@@ -93,11 +94,15 @@ def is_by(cluster: Cluster, replica: int, envelope: Envelope) -> bool:
 
 
 def spare_own_words(cluster: Cluster, replica: int) -> None:
-    """The machine of `replica` no longer hears what is signed with its own key, nor does a second process there."""
+    """The machine of `replica` no longer hears what is signed with its own key, nor does a second process there; and it
+    does not look for that key inside others' words."""
     deliver, rules = cluster.network.deliver, WireRules.of(cluster.genesis.configuration)
 
     def deliver_rest(receiver: int, sender: int, frame: bytes) -> None:
         if receiver == replica:
+            node = cluster.machines[replica].node
+            if node is not None:
+                node.replica.state.asks = False
             rest = _without(cluster, replica, frame, rules)
             if rest is None:
                 return

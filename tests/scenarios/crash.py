@@ -6,7 +6,7 @@ from scenarios.script import Without, scenario
 from scenarios.stage import Stage, request
 from simulation.bench import WALL_MS, make_envelope
 
-from pbft.core import ordering, own_key, restart
+from pbft.core import checkpoints, ordering, own_key, restart
 from pbft.core.messages import Commit, Forward, NewView, PrePrepare, Status
 from pbft.core.requests import compute_batch
 
@@ -198,7 +198,7 @@ def a_lost_disk_comes_back_silent(stage: Stage) -> None:
             edits=(
                 Edit(
                     function=own_key.process_own,
-                    old="envelope.sender == state.replica_id and not _is_own_word(state, message)",
+                    old="told.sender == state.replica_id and not _is_own_word(state, word)",
                     new="False",
                 ),
             ),
@@ -240,7 +240,7 @@ def signed_bytes_stop_a_second_process(stage: Stage) -> None:
             breaks="R2 has stopped",
             edits=(
                 Edit(function=own_key.process_said, old="for envelope in said.envelopes:", new="for envelope in ():"),
-                Edit(function=own_key._process_own_signature, old="if is_signed and", new="if False and"),
+                Edit(function=checkpoints.process_own_signature, old="is_signed and", new="False and"),
             ),
         ),
     ),

@@ -14,6 +14,7 @@ from pbft.core.messages import Commit, FetchSaid, PeerMessage, Said
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import SimulatedDisk
+from pbft.simulation.faulty_machines import Twin
 from pbft.simulation.liars import corrupt, sealed
 from pbft.simulation.workload import Workload
 from pbft.wire.client_frames import HeadRequest, Refused, ReplicaFrame
@@ -193,3 +194,23 @@ def test_a_copy_started_later_is_noticed_within_a_minute() -> None:
     cluster.run(31_000)
     halt = cluster.node(2).replica.halt
     assert halt is not None and halt.kind == SECOND_SIGNER
+
+
+@pytest.mark.parametrize("is_copy", [True, False])
+def test_a_second_process_is_noticed_at_the_next_certificates(is_copy: bool) -> None:
+    """M28, D38: somebody starts R2 a second time, from empty disks, or from a copy that was made on an idle network, so
+    that there is nothing to hear about it. R0 alone has a link to it: it lags behind the first process, meets its
+    key's vote in a certificate for a block that it has not executed, and stops."""
+    cluster = Cluster()
+    load = Workload(cluster)
+    order(cluster, load, 3)
+    assert cluster.run(5_000, until=cluster.is_level)
+    cluster.checkers.faulty.add(2)
+    twin = Twin(cluster, 2, [0], copy_of=cluster.machines[2] if is_copy else None)
+    cluster.run(3_000)  # its start: R1 and R3 never answer it
+    assert (twin.halted is None) == is_copy
+    cluster.kill(3)  # each certificate needs the vote of R2 now
+    order(cluster, load, 3)
+    cluster.run(500)
+    assert "key" in (twin.halted or "")
+    assert cluster.machines[2].halted is None

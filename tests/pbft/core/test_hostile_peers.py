@@ -13,11 +13,13 @@ from simulation.bench import (
     Bench,
     make_batch,
     make_bench,
+    make_configuration,
     make_envelope,
     make_header_hash,
     make_request,
     make_vote,
 )
+from simulation.bench_messages import enter_view
 
 from ledger.block import Header
 from ledger.hashing import NULL_DIGEST
@@ -28,6 +30,7 @@ from pbft.core.config import (
     FETCHES_ANSWERED_MAX,
     PENDING_BYTES_MAX,
     PENDING_REQUESTS_MAX,
+    SILENT_TICKS_MAX,
 )
 from pbft.core.messages import (
     Batch,
@@ -444,6 +447,65 @@ def test_votes_of_the_own_key_that_the_journal_does_not_know_halt() -> None:
         bench.commit(1, make_request(0))
         bench.receive(3, Forward(envelopes=(make_envelope(1, message),)))
         assert bench.halted is not None and "another process signs" in bench.halted, message
+
+
+def test_a_view_change_of_the_own_key_inside_a_new_view_halts() -> None:
+    """M28, D38: the other process spoke to the new primary alone; its word comes back among those of V."""
+    for sender, halts in ((2, False), (1, True)):
+        bench = Bench(configuration=make_configuration(), replica_id=1, asks=True)
+        bench.tick(SILENT_TICKS_MAX)
+        word = ViewChange(
+            epoch=0,
+            view=2,
+            certified_height=0,
+            header_hash=GENESIS_HASH,
+            certificate=None,
+            prepared=(),
+            pre_prepared=(),
+        )
+        changes = tuple(make_envelope(member, word) for member in (0, sender, 3))
+        bench.say(2, NewView(epoch=0, view=2, view_changes=changes, choices=()))
+        assert (bench.halted is not None) == halts
+        assert (bench.replica.view == 2) == (not halts)
+
+
+def test_a_vote_of_the_own_key_inside_a_certificate_halts_wherever_it_comes_from() -> None:
+    """M28, D34, D38: a header vote that the journal does not know is in a certificate, by which it is proved. An own
+    vote that is recorded is nothing new."""
+    for carrier in (
+        CertificateNotice(certificate=make_certificate(3)),
+        make_envelope(
+            3,
+            ViewChange(
+                epoch=0,
+                view=1,
+                certified_height=3,
+                header_hash=make_header_hash(3),
+                certificate=make_certificate(3),
+                prepared=(),
+                pre_prepared=(),
+            ),
+        ),
+    ):
+        bench = Bench(configuration=make_configuration(), replica_id=1, asks=True)
+        bench.tick(SILENT_TICKS_MAX)
+        bench.commit(1, make_request(0))
+        bench.receive(3, CertificateNotice(certificate=make_certificate(1)))
+        assert (bench.halted, bench.replica.certified_height) == (None, 1)
+        bench.receive(3, carrier)
+        assert bench.halted is not None and "certificate of height 3" in bench.halted, carrier
+
+
+def test_what_is_signed_with_the_own_key_is_always_looked_at() -> None:
+    """M28, M55: a proposal of a view that was left is of no use, and nothing in it is checked; one of the own key is a
+    sign of a second process."""
+    bench = make_bench(1)
+    enter_view(bench, 2)
+    for sender, is_wanted in ((0, False), (1, True)):
+        forward = Forward(envelopes=(make_envelope(sender, propose(bench, 1, make_request(0), view=sender)),))
+        assert (bench.replica.compute_wanted(3, forward) is not None) == is_wanted
+    bench.receive(3, forward)
+    assert bench.halted is not None
 
 
 def test_the_own_word_repeated_by_others_halts_nobody() -> None:
