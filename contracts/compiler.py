@@ -8,7 +8,7 @@ else runs.
 import ast
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -94,14 +94,17 @@ def judge_source(source: bytes) -> SourceVerdict:
 
 
 def _parse(text: str) -> ast.Module:
-    """The host's syntax tree. Its errors carry no host text further: any failure is one refusal."""
+    """The host's syntax tree. Its errors carry no host text further: any failure is one refusal.
+
+    Want of memory is none: the gate keeps sources far below what a parser can hold, so it is the machine's fault (D54).
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text)
     except SyntaxError as error:
         raise ContractRefused("SYNTAX", error.lineno or 0, error.offset or 0, "this is not Python") from None
-    except (ValueError, RecursionError, MemoryError):
+    except (ValueError, RecursionError):
         raise ContractRefused("SYNTAX", 0, 0, "the parser gave up") from None
 
 
@@ -142,8 +145,12 @@ class Woven:
     entries: dict[str, Entry]
     shapes: Shapes
     events: dict[str, StructShape]
-    init: str | None
-    """The @init method."""
+    storage: Tree
+    """Its tree without the functions: what an upgrade must keep."""
+
+    def find(self, kind: str) -> str | None:
+        """The one method of a kind that a contract has at most once: init, migrate."""
+        return next((entry.name for entry in self.entries.values() if entry.kind == kind), None)
 
 
 CallContract = Callable[[InterfaceValue, str, tuple[Any, ...]], Any]
@@ -186,8 +193,8 @@ def describe_contract(
         for function in tree.functions
         if function.kind not in {"helper", "internal"}
     }
-    init = next((entry.name for entry in entries.values() if entry.kind == "init"), None)
-    return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, shapes, events, init)
+    storage = replace(tree, functions=())
+    return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, shapes, events, storage)
 
 
 def _entry(function: Function, call: Callable[[list[Any]], Any]) -> Entry:

@@ -302,8 +302,9 @@ def _read_contract(declared: Declarations, node: ast.ClassDef) -> None:
             declared.methods[statement.name] = _read_function(declared, statement, kind, roles)
         elif not isinstance(statement, ast.Pass):
             raise unknown_syntax(statement, "FIELD")
-    if sum(source.kind == "init" for source in declared.methods.values()) > 1:
-        raise refusal(node, "DECORATOR", "at most one method is @init")
+    kinds = [source.kind for source in declared.methods.values()]
+    if max(kinds.count("init"), kinds.count("migrate")) > 1:
+        raise refusal(node, "DECORATOR", "at most one method is @init, and one is @migrate")
 
 
 def _check_member(declared: Declarations, node: ast.AST, name: str) -> None:

@@ -28,6 +28,11 @@ class Change:
     reason: str
 
 
+def find_lost_field(old: Tree, new: Tree) -> str:
+    """The first field of storage whose data an upgrade would lose, "" where it loses none."""
+    return next((change.name for change in _compare_storage(old, new) if not change.is_compatible), "")
+
+
 def compare_trees(old: Tree, new: Tree) -> list[Change]:
     """Changes of storage, methods and events, in that order; none where only bodies of methods differ."""
     return [*_compare_storage(old, new), *_compare_methods(old, new), *_compare_events(old, new)]

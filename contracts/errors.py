@@ -29,9 +29,11 @@ class Abort(BaseException):
 
     status: ClassVar[str] = "error"
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, *, detail: str = "") -> None:
+        """`detail` names a part of the contract's own code that the code is about; it is the receipt's result."""
         super().__init__(code)
         self.code = code
+        self.detail = detail
 
 
 class Revert(Abort):
@@ -75,9 +77,14 @@ FAULT_CODES: Final = {
     "REENTRY": "a call of a contract that is already being called",
     "READ_ONLY": "a write, event or scheduled call inside a view",
     "SCHEDULE": "a due time out of range, a method that is not @scheduled, or too many scheduled calls",
-    "GOVERNANCE": "a change of configuration by another contract than `governance`, or in genesis",
+    "GOVERNANCE": "a change of configuration or code by any contract but `governance` or `code`, or in no block",
     "PENDING": "a change of configuration while one is decided and its epoch has not begun",
     "CONFIGURATION": "a document that is no configuration, or not that of the next epoch",
+    "SOURCE": "a source that is no contract of this language",
+    "CONTRACT_NAME": "a name that no contract can have, or that one has already",
+    "CODE_FULL": "more contracts, or more code, than a network holds",
+    "UNCHANGED": "an upgrade to the code that the contract runs already",
+    "LAYOUT": "an upgrade that drops or retypes a field of storage, which the result names",
     "INTERNAL": "the engine met a state it should never meet; all gas is consumed",
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.calls import HostOperation
+from contracts.code import address_key, hash_key, tree_key
 from contracts.compiler import Entry, Weave, Woven, weave_contract
 from contracts.errors import Fault, Revert, RuntimeInconsistency
 from contracts.gas import (
@@ -21,6 +22,7 @@ from contracts.gas import (
     VALUE_BYTES_MAX,
 )
 from contracts.language import CODE_PATTERN
+from contracts.lifecycle import Lifecycle
 from contracts.machine import Machine
 from contracts.operations import checked
 from contracts.tree import compute_tree_hash
@@ -51,28 +53,6 @@ GOVERNANCE_CONTRACT: Final = "governance"
 NEXT_CALL_KEY: Final = b"m/next_call"
 PARKED_PREFIX: Final = b"m/parked/"
 SCHEDULE_PREFIX: Final = b"s/"
-_WOVEN_MAX: Final = 256
-"""Contracts kept woven; the rest is woven again from their trees."""
-
-
-def source_key(contract: str) -> bytes:
-    """Where a contract's source is stored, as written."""
-    return f"k/{contract}/source".encode()
-
-
-def tree_key(contract: str) -> bytes:
-    """Where a contract's canonical tree is stored."""
-    return f"k/{contract}/tree".encode()
-
-
-def hash_key(contract: str) -> bytes:
-    """Where the hash of a contract's tree is stored: what names its code."""
-    return f"k/{contract}/hash".encode()
-
-
-def address_key(address: bytes) -> bytes:
-    """Where the name of the contract at an address is stored."""
-    return b"k/#address/" + address
 
 
 def schedule_key(due: int, call_id: int) -> bytes:
@@ -94,7 +74,10 @@ class Host:
         self._run_tree = weave
         self._verify_signature = verify_signature
         self._claim_holds = claim_holds
-        self._woven: dict[tuple[str, bytes], Woven] = {}
+        self._woven: dict[str, tuple[bytes, Woven]] = {}
+        self._replaced: dict[str, tuple[bytes, Woven]] = {}
+        """What the running transaction put other code in the place of: it may fail yet."""
+        self.lifecycle = Lifecycle(self)
         self.operations: dict[str, HostOperation] = {
             "require": require,
             "emit": self._emit,
@@ -106,6 +89,8 @@ class Host:
             "verify_ecdsa": self._verify_ecdsa,
             "read_der_signature": read_der,
             "change_configuration": self._change_configuration,
+            "deploy_contract": self.lifecycle.deploy,
+            "upgrade_contract": self.lifecycle.upgrade,
             "private_value": private_value,
         }
 
@@ -116,23 +101,32 @@ class Host:
         code_hash = self.machine.overlay.get(hash_key(contract))
         if code_hash is None:
             raise Fault("CONTRACT")
-        found = self._woven.get((contract, code_hash))
-        if found is None:
-            found = self._weave(contract, code_hash)
-        return found
+        found = self._woven.get(contract)
+        if found is None or found[0] != code_hash:
+            if found is not None:
+                self._replaced.setdefault(contract, found)
+            found = self._woven[contract] = code_hash, self._weave(contract, code_hash)
+        return found[1]
+
+    def begin(self, gas_limit: int) -> None:
+        """A new transaction."""
+        self.machine.begin(gas_limit)
+        self._replaced.clear()
+
+    def forget_brought(self) -> None:
+        """The transaction failed: the code that it brought takes no memory, and what was there need not be woven."""
+        for contract in self.machine.installed:
+            self._woven.pop(contract, None)
+        self._woven.update(self._replaced)
 
     def _weave(self, contract: str, code_hash: bytes) -> Woven:
-        tree_bytes = self.machine.overlay.get(tree_key(contract))
+        tree_bytes = self.machine.overlay.get(tree_key(code_hash))
         if tree_bytes is None or compute_tree_hash(tree_bytes) != code_hash:
             raise RuntimeInconsistency("STATE", "a contract's tree is not what its hash names", contract=contract)
         try:
-            woven = self._run_tree(tree_bytes, contract, self.machine, self.operations, self.call_contract)
+            return self._run_tree(tree_bytes, contract, self.machine, self.operations, self.call_contract)
         except EncodingError as error:
             raise RuntimeInconsistency("STATE", "a stored tree is malformed", cause=str(error)) from None
-        if len(self._woven) >= _WOVEN_MAX:
-            del self._woven[next(iter(self._woven))]
-        self._woven[(contract, code_hash)] = woven
-        return woven
 
     def call_contract(self, target: InterfaceValue, method: str, arguments: tuple[Any, ...]) -> Any:
         """`IOther(address).method(arguments)`: the result, checked against the interface's annotation."""

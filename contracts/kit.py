@@ -171,7 +171,7 @@ def invariant(method: _Method) -> _Method:
 
 
 def migrate(method: _Method) -> _Method:
-    """Mark: runs once, at an upgrade."""
+    """Mark: runs once, at an upgrade to this code, with the upgrade's arguments and all that was stored before."""
     return method
 
 
@@ -247,6 +247,20 @@ def change_configuration(document: bytes, /) -> list[Address]:
     """Decide the members and parameters of the next epoch; the contract `governance` alone may. Returns the operator
     keys of its members, in their order. PENDING while a change waits."""
     _only_in_a_contract("change_configuration")
+
+
+def deploy_contract(name: str, source: bytes, arguments: bytes, /) -> Address:
+    """Bring in the source that this transaction has as its second argument, under a new name, and run its @init with
+    the canonical bytes of an array of arguments; the contract `code` alone may, called by a transaction. Returns its
+    address. SOURCE where it is no contract."""
+    _only_in_a_contract("deploy_contract")
+
+
+def upgrade_contract(name: str, source: bytes, arguments: bytes, /) -> bytes:
+    """Let a contract go on with the source that this transaction brings, and run its @migrate; as `deploy_contract`.
+
+    Returns the hash of the new code. LAYOUT where what is stored would be lost."""
+    _only_in_a_contract("upgrade_contract")
 
 
 def private_value(index: int, /) -> Any:

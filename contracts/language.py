@@ -28,6 +28,8 @@ HOST_FUNCTIONS: Final[dict[str, tuple[int, int]]] = {  # name -> least and most 
     "verify_ecdsa": (4, 4),
     "read_der_signature": (2, 2),
     "change_configuration": (1, 1),
+    "deploy_contract": (3, 3),
+    "upgrade_contract": (3, 3),
     "private_value": (1, 1),
 }
 KIT_NAMES: Final = KIT_TYPES | KIT_MARKERS | HOST_FUNCTIONS.keys() | {"ctx"}

@@ -11,6 +11,7 @@ from contracts.gas import MEMORY_CELLS_MAX
 
 if TYPE_CHECKING:
     from contracts.overlay import Overlay
+    from ledger.execution import Call
     from ledger.transaction import Event
 
 
@@ -19,6 +20,7 @@ class Machine:
 
     __slots__ = (
         "address",
+        "call",
         "calling",
         "cells",
         "contract",
@@ -27,6 +29,7 @@ class Machine:
         "events",
         "gas",
         "height",
+        "installed",
         "network",
         "overlay",
         "private_values",
@@ -58,6 +61,10 @@ class Machine:
         self.private_values: tuple[bytes, ...] = ()
         """The values of the transaction's private payload, encoded; none in views and scheduled calls (D50)."""
         self.read_only = False
+        self.call: Call | None = None
+        """The transaction's call; None in scheduled calls and at a deploy outside of a block."""
+        self.installed: list[str] = []
+        """Contracts whose code this transaction brought: not to be believed in once it has failed."""
         self.events: list[Event] = []
         self.calling: list[str] = []
         """Contracts whose methods are running, outermost first: none of them can be entered again."""
@@ -71,6 +78,7 @@ class Machine:
         self.depth = 0
         self.read_only = False
         self.events = []
+        self.installed = []
         self.calling = []
         self.result = None
 

@@ -11,24 +11,18 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from contracts.compiler import Weave, compile_source, weave_contract
-from contracts.errors import Abort, ContractRefused, OutOfGas, RuntimeInconsistency
+from contracts.compiler import Weave, weave_contract
+from contracts.errors import Abort, ContractRefused, Fault, OutOfGas, RuntimeInconsistency
 from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.host import (
     PARKED_PREFIX,
     SCHEDULE_PREFIX,
     Host,
     VerifySignature,
-    address_key,
-    hash_key,
     schedule_key,
-    source_key,
-    tree_key,
 )
-from contracts.language import METHOD_PATTERN
 from contracts.machine import Machine
 from contracts.overlay import Overlay
-from contracts.tree import compute_tree_hash
 from ledger.curves import Claim, ClaimHolds
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
@@ -154,6 +148,21 @@ class Runtime:
             outcome = self._run_init(contract, sender)
         return self._close((), (outcome,))
 
+    def upgrade(
+        self, contract: Deployment, sender: bytes, state: StateReader, height: int, time_ms: int, network: bytes
+    ) -> BlockOutcome:
+        """Give a contract of a state the source of that name, and run its @migrate as `sender`; the one outcome."""
+        self._open(state, height, time_ms, network)
+        machine = self._machine
+        machine.signer, machine.tx_id = sender, NO_TRANSACTION
+        machine.private_values, machine.call = (), None
+        arguments = contract.encoded_arguments()
+
+        def work() -> bytes:
+            return encode(self._host.lifecycle.replace(contract.name, contract.source.encode(), arguments, sender))
+
+        return self._close((), (self._run(GENESIS_INIT_GAS_MAX, len(arguments), work),))
+
     def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
         """Run a @view (or @invariant) on a state; nothing can be written."""
         self._open(state, height, time_ms, network)
@@ -209,7 +218,7 @@ class Runtime:
         due, call_id = _split_schedule_key(key)
         address = contract_address(contract)
         machine.signer, machine.tx_id = address, scheduled_call_id(machine.height, due, call_id)
-        machine.private_values = ()
+        machine.private_values, machine.call = (), None
         data = encode(arguments)
         outcome = self._run(
             gas_limit, len(data), lambda: self._host.enter(contract, method, data, address, {"scheduled"})
@@ -228,7 +237,7 @@ class Runtime:
     def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
         machine = self._machine
         machine.signer, machine.tx_id = call.sender, call.tx_id
-        machine.private_values = call.private_values
+        machine.private_values, machine.call = call.private_values, call
         is_view = kinds is _VIEW_KINDS
 
         def work() -> bytes:
@@ -241,44 +250,43 @@ class Runtime:
         """Run with a full meter; whatever fails leaves no write and no event."""
         machine = self._machine
         mark = machine.overlay.mark()
-        machine.begin(gas_limit)
+        self._host.begin(gas_limit)
         try:
             machine.charge(GAS.transaction + argument_bytes // GAS.transaction_bytes)
             result = work()
         except Abort as abort:
-            machine.overlay.rollback(mark)
+            self._roll_back(mark)
             used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas
-            return _failed(abort.status, abort.code, used)
+            return _failed(abort.status, abort.code, used, abort.detail)
         except _ENGINE_BUGS:
-            machine.overlay.rollback(mark)
+            self._roll_back(mark)
             return _failed("error", "INTERNAL", gas_limit)
         return CallOutcome(
             status="ok", code="", gas_used=gas_limit - machine.gas, result=result, events=tuple(machine.events)
         )
 
+    def _roll_back(self, mark: int) -> None:
+        self._machine.overlay.rollback(mark)
+        self._host.forget_brought()
+
     # --- genesis ---
 
     def _deploy(self, name: str, source: bytes) -> CallOutcome:
-        overlay = self._machine.overlay
-        if METHOD_PATTERN.fullmatch(name) is None or overlay.get(hash_key(name)) is not None:
-            return _failed("error", "CONTRACT_NAME", 0)
         try:
-            tree_bytes = compile_source(source).to_bytes()
+            self._host.lifecycle.install(name, source)
+        except Fault as fault:
+            return _failed("error", fault.code, 0)
         except ContractRefused as refusal:
             return _failed("error", refusal.code, 0)
-        overlay.put(source_key(name), source)
-        overlay.put(tree_key(name), tree_bytes)
-        overlay.put(hash_key(name), compute_tree_hash(tree_bytes))
-        overlay.put(address_key(contract_address(name)), name.encode())
         gas = GAS.deploy + GAS.deploy_byte * len(source)
         return CallOutcome(status="ok", code="", gas_used=gas, result=_RESULT_NONE, events=())
 
     def _run_init(self, contract: Deployment, sender: bytes) -> CallOutcome:
         machine = self._machine
         machine.signer, machine.tx_id = sender, NO_TRANSACTION
-        machine.private_values = ()
+        machine.private_values, machine.call = (), None
         arguments = contract.encoded_arguments()
-        init = self._host.woven(contract.name).init
+        init = self._host.woven(contract.name).find("init")
         if init is None:
             status = ("ok", "") if arguments == encode([]) else ("error", "ARGUMENTS")
             return CallOutcome(status=status[0], code=status[1], gas_used=0, result=_RESULT_NONE, events=())
@@ -290,8 +298,8 @@ class Runtime:
         )
 
 
-def _failed(status: str, code: str, gas_used: int) -> CallOutcome:
-    return CallOutcome(status=status, code=code, gas_used=gas_used, result=_RESULT_NONE, events=())
+def _failed(status: str, code: str, gas_used: int, detail: str = "") -> CallOutcome:
+    return CallOutcome(status=status, code=code, gas_used=gas_used, result=encode(detail or None), events=())
 
 
 def _split_schedule_key(key: bytes) -> tuple[int, int]:

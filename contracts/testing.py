@@ -176,9 +176,7 @@ class Chain:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         tree = compile_source(data)
         name = name or default_name(tree.name)
-        init = next((function for function in tree.functions if function.kind == "init"), None)
-        arguments = _bind(init, positional, keyword)
-        contract = _Source(name, data.decode(), tuple(_plain(argument) for argument in arguments))
+        contract = _source_of(name, data, tree, "init", positional, keyword)
         outcome = self.runtime.deploy(contract, sender, self.state, self.height, self.time * 1_000, self.network)
         for call in outcome.calls:
             if call.status != "ok":
@@ -186,6 +184,25 @@ class Chain:
         self._apply(outcome)
         self.contracts[name] = deployed = Deployed(self, name, tree)
         return deployed
+
+    def upgrade(
+        self, old: Deployed, source: str | Path | bytes, *positional: Any, sender: bytes = bytes(32), **keyword: Any
+    ) -> Deployed:
+        """Let a contract go on with other code, and run its @migrate with these arguments. What is stored stays.
+
+        Raises ContractRefused, or CallFailedError: `LAYOUT` where a field of storage would be lost. Who may do so on a
+        network is the contract `code`'s to say."""
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        tree = compile_source(data)
+        contract = _source_of(old.name, data, tree, "migrate", positional, keyword)
+        outcome = self.runtime.upgrade(contract, sender, self.state, self.height, self.time * 1_000, self.network)
+        for call in outcome.calls:
+            if call.status != "ok":
+                raise CallFailedError(f"upgrade of {old.name}", call)
+        self._apply(outcome)
+        self.contracts[old.name] = upgraded = Deployed(self, old.name, tree)
+        self.check_invariants()
+        return upgraded
 
     def grant(self, account: bytes, role: str) -> None:
         """Give a role. Only where the test's `members` is the stub, which is deployed at first use."""
@@ -343,9 +360,18 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _bind(init: Function | None, positional: tuple[Any, ...], keyword: dict[str, Any]) -> list[Any]:
-    names = [parameter.name for parameter in init.parameters] if init is not None else []
+def _source_of(
+    name: str, data: bytes, tree: Tree, kind: str, positional: tuple[Any, ...], keyword: dict[str, Any]
+) -> _Source:
+    """What a contract is deployed or upgraded with: its source, and the arguments of its @init or @migrate."""
+    first = next((function for function in tree.functions if function.kind == kind), None)
+    arguments = _bind(first, kind, positional, keyword)
+    return _Source(name, data.decode(), tuple(_plain(argument) for argument in arguments))
+
+
+def _bind(function: Function | None, kind: str, positional: tuple[Any, ...], keyword: dict[str, Any]) -> list[Any]:
+    names = [parameter.name for parameter in function.parameters] if function is not None else []
     arguments = [*positional, *(keyword.pop(name) for name in names[len(positional) :] if name in keyword)]
     if keyword or len(arguments) > len(names):
-        raise TypeError(f"@init takes {names}")
+        raise TypeError(f"@{kind} takes {names}")
     return arguments

@@ -12,6 +12,8 @@ from ledger.genesis import Argument, ContractReference, GenesisContract
 
 _FOUNDERS: Final = "founders"
 """Stands in the manifest for the list of founders."""
+_AUTHORS: Final = "authors"
+"""Stands in the manifest for the list of those who may deploy contracts from the start."""
 
 MANIFEST: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("members", (_FOUNDERS,)),
@@ -23,6 +25,7 @@ MANIFEST: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("readings", ("meters", "settlement")),
     ("settlement", ("readings", "communities", "tariffs", "cash")),
     ("governance", (_FOUNDERS,)),
+    ("code", ("governance", _AUTHORS)),
     ("ping", ()),
 )
 """Name of each contract, in order, and the contracts whose addresses its `@init` takes."""
@@ -35,20 +38,24 @@ def source_of(name: str) -> str:
     return resources.files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
 
 
-def genesis_contracts(founders: Sequence[tuple[str, bytes]]) -> tuple[GenesisContract, ...]:
+def genesis_contracts(
+    founders: Sequence[tuple[str, bytes]], authors: Sequence[bytes] = ()
+) -> tuple[GenesisContract, ...]:
     """The contracts of a new network, governed by `founders`: (name, 32-byte operator key) of each validator.
+
+    `authors` are the addresses that may deploy contracts without a vote of the operators.
 
     Raises ValueError without founders. Source and arguments are data of the genesis file; nothing runs here.
     """
     if not founders:
         raise ValueError("a network needs at least one founder")
-    founder_list: list[Argument] = [[name, key] for name, key in founders]
+    lists: dict[str, Argument] = {_FOUNDERS: [[name, key] for name, key in founders], _AUTHORS: list(authors)}
     return tuple(
         GenesisContract(
             name=name,
             source=source_of(name),
             arguments=tuple(
-                founder_list if reference == _FOUNDERS else ContractReference(contract=reference)
+                lists[reference] if reference in lists else ContractReference(contract=reference)
                 for reference in references
             ),
         )

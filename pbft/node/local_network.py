@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -136,7 +137,7 @@ def prepare(
     port_base: int | None = None,
     reset: bool = False,
     name: str = DEFAULT_NAME,
-    make_contracts: MakeContracts = genesis_contracts,
+    make_contracts: MakeContracts | None = None,
 ) -> LocalNetwork:
     """Make a local network's directory, or go on with the one that is there.
 
@@ -230,7 +231,7 @@ def draw_free_ports(host: str, count: int) -> tuple[int, ...]:
 
 
 def _prepare_new(
-    directory: Path, template: NetworkDefinition, port_base: int | None, make_contracts: MakeContracts
+    directory: Path, template: NetworkDefinition, port_base: int | None, make_contracts: MakeContracts | None
 ) -> None:
     strangers = sorted(path.name for path in directory.iterdir() if path.name != LOCK_NAME)
     if any(_is_ours(name) for name in strangers):
@@ -243,14 +244,15 @@ def _prepare_new(
     prepared.mkdir(mode=0o700)
     if port_base is not None:
         template = _with_ports(template, port_base)
-    authority = _write_client(prepared / "client")
+    authority, account = _write_client(prepared / "client")
     definition = replace(
         template,
         genesis_time_ms=template.genesis_time_ms or time.time_ns() // 1_000_000,
         replicas=tuple(_make_replica(prepared, replica) for replica in template.replicas),
         client_authorities=(*template.client_authorities, authority),
     )
-    genesis = build_genesis(definition, make_contracts)
+    make = make_contracts or partial(genesis_contracts, authors=[account])  # a place to try things: no vote is needed
+    genesis = build_genesis(definition, make)
     (prepared / "genesis.json").write_bytes(genesis)
     definition = replace(definition, network_id=parse_genesis(genesis).network_id)
     (prepared / "network.json").write_text(dump_network(definition), encoding="utf-8")
@@ -275,13 +277,13 @@ def _make_replica(prepared: Path, replica: ReplicaDefinition) -> ReplicaDefiniti
     )
 
 
-def _write_client(directory: Path) -> bytes:
-    """A client of this network, and the authority that lets it in: its public key."""
+def _write_client(directory: Path) -> tuple[bytes, bytes]:
+    """A client of this network, and the authority that lets it in: the authority's key, and the client's address."""
     passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES).encode()
     public_key = create_authority(directory, passphrase=passphrase)
     authority = read_authority(directory, passphrase=passphrase)
-    create_client(directory, authority, name="local", passphrase=passphrase)
-    return public_key
+    account = create_client(directory, authority, name="local", passphrase=passphrase)
+    return public_key, account
 
 
 def _write_secret(path: Path, text: str) -> None:

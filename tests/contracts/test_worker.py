@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.code import hash_key, tree_key
 from contracts.runtime import Runtime
 from contracts.testing import GAS_LIMIT, Chain, MemoryState
 from contracts.worker import Answers
@@ -143,7 +144,7 @@ def test_a_store_that_fails_is_a_fault_and_not_an_outcome() -> None:
 def test_a_tree_that_is_not_the_one_of_its_hash_is_a_fault() -> None:
     """A state that no run can have written stops the work instead of running something else."""
     state = deployed_state()
-    state[b"k/counter/tree"] += b"\x00"
+    state[tree_key(state[hash_key("counter")])] += b"\x00"
     kind, sentence = decode(answers_on(state).answer(block_question(call_of("value"))))  # type: ignore[misc]
     assert kind == "fault"
     assert "RuntimeInconsistency" in sentence

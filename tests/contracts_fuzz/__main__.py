@@ -157,7 +157,7 @@ class Campaign:
         source = ProgramWriter(seed).program()
         compiled = lru_cache(maxsize=4)(compile_source)  # both deploy it, one compiles it
         cells = random.Random(seed).choice(CELLS)
-        with patch("contracts.runtime.compile_source", compiled), patch("contracts.machine.MEMORY_CELLS_MAX", cells):
+        with patch("contracts.lifecycle.compile_source", compiled), patch("contracts.machine.MEMORY_CELLS_MAX", cells):
             self.compare(seed, source.decode())
         nodes = list(nodes_of(compiled(source)))
         self.tally.programs += 1

@@ -10,9 +10,9 @@ import re
 from typing import Final
 
 _HEAD: Final = """from contracts import (
-    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, emit,
-    external, init, invariant, migrate, mul_div, private_value, read_der_signature, require, role, schedule,
-    scheduled, sha256, verify_ecdsa, verify_ed25519, view,
+    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx,
+    deploy_contract, emit, external, init, invariant, migrate, mul_div, private_value, read_der_signature, require,
+    role, schedule, scheduled, sha256, upgrade_contract, verify_ecdsa, verify_ed25519, view,
 )
 
 STEP = 7
@@ -134,6 +134,7 @@ GRAMMAR: Final[dict[str, str]] = {
         | verify_ecdsa({curve}, {bytes}, {bytes}, {bytes}) | read_der_signature({curve}, {bytes})[1]
         | {bytes} < {bytes} | {wide} == {wide} | {tuple} in {wide} | {range} == {range} | b'a' in {bytes}
         | bool({any}) | change_configuration({bytes}) == {list}
+        | deploy_contract({str}, {bytes}, {bytes}) == {bytes} | upgrade_contract({str}, {bytes}, {bytes}) < {bytes}
     """,
     "str": """
         {str} + {str} | {str}.upper() | {str}.lower() | {str}.strip() | {str}.replace({str}, {str})
