@@ -6,7 +6,7 @@ header is over its canonical bytes; a header that arrives in another form does n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Final
 
@@ -15,6 +15,7 @@ from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidBlock, InvalidProof
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int
+from ledger.transaction import Receipt, parse_receipt
 
 HEADER_BYTES_MAX: Final = 512
 """Seven hashes and six integers take at most 300 bytes."""
@@ -87,6 +88,11 @@ class Block:
     batch_time_ms: int | None  # None for a null request
     transactions: tuple[bytes, ...]  # raw, in batch order
     receipts: tuple[bytes, ...]  # scheduled calls first, then one per transaction that was not skipped
+    parsed: tuple[Receipt, ...] | None = field(default=None, repr=False, compare=False)  # the same, where made here
+
+    def read_receipts(self) -> tuple[Receipt, ...]:
+        """The receipts as values: those that the block was made of, or parsed where it was read."""
+        return self.parsed if self.parsed is not None else tuple(map(parse_receipt, self.receipts))
 
 
 @dataclass(frozen=True, slots=True)

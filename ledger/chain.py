@@ -289,7 +289,8 @@ class Chain(Archive):
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
-        return Block(header=header, batch_time_ms=planned.batch_time_ms, transactions=raws, receipts=leaves)
+        time_ms = planned.batch_time_ms
+        return Block(header=header, batch_time_ms=time_ms, transactions=raws, receipts=leaves, parsed=tuple(receipts))
 
     def _committed(self, planned: PlannedBlock) -> Block:
         block = self.block(planned.height)

@@ -21,6 +21,12 @@ SIGNATURE_BYTES: Final = 64
 class Tag(Enum):
     """What a tagged hash or a signature is about; the value is the tag's text."""
 
+    def __init__(self, text: bytes) -> None:
+        self.domain = hashlib.sha256(text).digest()
+        """What signed bytes begin with."""
+        self.prefix = hashlib.sha256(self.domain * 2)
+        """The state of the hash after the tag, one whole block of SHA-256; to be copied, never updated."""
+
     TRANSACTION_ID = b"gridquorum/transaction-id/1"
     BATCH = b"gridquorum/batch/1"
     RECEIPTS = b"gridquorum/receipts/1"
@@ -44,12 +50,9 @@ class Tag(Enum):
     SIGN_METER_CERTIFICATE = b"gridquorum/sign/meter-certificate/1"
 
 
-_PREFIXES: Final = {tag: hashlib.sha256(hashlib.sha256(tag.value).digest() * 2) for tag in Tag}
-
-
 def tagged_hash(tag: Tag, *parts: bytes) -> bytes:
     """The 32-byte tagged SHA-256 of the concatenated parts. Callers fix the length of all parts but the last."""
-    state = _PREFIXES[tag].copy()
+    state = tag.prefix.copy()
     for part in parts:
         state.update(part)
     return state.digest()
@@ -57,7 +60,7 @@ def tagged_hash(tag: Tag, *parts: bytes) -> bytes:
 
 def signing_bytes(tag: Tag, *parts: bytes) -> bytes:
     """The exact bytes that a key signs: ``SHA256(tag)`` as domain, then the parts."""
-    return b"".join((hashlib.sha256(tag.value).digest(), *parts))
+    return b"".join((tag.domain, *parts))
 
 
 NULL_DIGEST: Final = tagged_hash(Tag.NULL_BATCH)

@@ -16,7 +16,7 @@ import lmdb
 
 from ledger.checksum import protect, unprotect
 from ledger.errors import StoreError
-from ledger.store import Clear, Delete, Operation, Put, Snapshot, check_key, prefix_end
+from ledger.store import Delete, Operation, Put, Snapshot, check_key, prefix_end
 
 MAP_BYTES: Final = 64 * 1024**3
 """Of address space per environment: 10,000,000 keys take about 4 GiB, a year of full 15-minute blocks about 10; four
@@ -58,6 +58,8 @@ class _View:
             with self._transaction.cursor(db=database) as cursor:
                 found = _scan_up(cursor, prefix, start) if not reverse else _scan_down(cursor, prefix, start)
                 for key, stored in found:
+                    if not key.startswith(prefix):
+                        return
                     yield key, unprotect(table, key, stored)
         except lmdb.Error as error:
             raise _read_failed(error) from None
@@ -75,16 +77,14 @@ class _View:
 
 
 def _scan_up(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    """The records from the first of the prefix, or from `start`, on to the end of the table."""
     lowest = prefix if start is None or start < prefix else start
-    if not (cursor.set_range(lowest) if lowest else cursor.first()):
-        return
-    for key, value in cursor.iternext():
-        if not key.startswith(prefix):
-            return
-        yield key, value
+    found = cursor.set_range(lowest) if lowest else cursor.first()
+    return cursor.iternext() if found else iter(())
 
 
 def _scan_down(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    """The records from the last of the prefix, or from `start`, down to the begin of the table."""
     end = prefix_end(prefix)
     if start is not None and (end is None or start < end):
         # The last key at or below `start`.
@@ -94,12 +94,28 @@ def _scan_down(cursor: Any, prefix: bytes, start: bytes | None) -> Iterator[tupl
         found = cursor.prev() if cursor.set_range(end) else cursor.last()
     else:
         found = cursor.last()
-    if not found:
-        return
-    for key, value in cursor.iterprev():
-        if not key.startswith(prefix):
-            return
-        yield key, value
+    return cursor.iterprev() if found else iter(())
+
+
+class _Changes:
+    """What a write makes of one table."""
+
+    __slots__ = ("is_cleared", "values")
+
+    def __init__(self) -> None:
+        self.is_cleared = False
+        self.values: dict[bytes, bytes | None] = {}  # None: removed
+
+
+def _apply(transaction: Any, table: Any, changes: _Changes) -> None:
+    if changes.is_cleared:
+        transaction.drop(table, delete=False)
+    values = sorted(changes.values.items())
+    removed = [key for key, value in values if value is None]
+    with transaction.cursor(db=table) as cursor:
+        cursor.putmulti([(key, protect(key, value)) for key, value in values if value is not None])
+    for key in removed:
+        transaction.delete(key, db=table)
 
 
 def _read_failed(error: lmdb.Error) -> StoreError:
@@ -183,24 +199,38 @@ class LmdbStore:
             raise StoreError("closed", "the store is closed")
         if self._failing is not None:
             raise StoreError(self._failing, "the store is read-only, or has failed a write and must be opened again")
-        for operation in operations:
-            _table(self._tables, operation.table)
-            if not isinstance(operation, Clear):
-                check_key(operation.key)
+        batches = self._batch(operations)
         try:
             with self._environment.begin(write=True) as transaction:
-                for operation in operations:
-                    table = self._tables[operation.table]
-                    if type(operation) is Put:
-                        transaction.put(operation.key, protect(operation.key, operation.value), db=table)
-                    elif type(operation) is Delete:
-                        transaction.delete(operation.key, db=table)
-                    else:
-                        transaction.drop(table, delete=False)
+                for table, changes in batches:
+                    _apply(transaction, self._tables[table], changes)
         except lmdb.Error as error:
             self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None
         self.syncs += 1
+
+    def _batch(self, operations: Sequence[Operation]) -> list[tuple[str, "_Changes"]]:
+        """The operations by table: what each key is in the end, and whether the table is emptied before that.
+
+        Tables share no key, so a batch may write one after the other, and each in the order of its keys, which is the
+        order of its pages: one pass over a table instead of a search for every key.
+        """
+        changes: dict[str, _Changes] = {}
+        for operation in operations:
+            table = operation.table
+            of_table = changes.get(table)
+            if of_table is None:
+                _table(self._tables, table)
+                of_table = changes[table] = _Changes()
+            if type(operation) is Put:
+                check_key(operation.key)
+                of_table.values[operation.key] = operation.value
+            elif type(operation) is Delete:
+                check_key(operation.key)
+                of_table.values[operation.key] = None
+            else:
+                of_table.is_cleared, of_table.values = True, {}
+        return list(changes.items())
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""

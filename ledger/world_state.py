@@ -185,7 +185,10 @@ class WorldState:
                 changes.append((key_hash, entry_hash))
         changes.sort()
         nodes: Nodes = {}
-        root = self._update(view, 0, 0, changes, nodes) if changes else self.root
+        if any(entry_hash is None for _, entry_hash in changes):
+            root = self._update(view, 0, 0, changes, nodes)
+        else:
+            root = self._raise(view, changes, nodes) if changes else self.root
         resident = {place: children for place, children in nodes.items() if place[0] < RESIDENT_DEPTH}
         for (depth, index), children in nodes.items():
             if depth >= RESIDENT_DEPTH:
@@ -216,6 +219,48 @@ class WorldState:
         )
 
     # --- the trie ---
+
+    def _raise(self, view: ReadView, changes: list[Change], nodes: Nodes) -> bytes:
+        """The new root hash after changes without a deletion; adds the changed nodes. What most blocks need.
+
+        Nodes never vanish then, so buckets are found and rehashed first, and then each level once, from below: a third
+        of what `_update` costs, which descends from the root for every branch that leads to a change.
+        """
+        buckets: dict[tuple[int, int], list[Change]] = {}
+        depth = 0
+        for change in changes:
+            depth, index = self._find_bucket(view, int.from_bytes(change[0], "big"), depth)
+            buckets.setdefault((depth, index), []).append(change)
+        hashes: dict[int, dict[int, bytes]] = {}  # depth -> index -> new hash of the subtree there
+        for (depth, index), part in buckets.items():
+            entries = _changed(self.trie.entries(view, depth, index, BUCKET_MAX), part)
+            hashes.setdefault(depth, {})[index] = compute_subtree(entries, depth, index, nodes)
+        for depth in range(max(hashes), 0, -1):
+            updated: dict[int, bytearray] = {}
+            for index, subtree_hash in hashes[depth].items():
+                parent = index >> 2
+                node = updated.get(parent)
+                if node is None:
+                    node = updated[parent] = bytearray(self.trie.children(view, depth - 1, parent) or _NO_CHILDREN)
+                place = (index & 3) * HASH_BYTES
+                node[place : place + HASH_BYTES] = subtree_hash
+            above = hashes.setdefault(depth - 1, {})
+            for index, node in updated.items():
+                nodes[depth - 1, index] = bytes(node)
+                above[index] = hash_node(node)
+        return hashes[0][0]
+
+    def _find_bucket(self, view: ReadView, key_hash: int, guess: int) -> tuple[int, int]:
+        """The place of the bucket that a key hash belongs to, looked for from a depth on: neighbours are alike."""
+        depth, trie = guess, self.trie
+        if trie.children(view, depth, key_hash >> (_HASH_BITS - 2 * depth)) is None:
+            while depth and trie.children(view, depth - 1, key_hash >> (_HASH_BITS - 2 * depth + 2)) is None:
+                depth -= 1
+        else:
+            depth += 1
+            while trie.children(view, depth, key_hash >> (_HASH_BITS - 2 * depth)) is not None:
+                depth += 1
+        return depth, key_hash >> (_HASH_BITS - 2 * depth)
 
     def _update(self, view: ReadView, depth: int, index: int, changes: list[Change], nodes: Nodes) -> bytes:
         """The new hash of the subtree at this place, which all the changes belong to; adds the changed nodes."""

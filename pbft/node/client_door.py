@@ -17,7 +17,7 @@ from ledger.block import Block, Header
 from ledger.chain import Chain, StoredReceipt
 from ledger.errors import InvalidTransaction
 from ledger.payload import verify_payload
-from ledger.transaction import EXPIRY_AHEAD_MAX, SignedTransaction, parse_receipt, parse_transaction
+from ledger.transaction import EXPIRY_AHEAD_MAX, Receipt, SignedTransaction, parse_receipt, parse_transaction
 from pbft.core.client_session import ReplyContent
 from pbft.core.messages import Request
 from pbft.node.client_reads import ClientReads, Standing, Views
@@ -224,11 +224,16 @@ class ClientDoor:
         """A block is durable: answer those who wait for its transactions, let go of what has expired, run reads."""
         if self._waiting:
             header_hash = block.header.hash
-            for index, receipt in enumerate(block.receipts):
-                stored = StoredReceipt(
-                    height=block.header.height, index=index, receipt=receipt, header_hash=header_hash
-                )
-                self._process_receipt(stored)
+            for index, receipt in enumerate(block.read_receipts()):
+                everybody = self._waiting.get((receipt.sender, receipt.nonce))
+                if everybody is not None:
+                    stored = StoredReceipt(
+                        height=block.header.height,
+                        index=index,
+                        receipt=block.receipts[index],
+                        header_hash=header_hash,
+                    )
+                    self._process_receipt(receipt, stored, list(everybody))
         self._process_expiry(block.header.height, block.header.time_ms)
         self._reads.between_blocks()
 
@@ -249,19 +254,14 @@ class ClientDoor:
         self._process_expiry(header.height, header.time_ms)
         self._reads.between_blocks()
 
-    def _process_receipt(self, stored: StoredReceipt) -> None:
-        receipt = parse_receipt(stored.receipt)
-        everybody = self._waiting.get((receipt.sender, receipt.nonce))
-        if everybody is None:
-            return
-        leaves_nonce_free = self._chain.find_used(receipt.sender, receipt.nonce) is None
-        for waiting in list(everybody):
+    def _process_receipt(self, receipt: Receipt, stored: StoredReceipt, everybody: list[Waiting]) -> None:
+        for waiting in everybody:
             if waiting.is_over:
                 continue  # an answer before this one ended its visit
-            if leaves_nonce_free and waiting.tx_id != receipt.tx_id:
-                continue  # another transaction of that nonce was refused: this one may still execute
+            if receipt.status == "refused" and waiting.tx_id != receipt.tx_id:
+                continue  # another transaction of its nonce was refused, and left it free: this one may still execute
             self._forget(waiting)
-            self._reply(waiting.visit, waiting.correlation, stored)
+            self._answer(waiting.visit, waiting.correlation, receipt, stored)
 
     def _process_expiry(self, height: int, time_ms: int) -> None:
         """Entries that no later block can execute leave the table. Their clients learn it by proof (D47)."""
@@ -278,7 +278,9 @@ class ClientDoor:
         self._refuse(waiting.visit, waiting.correlation, waiting.tx_id, refusal)
 
     def _reply(self, visit: Visit, correlation: int, stored: StoredReceipt) -> None:
-        receipt = parse_receipt(stored.receipt)
+        self._answer(visit, correlation, parse_receipt(stored.receipt), stored)
+
+    def _answer(self, visit: Visit, correlation: int, receipt: Receipt, stored: StoredReceipt) -> None:
         content = ReplyContent(
             client=receipt.sender,
             nonce=receipt.nonce,
@@ -288,8 +290,14 @@ class ClientDoor:
             receipt=stored.receipt,
             header_hash=stored.header_hash,
         )
-        hints = {"view_hint": self._standing.view, "primary_hint": self._standing.primary}
-        visit.answer(Reply(correlation=correlation, reply=content.to_bytes(), **hints))
+        visit.answer(
+            Reply(
+                correlation=correlation,
+                reply=content.to_bytes(),
+                view_hint=self._standing.view,
+                primary_hint=self._standing.primary,
+            )
+        )
 
     def _refuse(self, visit: Visit, correlation: int, tx_id: bytes, refusal: Refusal) -> None:
         self._metrics.client_refused_total[refusal.code] += 1

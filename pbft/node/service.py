@@ -24,7 +24,6 @@ from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
 from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
-from ledger.transaction import parse_receipt
 from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.halting import describe_halt
 from pbft.core.messages import Request
@@ -336,8 +335,8 @@ class ReplicaService:
         metrics.blocks_total += 1
         metrics.gas_used_total += header.gas_used
         metrics.last_block_timestamp_seconds = header.time_ms // 1_000
-        for receipt in block.receipts:
-            metrics.transactions_total[parse_receipt(receipt).status] += 1
+        for receipt in block.read_receipts():
+            metrics.transactions_total[receipt.status] += 1
         self._log.info(
             "block",
             height=header.height,

@@ -13,7 +13,7 @@ from ledger.errors import InvalidProof, InvariantViolation, StoreError
 from ledger.hashing import Tag, tagged_hash
 from ledger.state_trie import BUCKET_MAX, EMPTY, Nodes, compute_subtree, hash_entry, hash_key, verify_state_proof
 from ledger.store import Delete, MemoryStore, Put
-from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, WorldState
+from ledger.world_state import GENERATIONS, RESIDENT_DEPTH, STATE_TABLES, StateSnapshot, WorldState
 
 VALUES_TABLE, ENTRIES_TABLE, NODES_TABLE = GENERATIONS[0]
 
@@ -258,3 +258,23 @@ def test_proofs_are_small() -> None:
         sizes.append(96 * len(proof.siblings) + 64 * len(proof.neighbours))
     assert sum(sizes) / len(sizes) < 1000
     assert max(sizes) < 1500
+
+
+@given(st.lists(st.lists(st.binary(min_size=1, max_size=2), min_size=1, max_size=120), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_blocks_without_deletions_take_the_short_way_to_the_same_root(blocks: list[list[bytes]]) -> None:
+    """The level-by-level update and the descent from the root compute the same root and the same nodes."""
+    store = MemoryStore(STATE_TABLES)
+    with store.snapshot() as view:
+        state = WorldState(view)
+    for number, keys in enumerate(blocks):
+        writes = [(key, bytes((number,))) for key in sorted(set(keys))]
+        changes = sorted((hash_key(key), hash_entry(hash_key(key), value)) for key, value in writes)
+        with store.snapshot() as view:
+            update = state.compute_update(view, writes)
+            nodes: dict[tuple[int, int], bytes | None] = {}
+            root = state._update(view, 0, 0, list(changes), nodes)  # the general way, which deletions need
+        assert update.root == root
+        assert update.resident == {place: hashes for place, hashes in nodes.items() if place[0] < RESIDENT_DEPTH}
+        store.write(update.operations)
+        state.adopt(update)
