@@ -1,19 +1,19 @@
 """The builtins of the language and the methods of its values: closed tables by name and exact type.
 
 Whatever runs inside the interpreter's C code is paid by a formula before it starts. Rules: CONTRACTS.md sections 6 to
-8: case and white space are ASCII, `int` reads at most 77 digits, sorting checks that items are of one kind first.
+8: case and white space are ASCII, `int` reads at most 77 digits. Sorting: `sorting.py`.
 """
 
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.errors import Fault
-from contracts.gas import GAS, compute_sort_cost
+from contracts.errors import Fault, OutOfGas
+from contracts.gas import GAS
 from contracts.machine import Machine
 from contracts.operations import checked, materialize, pay_items, pay_text, size_of
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
-from contracts.values import StructValue, equals, is_less, keys_of, make_key
+from contracts.values import equals, is_less, keys_of, make_key
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,77}")
 _SPACE: Final = " \t\n\r\x0b\x0c"
@@ -35,19 +35,22 @@ def _abs(machine: Machine, value: Any) -> Any:
 
 
 def _all(machine: Machine, value: Any) -> bool:
-    verdicts = [_true(item) for item in materialize(machine, value, GAS.fold_item)]  # every item is checked
-    return all(verdicts)
+    return not _meets(machine, value, False)
 
 
 def _any(machine: Machine, value: Any) -> bool:
-    verdicts = [_true(item) for item in materialize(machine, value, GAS.fold_item)]
-    return any(verdicts)
+    return _meets(machine, value, True)
 
 
-def _true(item: Any) -> bool:
-    if type(item) is not bool:
-        raise Fault("TYPE")
-    return item
+def _meets(machine: Machine, value: Any, wanted: bool) -> bool:
+    """Whether one of the bools is the wanted one. Every item is checked, and paid for."""
+    found = False
+    for item in materialize(machine, value, GAS.fold_item):
+        if item is wanted:
+            found = True
+        elif type(item) is not bool:
+            raise Fault("TYPE")
+    return found
 
 
 def _bool(machine: Machine, value: Any) -> bool:
@@ -87,9 +90,11 @@ def _len(machine: Machine, value: Any) -> int:
 
 
 def _list(machine: Machine, value: Any) -> Any:
-    if type(value) in {list, tuple, range, dict, str, bytes}:
-        pay_items(machine, size_of(value))
-    return list(materialize(machine, value, 0))
+    kind = type(value)
+    if kind is VecHandle or kind is MapHandle:
+        return list(materialize(machine, value, 0))
+    pay_items(machine, size_of(value))
+    return keys_of(value) if kind is dict else list(value)
 
 
 def _tuple(machine: Machine, value: Any) -> Any:
@@ -98,15 +103,15 @@ def _tuple(machine: Machine, value: Any) -> Any:
 
 def _fold_arguments(machine: Machine, values: tuple[Any, ...]) -> Any:
     items = materialize(machine, values[0] if len(values) == 1 else values, GAS.fold_item)
-    if len(items) == 0:
+    if not items:
         raise Fault("VALUE")
+    is_less(machine, items[0], items[0])  # of an ordered type
     return items
 
 
 def _max(machine: Machine, *values: Any) -> Any:
     items = _fold_arguments(machine, values)
     best = items[0]
-    _check_ordered(machine, best)
     for item in items[1:]:
         if is_less(machine, best, item):
             best = item
@@ -116,15 +121,10 @@ def _max(machine: Machine, *values: Any) -> Any:
 def _min(machine: Machine, *values: Any) -> Any:
     items = _fold_arguments(machine, values)
     best = items[0]
-    _check_ordered(machine, best)
     for item in items[1:]:
         if is_less(machine, item, best):
             best = item
     return best
-
-
-def _check_ordered(machine: Machine, value: Any) -> None:
-    is_less(machine, value, value)
 
 
 def _range(machine: Machine, *bounds: Any) -> range:
@@ -169,9 +169,9 @@ def _sum(machine: Machine, value: Any) -> int:
 
 def _zip(machine: Machine, *rows: Any) -> Any:
     items = [materialize(machine, row, 0) for row in rows]
-    count = min(map(len, items))
-    machine.charge((len(rows) + 1) * count)
-    machine.grow((len(rows) + 1) * count)
+    cells = (len(rows) + 1) * min(map(len, items))
+    machine.charge(GAS.display + cells)
+    machine.grow(cells)
     return list(zip(*items, strict=False))
 
 
@@ -194,54 +194,6 @@ BUILTIN_OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "tuple": _tuple,
     "zip": _zip,
 }
-
-
-# --- sorting ---
-
-
-def sort(machine: Machine, value: Any, key: Callable[[Any], Any] | None, reverse: Any) -> Any:
-    """`sorted(value, key=..., reverse=...)`: stable, keys computed left to right before anything is compared."""
-    if type(reverse) is not bool:
-        raise Fault("TYPE")
-    items = list(materialize(machine, value, 1))
-    machine.grow(2 * len(items))
-    keys = items if key is None else [key(item) for item in items]
-    weight = _weigh(machine, keys)
-    machine.charge(compute_sort_cost(len(items), weight))
-    comparable = [_native(item) for item in keys]
-    order = sorted(range(len(items)), key=comparable.__getitem__, reverse=reverse)
-    return [items[position] for position in order]
-
-
-def _weigh(machine: Machine, keys: Any, depth: int = 0) -> int:
-    """Average cost of one comparison; checks that all keys are of one ordered type. Raises Fault TYPE."""
-    if not keys:
-        return 1
-    kind = type(keys[0])
-    machine.charge(len(keys))
-    for key in keys:
-        if type(key) is not kind:
-            raise Fault("TYPE")
-    if kind is int or kind is bool:
-        return 1
-    if kind is str or kind is bytes:
-        return 1 + sum(map(len, keys)) // len(keys) // GAS.text_compare_chars
-    if kind not in {tuple, list, StructValue} or depth >= 4:
-        raise Fault("TYPE")
-    rows = [key.values for key in keys] if kind is StructValue else keys
-    if any(len(row) != len(rows[0]) for row in rows) or any(
-        kind is StructValue and key.shape is not keys[0].shape for key in keys
-    ):
-        raise Fault("TYPE")
-    machine.charge(2 * len(rows) * len(rows[0]))
-    return 1 + sum(_weigh(machine, [row[part] for row in rows], depth + 1) for part in range(len(rows[0])))
-
-
-def _native(key: Any) -> Any:
-    """What the interpreter's own comparison orders as the language does; types were checked."""
-    if type(key) is StructValue:
-        key = key.values
-    return tuple([_native(part) for part in key]) if type(key) in {tuple, list} else key
 
 
 # --- methods of values ---
@@ -272,7 +224,9 @@ def _list_pop(machine: Machine, row: Any, index: Any = -1) -> Any:
         raise Fault("TYPE")
     if not -len(row) <= index < len(row):
         raise Fault("INDEX")
-    machine.charge(GAS.insert + (0 if index == -1 else len(row) // GAS.insert_items))
+    machine.gas -= GAS.insert + (0 if index == -1 else len(row) // GAS.insert_items)
+    if machine.gas < 0:
+        raise OutOfGas
     return row.pop(index)
 
 

@@ -6,14 +6,16 @@ host's operations, and the interface that a value was made with.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from contracts.builtins import BUILTIN_OPERATIONS, METHODS, sort
+from contracts.builtins import BUILTIN_OPERATIONS, METHODS
 from contracts.errors import Fault, OutOfGas
 from contracts.expressions import UNBOUND, Env, Expression
 from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.machine import Machine
 from contracts.operators import OperatorWeaver
+from contracts.sorting import sort
 from contracts.tree import Node, Tree
 from contracts.values import InterfaceValue
 
@@ -97,22 +99,43 @@ class CallWeaver(OperatorWeaver):
         count = len(arguments)
         if name == "append" and count == 1:
             return self._append(receiver, arguments[0])
+        by_type = methods_named(name, count)
+        if count == 1:
+            return self._method_of_one(name, receiver, arguments[0], by_type)
 
         def call_method(env: Env) -> Any:
             value = receiver(env)
             values = [argument(env) for argument in arguments]
+            method = by_type.get(type(value))
+            if method is not None:
+                return method(machine, value, *values)
             if type(value) is InterfaceValue:
                 return call_contract(value, name, tuple(values))
-            method = METHODS.get((type(value), name))
-            if method is None or not method[1] <= count <= method[2]:
-                raise Fault("TYPE")
-            return method[0](machine, value, *values)
+            raise Fault("TYPE")
+
+        return call_method
+
+    def _method_of_one(
+        self, name: str, receiver: Expression, argument: Expression, by_type: dict[type, Callable[..., Any]]
+    ) -> Expression:
+        machine, call_contract = self.machine, self.call_contract
+
+        def call_method(env: Env) -> Any:
+            value = receiver(env)
+            only = argument(env)
+            method = by_type.get(type(value))
+            if method is not None:
+                return method(machine, value, only)
+            if type(value) is InterfaceValue:
+                return call_contract(value, name, (only,))
+            raise Fault("TYPE")
 
         return call_method
 
     def _append(self, receiver: Expression, argument: Expression) -> Expression:
         """`row.append(item)`, a list first: the commonest method."""
-        machine, name, call_contract = self.machine, "append", self.call_contract
+        machine, call_contract = self.machine, self.call_contract
+        by_type = methods_named("append", 1)
 
         def append(env: Env) -> Any:
             row = receiver(env)
@@ -126,12 +149,12 @@ class CallWeaver(OperatorWeaver):
                     raise Fault("MEMORY")
                 row.append(item)
                 return None
+            method = by_type.get(type(row))
+            if method is not None:
+                return method(machine, row, item)
             if type(row) is InterfaceValue:
-                return call_contract(row, name, (item,))
-            method = METHODS.get((type(row), name))
-            if method is None:
-                raise Fault("TYPE")
-            return method[0](machine, row, item)
+                return call_contract(row, "append", (item,))
+            raise Fault("TYPE")
 
         return append
 
@@ -147,6 +170,16 @@ class CallWeaver(OperatorWeaver):
 
             return require
         return lambda env: operation(machine, *[argument(env) for argument in arguments])
+
+
+@cache
+def methods_named(name: str, count: int) -> dict[type, Callable[..., Any]]:
+    """The methods of that name that take so many arguments, by the exact type of their receiver."""
+    return {
+        kind: operation
+        for (kind, listed), (operation, least, most) in METHODS.items()
+        if listed == name and least <= count <= most
+    }
 
 
 def call_routine(machine: Machine, routine: Routine, values: list[Any]) -> Any:

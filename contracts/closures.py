@@ -212,7 +212,11 @@ class Weaver(CallWeaver):
             holder = container(env)
             position = index(env)
             before = get_item(machine, holder, position)
-            set_item(machine, holder, position, combine(machine, before, operand(env)))
+            after = combine(machine, before, operand(env))
+            if type(holder) is list and position < len(holder):
+                holder[position] = after
+            else:
+                set_item(machine, holder, position, after)
 
         return augment
 

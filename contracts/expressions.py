@@ -197,6 +197,8 @@ class ExpressionWeaver:
                 env[slot] = item
 
             return bind
+        if len(slots) == 2:
+            return _bind_two(*slots)
 
         def unpack(env: Env, item: Any) -> None:
             if type(item) is not tuple and type(item) is not list:
@@ -208,8 +210,8 @@ class ExpressionWeaver:
 
         return unpack
 
-    def _passing(self, node: Node, first_condition: int) -> Callable[[Env], Any]:
-        """Steps over the items that pass the conditions, with the variables bound."""
+    def _steps(self, node: Node, first_condition: int) -> Callable[[Env], Any]:
+        """Steps over the items that pass the conditions, with the variables bound and the steps paid."""
         machine, iterated = self.machine, self.expression(node.children[0])
         assert type(node.value) is tuple
         bind = self.binder(node.value)
@@ -234,8 +236,11 @@ class ExpressionWeaver:
         return steps
 
     def _weave_list_comp(self, node: Node) -> Expression:
+        assert type(node.value) is tuple
+        if not node.value[0] and len(node.children) == 2:
+            return self._plain_list_comp(node)
         before = set(self.assigned)
-        machine, steps = self.machine, self._passing(node, 2)
+        machine, steps = self.machine, self._steps(node, 2)
         element = self.run(node.children[1])
         self.assigned = before
 
@@ -249,9 +254,37 @@ class ExpressionWeaver:
 
         return comprehend
 
+    def _plain_list_comp(self, node: Node) -> Expression:
+        """The commonest comprehension: one variable, no condition. The step and the item are paid together."""
+        machine, iterated = self.machine, self.expression(node.children[0])
+        assert type(node.value) is tuple and type(node.value[1]) is int
+        slot, before = node.value[1], set(self.assigned)
+        self.assigned.add(slot)
+        element, cost = self.expression(node.children[1]), compute_run_cost(node.children[1])
+        self.assigned = before
+        step_cost = GAS.loop_step + GAS.display_item
+
+        def comprehend(env: Env) -> Any:
+            made = []
+            for item in iterate(machine, iterated(env)):
+                machine.gas -= step_cost
+                if machine.gas < 0:
+                    raise OutOfGas
+                machine.cells -= 1
+                if machine.cells < 0:
+                    raise Fault("MEMORY")
+                env[slot] = item
+                machine.gas -= cost
+                if machine.gas < 0:
+                    raise OutOfGas
+                made.append(element(env))
+            return made
+
+        return comprehend
+
     def _weave_dict_comp(self, node: Node) -> Expression:
         before = set(self.assigned)
-        machine, steps = self.machine, self._passing(node, 3)
+        machine, steps = self.machine, self._steps(node, 3)
         key, value = self.run(node.children[1]), self.run(node.children[2])
         self.assigned = before
 
@@ -316,3 +349,16 @@ class ExpressionWeaver:
             return value.values[position]
 
         return attribute
+
+
+def _bind_two(first: int, second: int) -> Callable[[Env, Any], None]:
+    """Two names, the commonest tuple of targets."""
+
+    def unpack(env: Env, item: Any) -> None:
+        if type(item) is not tuple and type(item) is not list:
+            raise Fault("TYPE")
+        if len(item) != 2:
+            raise Fault("VALUE")
+        env[first], env[second] = item
+
+    return unpack

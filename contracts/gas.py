@@ -50,7 +50,9 @@ class GasTable:
     text_compare_chars: int = 32
     text_search_chars: int = 4
     convert: int = 8
-    """int(text), str(int)."""
+    """int(text), str(int), an int beyond 60 bits as a key of a dict."""
+    key_chars: int = 64
+    """Characters of a key of a dict for one unit."""
     display: int = 2
     display_item: int = 1
     display_pair: int = 4
@@ -63,6 +65,8 @@ class GasTable:
     fold_item: int = 2
     """sum, min, max, any, all."""
     enumerate_item: int = 3
+    sort: int = 8
+    """sorted, besides what its items cost."""
     storage_read: int = 60
     storage_read_bytes: int = 4
     """Bytes read for one unit."""
@@ -187,5 +191,5 @@ def split_runs(statements: Sequence[Node]) -> list[tuple[int, tuple[Node, ...]]]
 
 
 def compute_sort_cost(count: int, weight: int) -> int:
-    """n + n * ceil(log2 n) * w; the real number of comparisons differs between interpreter versions."""
-    return count + count * max(count - 1, 0).bit_length() * weight
+    """8 + n + n * ceil(log2 n) * w; the real number of comparisons differs between interpreter versions."""
+    return GAS.sort + count + count * max(count - 1, 0).bit_length() * weight

@@ -7,11 +7,13 @@ fault TYPE. The shape of an operation is CHECK, CHARGE, EFFECT, RESULT. Builtins
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.errors import Fault
+from contracts.errors import Fault, OutOfGas
 from contracts.gas import GAS, INT_MAX, INT_MIN, TEXT_CHARS_MAX
 from contracts.machine import Machine
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
 from contracts.values import equals, is_less, keys_of, make_key
+
+_NOTHING: Final = object()
 
 Operation = Callable[[Machine, Any, Any], Any]
 
@@ -27,14 +29,23 @@ def pay_text(machine: Machine, length: int) -> None:
     """Pay for producing a text or byte string of this length, before it is made."""
     if length > TEXT_CHARS_MAX:
         raise Fault("TEXT_SIZE")
-    machine.charge(GAS.text + length // GAS.text_chars)
-    machine.grow(length // GAS.text_chars)
+    cells = length // GAS.text_chars
+    machine.gas -= GAS.text + cells
+    if machine.gas < 0:
+        raise OutOfGas
+    machine.cells -= cells
+    if machine.cells < 0:
+        raise Fault("MEMORY")
 
 
 def pay_items(machine: Machine, count: int) -> None:
     """Pay for a new row of `count` items."""
-    machine.charge(GAS.display + count)
-    machine.grow(count)
+    machine.gas -= GAS.display + count
+    if machine.gas < 0:
+        raise OutOfGas
+    machine.cells -= count
+    if machine.cells < 0:
+        raise Fault("MEMORY")
 
 
 def _ints(a: Any, b: Any) -> None:
@@ -187,15 +198,17 @@ def get_item(machine: Machine, container: Any, index: Any) -> Any:
     kind = type(container)
     if kind is MapHandle:
         return container.get(index)
-    if kind is list or kind is tuple or kind is str or kind is range:
-        return container[_position(index, len(container))]
+    if kind is list or kind is tuple or kind is str or kind is range or kind is bytes:
+        if type(index) is not int:
+            raise Fault("TYPE")
+        if not -len(container) <= index < len(container):
+            raise Fault("INDEX")
+        return container[index]
     if kind is dict:
-        key = make_key(machine, index)
-        if key not in container:
+        found = container.get(make_key(machine, index), _NOTHING)
+        if found is _NOTHING:
             raise Fault("KEY")
-        return container[key]
-    if kind is bytes:
-        return container[_position(index, len(container))]
+        return found
     if kind is VecHandle:
         return container.codec.read(container.place(index))
     if kind is LedgerHandle:
@@ -272,8 +285,9 @@ def materialize(machine: Machine, value: Any, per_item: int) -> Any:
     """A sequence of the items, paid per item before they are made."""
     kind = type(value)
     if kind is list or kind is tuple or kind is str or kind is range or kind is bytes or kind is dict:
-        count = size_of(value)
-        machine.charge(per_item * count)
+        machine.gas -= per_item * (size_of(value) if kind is range else len(value))
+        if machine.gas < 0:
+            raise OutOfGas
         return keys_of(value) if kind is dict else value
     if kind is VecHandle:
         count = value.length()
@@ -292,9 +306,8 @@ def materialize(machine: Machine, value: Any, per_item: int) -> Any:
 def size_of(value: Any) -> int:
     """`len(value)` of what lives in memory."""
     kind = type(value)
-    if kind is range:
-        count = max(0, -((value.start - value.stop) // value.step))  # len() itself stops at 2**63
-        return count if value.step else 0
-    if kind in {list, tuple, str, bytes, dict}:
+    if kind is list or kind is str or kind is tuple or kind is bytes or kind is dict:
         return len(value)
+    if kind is range:
+        return max(0, -int((value.start - value.stop) // value.step))  # len() itself stops at 2**63
     raise Fault("TYPE")

@@ -87,14 +87,21 @@ class OperatorWeaver(ExpressionWeaver):
         symbols = [str(symbol) for symbol in node.value]
         if len(symbols) == 1:
             return self._comparison(symbols[0], node.children[0], node.children[1])
-        operands = self.expressions(node.children)
-        machine, checks = self.machine, [COMPARE[symbol] for symbol in symbols]
+        operand, *others = self.expressions(node.children)
+        machine = self.machine
+        steps = [
+            (_COMPARE_OPERATORS.get(symbol), COMPARE[symbol], other)
+            for symbol, other in zip(symbols, others, strict=True)
+        ]
 
         def compare_chain(env: Env) -> Any:
-            left = operands[0](env)
-            for check, operand in zip(checks, operands[1:], strict=True):
-                right = operand(env)
-                if not check(machine, left, right):
+            left = operand(env)
+            for fast, slow, other in steps:
+                right = other(env)
+                if fast is not None and type(left) is int and type(right) is int:
+                    if not fast(left, right):
+                        return False
+                elif not slow(machine, left, right):
                     return False
                 left = right
             return True

@@ -76,11 +76,13 @@ def make_key(machine: Machine, value: Any) -> Any:
     """A value as a key of a dict. Raises Fault TYPE for what cannot be one."""
     kind = type(value)
     if kind is str or kind is bytes:
-        machine.charge(len(value) >> 6)
+        if len(value) >= GAS.key_chars:
+            machine.charge(len(value) // GAS.key_chars)
         return value
     if kind is int:
         if -DICT_INT_KEY_MAX < value < DICT_INT_KEY_MAX:
             return value
+        machine.charge(GAS.convert)
         return WideKey(encode(value), value)
     if kind is tuple:
         machine.charge(GAS.equal_item * (1 + len(value)))

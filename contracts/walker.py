@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract, Woven, describe_contract
-from contracts.gas import CALL_DEPTH_MAX, GAS, compute_run_cost, split_runs
+from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.machine import Machine
 from contracts.tree import Function, Node
 from contracts.walker_expressions import ExpressionWalker, Locals
@@ -66,7 +66,7 @@ class Walker(ExpressionWalker):
 
     def block(self, node: Node, env: Locals, surcharge: int = 0) -> Leave | None:
         """Each straight run is paid when it is entered; the step of a loop is paid with the first one of its body."""
-        for cost, statements in split_runs(node.children):
+        for cost, statements in self.runs_of(node):
             self.machine.charge(surcharge + cost)
             surcharge = 0
             for statement in statements:
@@ -103,7 +103,7 @@ class Walker(ExpressionWalker):
         """The test is a run of its own, with the step of the loop."""
         test, body = node.children
         while True:
-            self.machine.charge(GAS.loop_step + compute_run_cost(test))
+            self.machine.charge(GAS.loop_step + self.cost_of(test))
             if not self.condition(test, env):
                 return None
             left = self.block(body, env)

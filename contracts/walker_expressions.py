@@ -11,7 +11,7 @@ from typing import Any
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract
 from contracts.errors import Fault, Revert
-from contracts.gas import GAS, VALUE_BYTES_MAX, compute_run_cost
+from contracts.gas import GAS, VALUE_BYTES_MAX, compute_run_cost, split_runs
 from contracts.language import CODE_PATTERN
 from contracts.machine import Machine
 from contracts.tree import Function, Node, parse_tree
@@ -66,6 +66,8 @@ class ExpressionWalker(ABC):
         self.shapes = {record.name: StructShape(record) for record in self.tree.structs}
         self.events = {record.name: StructShape(record) for record in self.tree.events}
         self.interfaces = {interface.name: interface for interface in self.tree.interfaces}
+        self._costs: dict[int, int] = {}
+        self._runs: dict[int, list[tuple[int, tuple[Node, ...]]]] = {}
 
     @abstractmethod
     def call(self, function: Function, arguments: list[Any]) -> Any:
@@ -76,6 +78,20 @@ class ExpressionWalker(ABC):
     def function(self, name: str) -> Function:
         """A helper by its name, a method by `self.` and its name."""
         return next(f for f in self.tree.functions if name == (f.name if f.kind == "helper" else f"self.{f.name}"))
+
+    # --- static costs: the tree stays as it is, so each node's is computed once (by the node's identity) ---
+
+    def cost_of(self, node: Node) -> int:
+        """Gas of an expression that is a straight run of its own."""
+        if id(node) not in self._costs:
+            self._costs[id(node)] = compute_run_cost(node)
+        return self._costs[id(node)]
+
+    def runs_of(self, block: Node) -> list[tuple[int, tuple[Node, ...]]]:
+        """The straight runs of a block, each with its cost."""
+        if id(block) not in self._runs:
+            self._runs[id(block)] = split_runs(block.children)
+        return self._runs[id(block)]
 
     # --- what statements and expressions share ---
 
@@ -121,7 +137,7 @@ class ExpressionWalker(ABC):
 
     def paid(self, node: Node, env: Locals) -> Any:
         """An expression that is a straight run of its own."""
-        self.machine.charge(compute_run_cost(node))
+        self.machine.charge(self.cost_of(node))
         return self.value(node, env)
 
     def require(self, condition: list[Any], code: Node, env: Locals) -> None:
@@ -210,7 +226,7 @@ class ExpressionWalker(ABC):
         if self.condition(node.children[0], env) is decides:
             return decides
         for operand in node.children[1:]:
-            self.machine.charge(compute_run_cost(operand))
+            self.machine.charge(self.cost_of(operand))
             if self.condition(operand, env) is decides:
                 return decides
         return not decides
@@ -274,7 +290,7 @@ class ExpressionWalker(ABC):
 
     def verdict(self, condition: Node, env: Locals) -> bool:
         """A condition that is a run of its own."""
-        self.machine.charge(compute_run_cost(condition))
+        self.machine.charge(self.cost_of(condition))
         return self.condition(condition, env)
 
     def sorted(self, node: Node, env: Locals) -> list[Any]:

@@ -129,10 +129,13 @@ def as_key(machine: Machine, value: Any) -> Any:
     """A value as a key: texts, bytes and ints; tuples of those and large ints stand under their canonical bytes."""
     need_type(value, str, bytes, int, tuple)
     if type(value) in {str, bytes}:
-        machine.charge(len(value) // 64)
+        machine.charge(len(value) // GAS.key_chars)
         return value
     if type(value) is int:
-        return value if abs(value) < DICT_INT_KEY_MAX else WideKey(encode(value), value)
+        if abs(value) < DICT_INT_KEY_MAX:
+            return value
+        machine.charge(GAS.convert)
+        return WideKey(encode(value), value)
     machine.charge(GAS.equal_item * (1 + len(value)))
     for part in value:
         need_type(part, int, str, bytes)

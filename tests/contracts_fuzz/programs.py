@@ -1,291 +1,55 @@
 """Random contracts by a grammar: every kind of node, builtin, method and kit function of the language.
 
-`GRAMMAR` is the generator: type -> ways to write a value of it, with holes `{type}` filled in the same way until the
-depth is used up, when a hole is a variable or a literal. A few holes are filled with another type than they ask for,
-and some operands are zero, missing or out of range, so that faults are met too, mostly after much has run.
+Of the scaffold around the random statements (fields, structs, helpers, starting values of variables) a program has
+only what it uses, so that nearly every node of it is a random one and little time goes into what all programs share.
 """
 
 import random
 import re
+from functools import cache
 from typing import Final
 
-_HEAD: Final = """from contracts import (
-    Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx,
-    deploy_contract, emit, external, init, invariant, migrate, mul_div, private_value, read_der_signature, require,
-    role, schedule, scheduled, sha256, upgrade_contract, verify_ecdsa, verify_ed25519, view,
+from contracts_fuzz.grammar import (
+    CLASSES,
+    CONSTANTS,
+    FIELDS,
+    GRAMMAR,
+    KIT,
+    LEAVES,
+    LOCALS,
+    SETUP,
+    STATEMENTS,
+    VARIABLES,
 )
 
-STEP = 7
-WIDE = -170141183460469231731687303715884105728
-
-
-class Offer(Struct):
-    price: int
-    who: str
-
-
-class Sold(Event):
-    who: Indexed[str]
-    wh: int
-    offers: list[Offer]
-
-
-class IOther(Interface):
-    def double(self, n: int) -> int: ...
-    def echo(self, row: list[int]) -> list[int]: ...
-    def peek(self) -> int: ...
-    def back(self, who: Address) -> int: ...
-
-
-class Fuzz(Contract):
-    n: int
-    flag: bool
-    label: str
-    blob: bytes
-    maybe: int | None
-    row: list[int]
-    best: Offer
-    table: dict[str, int]
-    other: Address
-    m: Map[int, int]
-    offers: Map[str, Offer]
-    seen: Map[tuple[str, int], bool]
-    homes: Indexed[Map[str, int]]
-    pairs: Indexed[Map[tuple[int, str], list[int]]]
-    deep: Map[int, Map[str, int]]
-    book: Map[int, Vec[int]]
-    queue: Vec[Offer]
-    cash: Ledger
-
-    @init
-    def setup(self, other: Address) -> None:
-        self.other = other
-        self.homes["a"] = 3
-        self.cash.mint("a", 100)
-        self.queue.append(Offer(4, "d"))
-"""
-_LOCALS: Final = """        i0, i1, i2 = n, len(t), 3
-        b0 = n > 2
-        t0 = t
-        x0 = bytes(t)
-        l0 = [n, 2, 3]
-        s0 = ["b", t, "a"]
-        d0 = {"a": 1, t: n}
-        e0 = {n: [1], 5: [2, 3]}
-        o0 = Offer(n, t)
-        p0 = (n, t)
-        f0 = [o0, Offer(2, "z")]
-        if n > 90:
-            u0 = 1
-"""
-_VARIABLES: Final = {
-    "int": ["i0", "i1", "i2", "STEP", "n", "self.n", "0", "1", "2", "5", "-3", "40", "WIDE"],
-    "small": ["0", "1", "2", "-1", "i2"],
-    "bool": ["b0", "True", "False", "self.flag"],
-    "str": ["t0", "t", "self.label", "''", "'a'", "'b c'", "' Ab,c '", "'zzzz-\\u00e9'", "'12'"],
-    "bytes": ["x0", "b''", "b'ab'", "b'0\\x06\\x02\\x01\\x07\\x02\\x01\\xf0'", "self.blob", "ctx.sender"],
-    "list": ["l0", "[]", "[1, 2]", "self.row"],
-    "texts": ["s0", "['a']"],
-    "dict": ["d0", "{'k': 9}", "self.table"],
-    "wide": ["e0", "{}"],
-    "offer": ["o0", "self.best", "Offer(who='k', price=1)"],
-    "offersrow": ["f0"],
-    "tuple": ["p0", "(1, 'q')"],
-    "curve": ["'secp256r1'", "'secp192r1'", "'secp192k1'", "'P-256'", "t0"],
-    "key": ["'a'", "'b'", "t0", "'d'"],
-    "any": ["None", "l0", "d0", "p0", "o0", "i0", "t0"],
-}
-GRAMMAR: Final[dict[str, str]] = {
-    "int": """
-        {int} + {int} | {int} - {int} | {int} * {int} | {int} // ({int} || 1) | {int} % ({int} || 1)
-        | {int} // {small} | {small} ** {small} | {int} & {int} | {int} || {int} | {int} ^ {int}
-        | {int} << {small} | {int} >> {small} | -({int}) | abs({int}) | len({list}) | len({str})
-        | len({dict}) | len(self.queue) | len({bytes}) | sum({list}) | max({int}, {int})
-        | min({int}, {int}, {int}) | max({list}) | len(min({texts})) | int({bool}) | int(str({int}))
-        | int({str}) | {list}[{small}] | l0[{small}] | {bytes}[0] | range(3, {int}, 2)[0] | {dict}[{key}]
-        | d0['a'] | {offer}.price | {tuple}[0] | {str}.find({str}) | {list}.index({int}) | l0.pop()
-        | l0.pop(0) | d0.pop({key}, {int}) | ({int} if {bool} else {int})
-        | mul_div({int}, {int}, {int} || 1) | self.m[{int}] | self.homes[{key}] | self.deep[{int}][{key}]
-        | self.cash[{key}] | self.cash.total() | self.queue[{small}].price | self.book[{small}].pop()
-        | self.add({int}, {int}) | self.add({int}) | helper({int}, {list}) | recurse({small})
-        | self.look({int}) | IOther(self.other).double({int}) | IOther(self.other).peek() | ctx.time
-        | ctx.height | schedule(ctx.time + {small}, 'later', {int})
-        | sum([q * {int} for q in {list} if q > {int}]) | sum({wide}.get({int}, {list}))
-        | {dict}.get({key}, {int}) | sum([q[1] for q in {dict}.items()]) | sum({dict}.values())
-        | sum([k * v for k, v in {pairs}]) | u0 | sum(list({range})) | len(list({dict}))
-        | sum(self.homes.values()) | len(self.pairs.keys()) | len(self.homes.items())
-        | private_value(0) | private_value({small}) | len(private_value(1)) | private_value(2)['k']
-    """,
-    "small": """
-        len({key}) | {small} - 1 | {small} + 1
-    """,
-    "range": """
-        range({small}) | range({small}, 4) | range(6, {small}, -2) | range({int})
-    """,
-    "bool": """
-        {int} < {int} | {int} <= {int} < {int} | {int} == {int} != {int} | {int} >= {small}
-        | {int} > {int} | not {bool} | {str} == {str} | ({bool} and {bool}) | ({bool} or {bool} or {bool})
-        | {int} in {list} | {key} in {dict} | {key} not in {texts} | {str} in {str} | {int} in {range}
-        | {list} == {list} | {dict} == {dict} | {offer} == {offer} | {offer} < {offer} | {list} < {list}
-        | {tuple} >= {tuple} | {any} is None | {any} is not None | {any} == {any} | all([{bool}, {bool}])
-        | any([q > {int} for q in {list}]) | bool({list}) | bool({int}) | {str}.startswith({str})
-        | {str}.endswith({str}) | {int} in self.m | {key} in self.homes | ({key}, {small}) in self.seen
-        | self.seen[({key}, {small})] | self.maybe is None | verify_ed25519({bytes}, {bytes}, {bytes})
-        | verify_ecdsa({curve}, {bytes}, {bytes}, {bytes}) | read_der_signature({curve}, {bytes})[1]
-        | {bytes} < {bytes} | {wide} == {wide} | {tuple} in {wide} | {range} == {range} | b'a' in {bytes}
-        | bool({any}) | change_configuration({bytes}) == {list}
-        | deploy_contract({str}, {bytes}, {bytes}) == {bytes} | upgrade_contract({str}, {bytes}, {bytes}) < {bytes}
-    """,
-    "str": """
-        {str} + {str} | {str}.upper() | {str}.lower() | {str}.strip() | {str}.replace({str}, {str})
-        | {str}[{small}:] | {str}[:{small}] | {str}[{small}:{int}] | ({str} + 'x')[{small}] | str({int})
-        | str({bool}) | {str}.join({texts}) | f'{i0}-{b0}{t0}' | {bytes}.hex() | max({texts})
-        | {offer}.who | {tuple}[1] | {texts}[{small}] | s0.pop() | ({str} if {bool} else {str})
-        | sorted({texts})[0] | self.offers[{key}].who
-    """,
-    "bytes": """
-        bytes({str}) | {bytes} + {bytes} | {bytes}[{small}:] | sha256({bytes}) | canonical({any})
-        | canonical({offersrow}) | ctx.address | ctx.signer | ctx.network | ctx.tx_id | canonical({dict})
-        | canonical({wide}) | read_der_signature({curve}, {bytes})[0]
-    """,
-    "list": """
-        [{int}, {int}] | [q + {int} for q in {list} if q != {int} if {bool}] | {list}[{small}:]
-        | {list}[:{small}] | sorted({list}) | sorted({list}, reverse={bool}) | sorted({list}, key=weigh)
-        | list({range}) | list({bytes}) | reversed({list}) | {list} + {list} | {list}.copy()
-        | list({dict}.values()) | [q for q in {range}] | [a * b for a, b in zip({list}, {list})]
-        | [k for k, v in enumerate({texts})] | list(self.homes.values()) | self.pairs[({small}, {key})]
-        | list(self.book[{small}]) | IOther(self.other).echo({list}) | [q for q in self.book[{small}]]
-        | [q.price for q in self.queue] | {wide}[{int}] | [q[0] for q in self.pairs] | reversed({range})
-        | [len(q) for q in {str}]
-    """,
-    "texts": """
-        [{str}, {str}] | {str}.split({str}) | {str}.split() | sorted({texts}) | {dict}.keys()
-        | list(self.homes) | [q for q in {str}] | [q.who for q in {offersrow}] | list({dict})
-        | {texts} + {texts} | reversed({str}) | [q for q in self.homes] | [q for q in {dict}]
-    """,
-    "pairs": """
-        zip({list}, {list}) | enumerate({list}) | [({int}, {int})] | [[1, {int}]]
-        | sorted(zip({list}, {list}))
-    """,
-    "dict": """
-        {{{key}: {int}, {key}: {int}}} | {{q: {int} for q in {texts}}}
-        | {{q: len(q) for q in {texts} if {bool}}} | {{k: v for k, v in {dict}.items()}}
-    """,
-    "wide": """
-        {{{int}: {list}, 2 ** 70: {list}}} | {{{tuple}: {list}}} | {{(q, 'a'): [q] for q in {list}}}
-        | {{q: [q] for q in {list}}}
-    """,
-    "offer": """
-        Offer({int}, {str}) | Offer(price={int}, who={str}) | self.offers[{key}] | self.queue[{small}]
-        | max({offersrow}) | sorted({offersrow})[0] | {offersrow}[{small}] | self.queue.pop()
-        | min({offer}, {offer})
-    """,
-    "offersrow": """
-        [{offer}, {offer}] | list(self.queue) | [Offer(q, 'c') for q in {list}]
-        | sorted({offersrow}, key=rank, reverse={bool})
-    """,
-    "tuple": """
-        ({int}, {str}) | tuple([{int}, {int}]) | {tuple} + {tuple} | {tuple}[:{small}]
-        | max([{tuple}, {tuple}])
-    """,
-    "any": """
-        {int} | {str} | {list} | {tuple} | {dict} | {offer} | {bytes} | self.maybe | {dict}.get({key})
-        | {range} | {texts} | [{any}, {any}] | self.m
-    """,
-}
-STATEMENTS: Final = [
-    "i0 = {int}",
-    "i1 = {int}",
-    "i2 = {small}",
-    "t0 = {str}",
-    "b0 = {bool}",
-    "x0 = {bytes}",
-    "l0 = {list}",
-    "s0 = {texts}",
-    "d0 = {dict}",
-    "e0 = {wide}",
-    "o0 = {offer}",
-    "f0 = {offersrow}",
-    "p0 = ({int}, {str})",
-    "i0, i1 = {int}, {int}",
-    "i0, t0 = {tuple}",
-    "i0 += {int}",
-    "i1 -= {int}",
-    "i1 *= {small}",
-    "i0 //= {int} | 1",
-    "i0 ^= {int}",
-    "t0 += {str}",
-    "l0 += {list}",
-    "l0[{small}] = {int}",
-    "d0[{key}] = {int}",
-    "d0['a'] += {int}",
-    "l0[0] *= {small}",
-    "e0[{int}] = {list}",
-    "l0.append({int})",
-    "l0.extend({list})",
-    "l0.extend({range})",
-    "l0.insert({small}, {int})",
-    "s0.append({str})",
-    "del d0['a']",
-    "del self.m[{int}]",
-    "del self.homes[{key}]",
-    "self.n = {int}",
-    "self.n += {int}",
-    "self.flag = {bool}",
-    "self.label = {str}",
-    "self.label += {str}",
-    "self.blob = {bytes}",
-    "self.maybe = {int}",
-    "self.maybe = None",
-    "self.row = {list}",
-    "self.best = {offer}",
-    "self.table = {dict}",
-    "self.m[{int}] = {int}",
-    "self.m[{int}] += {int}",
-    "self.offers[{key}] = {offer}",
-    "self.seen[({key}, {small})] = {bool}",
-    "self.homes[{key}] += {int}",
-    "self.homes[{str}] = {int}",
-    "self.pairs[({small}, {key})] = {list}",
-    "self.deep[{small}][{key}] += {int}",
-    "self.book[{small}].append({int})",
-    "self.queue.append({offer})",
-    "self.queue[0] = {offer}",
-    "self.cash.move({key}, {key}, {small})",
-    "self.cash.mint({key}, {int})",
-    "self.cash.burn({key}, {small})",
-    "emit(Sold({str}, {int}, {offersrow}))",
-    "require({int} == {int} or True, 'NEVER')",
-    "require({bool} or i0 < 10 ** 20, 'SELDOM')",
-    "assert {bool} or {bool} or len(t0) < 90, 'ASSERTED'",
-    "schedule(ctx.time + {small}, 'later', {int})",
-    "helper({int}, {list})",
-    "pass",
-    "self.add({int})",
-    "u0 = {int}",
-    "handle = self.deep[{small}]\nhandle[{key}] += {int}",
-    "other = IOther(self.other)\ni0 = other.double({int})",
-    "if {bool}:\n{block}",
-    "if {bool}:\n{block}\nelif {bool}:\n{block}\nelse:\n{block}",
-    "if {bool}:\n    u0 = 1\nelse:\n    u0 = 2",
-    "for i1 in {list}:\n{loop}",
-    "for i1 in {range}:\n{loop}",
-    "for t0 in {texts}:\n{loop}",
-    "for i0, i1 in {pairs}:\n{loop}",
-    "for t0 in {dict}:\n{loop}",
-    "for t0 in self.homes:\n{loop}",
-    "for t0, i1 in self.homes.items():\n{loop}",
-    "for o0 in self.queue:\n{loop}",
-    "for t0 in {str}:\n{loop}",
-    "for u1 in {wide}:\n    i1 = len(e0)\n{loop}",
-    "for i1 in {bytes}:\n{loop}",
-    "while i2 < {small} + 3:\n    i2 += 1\n{loop}",
-    "while {bool}:\n    i2 += 1\n    if i2 > 9:\n        break\n{loop}",
-    "for i1 in l0:\n    if len(l0) < 20:\n        l0.append(i1)\n{loop}",
-    "if {bool} and {bool} and {bool}:\n    return {int}",
-]
-_LEAVES: Final = ["    if {bool}:\n        continue", "    if {bool}:\n        break", "    i0 += 1", "    pass"]
 _HOLE: Final = re.compile(r"\{([a-z]+)\}")
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_FIELD: Final = re.compile(r"self\.(\w+)")
+_STRUCT_FIELD: Final = re.compile(r"\.(?:price|who)\b")
+_RARE: Final = (
+    "u0",
+    "int({str})",
+    "{list}.index",
+    "// {small}",
+    "{dict}[{key}]",
+    "WIDE",
+    "{wide}[",
+    ".pop()",
+    "self.queue[",
+    "{list}[{small}]",
+)
+"""Ways that often end a program with a fault: taken a tenth as often as the others."""
+_VIEW_VALUES: Final = (
+    "self.n + {list}[0]",
+    "sum({list})",
+    "len(self.homes.items()) + {small}",
+    "{offer}.price",
+    "self.m[{int}]",
+)
+_WEIGHTS: Final = ("-n", "n % 5", "(n % 3, n)", "str(n)", "[n % 2, -n]", "n > 4")
+
+Template = tuple[tuple[str, ...], bool]
+"""Text, type of a hole, text, type, ..., text; and whether it is one of the rare ways."""
 
 
 class ProgramWriter:
@@ -296,51 +60,65 @@ class ProgramWriter:
         self.left = 0
         """Holes that may still grow, so that programs have a middling size."""
 
-    def program(self) -> bytes:
-        """The source of a contract `Fuzz` with @external run(n, t), @view look(n) and @scheduled later(n)."""
-        self.left = self.random.randint(10, 60)
-        parts = [_HEAD, "\n    @external\n    def run(self, n: int, t: str = 'b') -> int:\n", _LOCALS]
-        parts += [self.block(2, 2, self.random.randint(3, 6)), "\n        return ", self.value("int", 2), "\n"]
-        parts += ["\n    @view\n    def look(self, n: int) -> int:\n        t = 'v'\n", _LOCALS]
-        parts += [self.block(1, 2, 1), "\n        return ", self.view_value(), "\n"]
-        parts += [
-            "\n    @scheduled\n    def later(self, n: int) -> None:\n        t = 's'\n",
-            _LOCALS,
-            self.block(1, 2, 2),
-        ]
-        parts += ["\n\n    @external\n    @role('boss')\n    def ruled(self) -> int:\n        return self.n\n"]
-        parts += ["\n    @invariant\n    def sound(self) -> bool:\n        return self.cash.total() >= 0\n"]
-        parts += ["\n    def add(self, a: int, b: int = 3) -> int:\n        self.n = a ^ b\n        return a - b\n"]
-        parts += [
-            "\n\ndef helper(n: int, row: list[int]) -> int:\n    for q in row:\n        n += q % 11\n    return n\n"
-        ]
-        parts += [
-            "\n\ndef recurse(n: int) -> int:\n    if n < 1:\n        return ",
-            self.random.choice(["0", "1", "n"]),
-        ]
-        parts += ["\n    return recurse(n - 1) + n\n"]
-        weight = self.random.choice(["-n", "n % 5", "(n % 3, n)", "str(n)", "[n % 2, -n]", "n > 4"])
-        parts += [f"\n\ndef weigh(n: int) -> int:\n    return {weight}\n"]
-        parts += ["\n\ndef rank(o: Offer) -> tuple[str, int]:\n    return (o.who, -o.price)\n"]
-        return "".join(parts).encode()
+    def program(self, *, is_long: bool = False) -> str:
+        """The source of a contract `Fuzz` with @external run(n, t), and mostly @view look(n) and other methods.
 
-    def view_value(self) -> str:
-        """A view mostly reads."""
-        reads = [
-            "self.n + {list}[0]",
-            "sum({list})",
-            "len(self.homes.items()) + {small}",
-            "{offer}.price",
-            "self.m[{int}]",
-        ]
-        return self.fill(self.random.choice(reads), 1)
+        A long one repeats its statements until its gas is used up."""
+        choose = self.random
+        self.left = choose.randint(10, 60)
+        block = self.block(2, 3 if is_long else 2, choose.randint(3, 6))
+        if is_long:
+            block = f"        for k0 in range(1000):\n{block}"
+        value = self.value("int", 2)
+        methods = [method("    @external\n    def run(self, n: int, t: str = 'b') -> int:", block, value)]
+        if choose.random() < 0.6:
+            value = self.fill(choose.choice(_VIEW_VALUES), 1)
+            methods.append(method("    @view\n    def look(self, n: int) -> int:", self.block(1, 2, 1), value, "'v'"))
+        if choose.random() < 0.3:
+            block = self.block(1, 2, 2)
+            methods.append(method("    @scheduled\n    def later(self, n: int) -> None:", block, "", "'s'"))
+        if choose.random() < 0.3:
+            methods.append("    @external\n    @role('boss')\n    def ruled(self) -> int:\n        return self.n\n")
+        if choose.random() < 0.5:
+            sound = choose.choice(["self.cash.total() >= 0", "self.n < 2 ** 200", "len(self.queue) < 90"])
+            methods.append(f"    @invariant\n    def sound(self) -> bool:\n        return {sound}\n")
+        return assemble(self.with_what_is_called(methods), self.helpers("".join(methods)))
+
+    def with_what_is_called(self, methods: list[str]) -> list[str]:
+        """The methods, and those that they name."""
+        text = "".join(methods)
+        if "self.add(" in text:
+            methods.append(
+                "    def add(self, a: int, b: int = 3) -> int:\n        self.n = a ^ b\n        return a - b\n"
+            )
+        if "self.look(" in text and "def look(" not in text:
+            methods.append("    @view\n    def look(self, n: int) -> int:\n        return n + self.n\n")
+        if "'later'" in text and "def later(" not in text:
+            methods.append("    @scheduled\n    def later(self, n: int) -> None:\n        self.n += n\n")
+        return methods
+
+    def helpers(self, text: str) -> str:
+        """The helper functions that the methods name."""
+        made = ""
+        if "helper(" in text:
+            made += (
+                "\n\ndef helper(n: int, row: list[int]) -> int:\n    for q in row:\n        n += q % 11\n    return n\n"
+            )
+        if "recurse(" in text:
+            least = self.random.choice(["0", "1", "n"])
+            made += "\n\ndef recurse(n: int) -> int:\n    if n < 1:\n"
+            made += f"        return {least}\n    return recurse(n - 1) + n\n"
+        if "key=weigh" in text:
+            made += f"\n\ndef weigh(n: int) -> int:\n    return {self.random.choice(_WEIGHTS)}\n"
+        if "key=rank" in text:
+            made += "\n\ndef rank(o: Offer) -> tuple[str, int]:\n    return (o.who, -o.price)\n"
+        return made
 
     def block(self, depth: int, indent: int, count: int = 0) -> str:
         """Statements, one to a line or more, at an indentation of four spaces each."""
         lines: list[str] = []
         for _ in range(count or self.random.randint(1, 2)):
-            compound = self.random.random() < 0.35 and depth > 0
-            choices = [s for s in STATEMENTS if (("{block}" in s) or ("{loop}" in s)) == compound]
+            choices = _COMPOUND if depth > 0 and self.random.random() < 0.35 else _SIMPLE
             lines += self.statement(self.random.choice(choices), depth, indent)
         return "\n".join(lines)
 
@@ -350,47 +128,76 @@ class ProgramWriter:
             if line in {"{block}", "{loop}"}:
                 lines.append(self.block(depth - 1, indent + 1))
                 if line == "{loop}":
-                    leave = self.random.choice(_LEAVES)
+                    leave = self.random.choice(LEAVES)
                     lines += [" " * 4 * indent + self.fill(part, 1) for part in leave.split("\n")]
             else:
                 lines.append(" " * 4 * indent + self.fill(line, 2))
         return lines
 
-    def fill(self, template: str, depth: int) -> str:
-        """Holes become values; doubled braces are the language's own."""
-        opened = template.replace("{{{", "\x01{").replace("}}}", "}\x02").replace("{{", "\x01").replace("}}", "\x02")
-        filled = _HOLE.sub(lambda hole: self.value(hole.group(1), depth), opened)
-        return filled.replace("\x01", "{").replace("\x02", "}")
+    def fill(self, text: str, depth: int) -> str:
+        """Holes become values."""
+        parts, _ = read_template(text)
+        return "".join([self.value(part, depth) if at % 2 else part for at, part in enumerate(parts)])
 
     def value(self, kind: str, depth: int) -> str:
         """An expression of a type, seldom of another."""
-        if self.random.random() < 0.002:
-            kind = self.random.choice(sorted(_VARIABLES))
-        leaf = kind not in GRAMMAR or (
-            kind in _VARIABLES and (min(depth, self.left) <= 0 or self.random.random() < 0.3)
-        )
-        if leaf:
-            return self.random.choice(_VARIABLES[kind])
+        choose = self.random
+        if choose.random() < 0.002:
+            kind = choose.choice(sorted(VARIABLES))
+        variables, ways = VARIABLES.get(kind), _WAYS.get(kind)
+        if ways is None or (variables is not None and (min(depth, self.left) <= 0 or choose.random() < 0.3)):
+            assert variables is not None
+            return choose.choice(variables)
         self.left -= 1
-        template = self.random.choice(choices_of(kind))
-        rare = (
-            "u0",
-            "int({str})",
-            "{list}.index",
-            "// {small}",
-            "{dict}[{key}]",
-            "WIDE",
-            "{wide}[",
-            ".pop()",
-            "self.queue[",
-            "{list}[{small}]",
-        )
-        if any(text in template for text in rare) and self.random.random() < 0.9:
-            template = self.random.choice(choices_of(kind))
-        filled = self.fill(template, depth - 1)
+        way, is_rare = choose.choice(ways)
+        if is_rare and choose.random() < 0.9:
+            way, _ = choose.choice(ways)
+        filled = "".join([self.value(part, depth - 1) if at % 2 else part for at, part in enumerate(way)])
         return filled if filled[:1] in "([{'" or filled.isidentifier() else f"({filled})"
 
 
-def choices_of(kind: str) -> list[str]:
-    """The ways to write a value of a type; `||` is the language's own `|`."""
-    return [rule.strip().replace("||", "|") for rule in GRAMMAR[kind].split(" | ")]
+def method(head: str, block: str, value: str, text: str = "") -> str:
+    """A method with the variables that its statements use; `text` is what `t` is, where it is no parameter."""
+    last = f"        return {value}\n" if value else ""
+    used = set(_WORD.findall(f"{block}\n{value}"))
+    starts: list[str] = []
+    for name, start in reversed(LOCALS.items()):
+        if name in used:
+            starts.append(start)
+            used.update(_WORD.findall(start))
+    if text and "t" in used:
+        starts.append(f"t = {text}")
+    lines = [f"        {line}" for start in reversed(starts) for line in start.split("\n")]
+    return "\n".join([head, *lines, block, last])
+
+
+def assemble(methods: list[str], helpers: str) -> str:
+    """A whole file: around the methods and helpers, the declarations that they use."""
+    text = "\n".join(methods)
+    used = set(_FIELD.findall(text))
+    setup = [f"        {line}\n" for name, line in SETUP.items() if name in used] or ["        pass\n"]
+    fields = "".join([f"    {name}: {hint}\n" for name, hint in FIELDS.items() if name in used])
+    init = "    @init\n    def setup(self, other: Address) -> None:\n" + "".join(setup)
+    contract = f"class Fuzz(Contract):\n{fields}\n{init}\n{text}{helpers}"
+    used = set(_WORD.findall(contract))
+    if "Sold" in used or _STRUCT_FIELD.search(contract):
+        used.add("Offer")
+    classes = "".join([f"{source}\n\n\n" for name, source in CLASSES.items() if name in used])
+    constants = "".join([f"{name} = {value}\n" for name, value in CONSTANTS.items() if name in used])
+    used.update(_WORD.findall(classes))
+    kit = ", ".join([name for name in KIT if name in used])
+    return f"from contracts import {kit}\n\n{constants}\n\n{classes}{contract}"
+
+
+@cache
+def read_template(text: str) -> Template:
+    """A template taken apart; `||` is the language's own `|`, doubled braces are its own braces."""
+    opened = text.replace("{{{", "\x01{").replace("}}}", "}\x02").replace("{{", "\x01").replace("}}", "\x02")
+    opened = opened.replace("||", "|")
+    parts = tuple(part.replace("\x01", "{").replace("\x02", "}") for part in _HOLE.split(opened))
+    return parts, any(rare in text for rare in _RARE)
+
+
+_WAYS: Final = {kind: [read_template(rule.strip()) for rule in rules.split(" | ")] for kind, rules in GRAMMAR.items()}
+_COMPOUND: Final = [text for text in STATEMENTS if "{block}" in text or "{loop}" in text]
+_SIMPLE: Final = [text for text in STATEMENTS if "{block}" not in text and "{loop}" not in text]

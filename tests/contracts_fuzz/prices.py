@@ -1,0 +1,105 @@
+"""What each operation of the language really costs: processor nanoseconds for a unit of gas, by itself in a loop.
+
+    PYTHONPATH=tests python -m contracts_fuzz.prices [NAME]
+
+prints all of them, dearest first (those whose name contains NAME).
+"""
+
+import sys
+import textwrap
+from time import process_time_ns
+from typing import Final
+
+from contracts_fuzz.price_table import NAMES, OPERATIONS, OTHER, SOURCE
+from contracts_fuzz.speed import PRICED_GAS_MIN, Yardstick
+
+from contracts.testing import Chain
+from ledger.encoding import encode
+from ledger.execution import BlockPlan, Call, CallOutcome
+
+COPIES: Final = 4
+"""Times that an operation stands in the loop: the loop's own step then counts little."""
+MEASURED_GAS: Final = PRICED_GAS_MIN + 10_000
+GAS_LIMIT: Final = 10**9
+PRIVATE: Final = tuple(encode(value) for value in (7, list(range(300)), {"k": [[1, [2]], {"a": True}]}))
+
+
+def source_of(name: str) -> bytes:
+    """The contract that repeats the operation."""
+    operation = OPERATIONS[name]
+    before, line = operation if isinstance(operation, tuple) else ("pass", operation)
+    text = SOURCE.format(
+        names=NAMES,
+        before=textwrap.indent(before, " " * 8),
+        body=textwrap.indent("\n".join([line] * COPIES), " " * 12),
+    )
+    return text.encode()
+
+
+class Trial:
+    """A chain with the contract that repeats one operation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.chain = Chain()
+        other = self.chain.deploy(OTHER, name="other")
+        self.chain.deploy(source_of(name), name="trial", other=other)
+
+    def gas(self, count: int) -> int:
+        """What so many steps use. Raises AssertionError if they do not end well."""
+        outcome = self._run(count)
+        assert outcome.status == "ok", f"{self.name}: {outcome.status} {outcome.code}"
+        return outcome.gas_used
+
+    def time(self, count: int) -> int:
+        """Processor nanoseconds of so many steps."""
+        start = process_time_ns()
+        self._run(count)
+        return process_time_ns() - start
+
+    def _run(self, count: int) -> CallOutcome:
+        call = Call(
+            tx_id=bytes(32),
+            sender=bytes(32),
+            contract="trial",
+            method="run",
+            arguments=encode([count]),
+            gas_limit=GAS_LIMIT,
+            private_values=PRIVATE,
+        )
+        plan = BlockPlan(
+            height=9,
+            time_ms=self.chain.time * 1_000,
+            network=bytes(32),
+            epoch=0,
+            window=64,
+            calls=(call,),
+            transaction_gas_max=GAS_LIMIT,
+            scheduled_gas_max=GAS_LIMIT,
+        )
+        return self.chain.runtime.execute_block(plan, self.chain.state).calls[0]
+
+
+def measure(name: str, yardstick: Yardstick) -> float:
+    """Nanoseconds for a unit of gas, of the steps alone: what comes before them is taken off both.
+
+    Measured again where it seems too much: other work on the machine only ever makes a time longer."""
+    trial = Trial(name)
+    nothing = trial.gas(0)
+    count = 1 + MEASURED_GAS // (trial.gas(1) - nothing)
+    gas = trial.gas(count) - nothing
+    assert gas >= PRICED_GAS_MIN
+    return yardstick.judge(lambda: trial.time(count) - trial.time(0), gas)
+
+
+def main() -> None:
+    """Prints the measured prices."""
+    yardstick = Yardstick()
+    names = [name for name in OPERATIONS if len(sys.argv) < 2 or sys.argv[1] in name]
+    measured = sorted(((measure(name, yardstick), name) for name in names), reverse=True)
+    for cost, name in measured:
+        print(f"{cost:6.1f} ns  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""How long a unit of gas takes, on a machine whose speed is not known and which others use too.
+
+The bar is 100 ns of processor time for a unit of gas on the machine class of the design (CONTRACTS.md section 7). A
+fixed piece of plain Python, the yardstick, took `YARDSTICK_NS` there when nothing else ran; its time now says by how
+much this machine is slower at this moment, and measured times are divided by that. Both are the least of three.
+"""
+
+from collections.abc import Callable
+from time import process_time_ns
+from typing import Final
+
+NANOSECONDS_PER_GAS_MAX: Final = 100
+PRICED_GAS_MIN: Final = 50_000
+"""Below, the call itself and not its work is what takes time."""
+REPEATS: Final = 3
+RETRIES: Final = 10
+"""Of a measurement that is over the bar."""
+YARDSTICK_NS: Final = 125_000
+"""Of `run_yardstick`, least of many, on 2 cores AMD EPYC (Zen 5, 2.6 GHz), CPython 3.11.7, quiet."""
+
+
+def run_yardstick() -> int:
+    """Processor nanoseconds of calls, dictionary look-ups, small ints and rows: what the closures consist of."""
+    start = process_time_ns()
+    table = {number: (number,) for number in range(64)}
+    row: list[int] = []
+    step: Callable[[int], int] = lambda number: table[number & 63][0] + number  # noqa: E731 (closures are calls)
+    for number in range(2_000):
+        row.append(step(number))
+        if row[-1] > 4_000:
+            row.clear()
+    return process_time_ns() - start
+
+
+class Yardstick:
+    """Measured times, divided by how much slower the machine is just now."""
+
+    def judge(self, run: Callable[[], int], gas: int) -> float:
+        """Nanoseconds for a unit of gas, the least of three times that `run` gives; of more, where that is too much.
+
+        Other work on the machine only ever makes a time longer, so a price that is right is found right in the end."""
+        cost = self._scaled(run) / gas
+        for _ in range(RETRIES):
+            if cost <= NANOSECONDS_PER_GAS_MAX:
+                break
+            cost = min(cost, self._scaled(run) / gas)
+        return cost
+
+    def _scaled(self, run: Callable[[], int]) -> float:
+        """The least of three times, in nanoseconds of the yardstick's own machine."""
+        slowness: list[int] = []
+        times: list[int] = []
+        for _ in range(REPEATS):
+            slowness.append(run_yardstick())
+            times.append(run())
+        return min(times) * YARDSTICK_NS / max(min(slowness), YARDSTICK_NS)
