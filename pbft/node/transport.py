@@ -12,8 +12,7 @@
 
 A replica is who its pinned key says, and the epoch's members are pinned, no one else (D41); ids on links are those of
 the epoch. Where a member listens, and the id in its Hello, stand in the definition, under its name. Frames wait in one
-bounded queue per replica (`send_queue`), also while it cannot be reached; it is dialled again after a jittered wait
-that doubles up to a cap.
+bounded queue per replica (`send_queue`), also while it cannot be reached (`dialler`).
 
 One link of a replica is read at a time. While it is heard, a second one is refused (`already_linked`): two processes
 hold one key, and neither may take the other's place again and again (M28). Once it is silent for `HEARD_SECONDS`, a
@@ -27,16 +26,15 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
-from twisted.python.failure import Failure
 
 from ledger.configuration import Member
 from pbft.node.conduct import Conduct
+from pbft.node.dialler import PeerDialler
 from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
 from pbft.node.log import Logger
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
-from pbft.node.send_queue import AWAY, LINKED, SendQueue
+from pbft.node.send_queue import SendQueue
 from pbft.node.tls import PeerCertificate, TlsIdentity, client_port_connections, pinned_connections
-from pbft.wire.encode import is_client_traffic
 from pbft.wire.hello import Hello
 from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, REPLICA_FRAME_BYTES_MAX, WireRules
 
@@ -47,15 +45,6 @@ CONNECTIONS_PER_CLIENT_MAX: Final = 64  # with one certificate: a busy operator'
 PEER_CONNECTIONS_PER_REPLICA: Final = 4  # the link, its successor, and strangers who have not yet been refused
 HEARD_SECONDS: Final = 3.0  # three STATUS of an idle replica: how long after its last frame a link counts as heard
 TWICE_SECONDS: Final = 30.0  # how long a second process is told of after its last dial; one line in the log meanwhile
-BACKOFF_FIRST_SECONDS: Final = 0.1  # a replica that restarts is back within a second or two
-BACKOFF_FACTOR: Final = 2.0
-BACKOFF_MAX_SECONDS: Final = 5.0  # how late a link may notice that the other side is back
-
-
-def compute_backoff_seconds(failures: int, jitter: random.Random) -> float:
-    """The wait after so many failures in a row, at least 1: doubles to a cap, less up to half at random."""
-    longest = min(BACKOFF_FIRST_SECONDS * BACKOFF_FACTOR ** min(failures - 1, 32), BACKOFF_MAX_SECONDS)
-    return longest * jitter.uniform(0.5, 1.0)
 
 
 class LinkedPeer(NamedTuple):
@@ -64,102 +53,6 @@ class LinkedPeer(NamedTuple):
     id: int
     name: str
     transport_key: bytes
-
-
-class PeerDialler:
-    """Keeps one link to one replica, and the frames that wait for it. Dials again for as long as it is not stopped."""
-
-    def __init__(
-        self,
-        reactor: Reactor,
-        *,
-        dial_once: Callable[[], "Deferred[Link]"],
-        queue: SendQueue,
-        jitter: random.Random,
-    ) -> None:
-        self._reactor = reactor
-        self._dial_once = dial_once
-        self._queue = queue
-        self._jitter = jitter
-        self._failures = 0
-        self._attempt: Deferred[Link] | None = None
-        self._retry: Any = None
-        self._link: Link | None = None
-        self._closed: Deferred[None] | None = None
-        self._is_running = False
-        self.sent_bytes = 0  # of frames that left the queue
-        self.last_problem = "not dialled yet"
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the link is open."""
-        return self._link is not None
-
-    def start(self) -> None:
-        """Dials now."""
-        self._is_running = True
-        self._dial()
-
-    def stop(self) -> "Deferred[None]":
-        """Gives up dialling and ends the link; fires when the connection is gone."""
-        self._is_running = False
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        if self._attempt is not None:
-            self._attempt.cancel()
-        if self._link is None:
-            return succeed(None)
-        self._closed = Deferred()
-        self._link.abort("stopped")
-        return self._closed
-
-    def send(self, frame: bytes) -> None:
-        """Queues a frame, and writes what the link takes."""
-        self._queue.push(frame, is_client_traffic=is_client_traffic(frame))
-        self._flush()
-
-    def _flush(self) -> None:
-        while self._link is not None and self._link.is_writable and not self._link.is_ended:
-            frame = self._queue.pop()
-            if frame is None:
-                return
-            self.sent_bytes += len(frame)
-            self._link.send_frame(frame)
-
-    def _dial(self) -> None:
-        self._attempt = self._dial_once()
-        self._attempt.addCallbacks(self._opened, self._failed)
-
-    def _opened(self, link: Link) -> None:
-        self._attempt = None
-        self._failures = 0
-        self.last_problem = ""
-        self._link = link
-        self._queue.set_bounds(LINKED)
-        link.on_closed = self._lost
-        link.on_writable = self._flush
-        link.on_frame = lambda _: link.refuse("unexpected_frame")  # a replica answers on the link that it dialled
-        self._flush()
-
-    def _failed(self, failure: Failure) -> None:
-        """Whatever made a dial fail is one more reason to wait and dial again; it is kept for `status`."""
-        self._attempt = None
-        self._wait(failure.getErrorMessage())
-
-    def _lost(self, reason: str) -> None:
-        self._link = None
-        self._queue.set_bounds(AWAY)
-        if self._closed is not None:
-            self._closed.callback(None)
-            return
-        self._wait(reason)
-
-    def _wait(self, problem: str) -> None:
-        self.last_problem = problem
-        self._failures += 1
-        if self._is_running:
-            seconds = compute_backoff_seconds(self._failures, self._jitter)
-            self._retry = self._reactor.callLater(seconds, self._dial)
 
 
 class PeerTransport:

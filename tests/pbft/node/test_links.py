@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, load_certificate
 from OpenSSL.crypto import Error as OpenSSLError
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
@@ -29,6 +29,13 @@ from ledger.configuration import ProtocolParameters
 from ledger.keys import SigningKey
 from pbft.node import transport
 from pbft.node.conduct import BARRED_SECONDS, REFUSALS_MAX, REFUSALS_SECONDS
+from pbft.node.dialler import (
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    HELD_SECONDS,
+    PeerDialler,
+    compute_backoff_seconds,
+)
 from pbft.node.links import HANDSHAKE_SECONDS_MAX, UNREAD_BYTES_MAX, Link, LinkRefusedError, LinkTerms, dial
 from pbft.node.log import Logger, make_logger
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
@@ -40,16 +47,7 @@ from pbft.node.tls import (
     make_tls_identity,
     pinned_connections,
 )
-from pbft.node.transport import (
-    BACKOFF_MAX_SECONDS,
-    HEARD_SECONDS,
-    LinkedPeer,
-    PeerDialler,
-    PeerTransport,
-    compute_backoff_seconds,
-    connect_client,
-    listen_clients,
-)
+from pbft.node.transport import HEARD_SECONDS, LinkedPeer, PeerTransport, connect_client, listen_clients
 from pbft.wire.hello import Hello
 from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, WireRules
 
@@ -690,6 +688,37 @@ def test_a_dialler_tries_again_after_each_failure_and_stops_when_told() -> None:
     before = len(attempts)
     clock.advance(100)
     assert len(attempts) == before and not clock.getDelayedCalls()
+
+
+def test_who_is_refused_after_its_hello_comes_back_later_each_time() -> None:
+    """M28, M55: a link that ends at once is no better than a dial that fails: the waits double to the cap, as long as
+    the refusals last. A link that was held and is lost is dialled again at once, and so are those after it."""
+    clock, links, dials = Clock(), [], []
+
+    def dial_once() -> "Deferred[Link]":
+        dials.append(clock.seconds())
+        link, _ = made_link(clock, Counter())
+        links.append(link)
+        return succeed(link)
+
+    def lose() -> float:
+        """The link ends now; how long it takes until the next dial."""
+        links[-1].on_closed("already_linked")
+        ended, count = clock.seconds(), len(dials)
+        while len(dials) == count:
+            clock.advance(0.01)
+        return clock.seconds() - ended
+
+    dialler = PeerDialler(clock, dial_once=dial_once, queue=SendQueue(Counter()), jitter=random.Random(1))
+    dialler.start()
+    for doublings in range(12):
+        longest = min(BACKOFF_FIRST_SECONDS * 2**doublings, BACKOFF_MAX_SECONDS)
+        assert longest / 2 <= lose() <= longest + 0.02
+    clock.advance(HELD_SECONDS)
+    assert lose() <= BACKOFF_FIRST_SECONDS + 0.02
+    assert lose() <= BACKOFF_FIRST_SECONDS + 0.02
+    assert BACKOFF_FIRST_SECONDS / 2 < lose() <= 2 * BACKOFF_FIRST_SECONDS + 0.02
+    dialler.stop()
 
 
 # --- epochs ---
