@@ -12,6 +12,7 @@ moment at a time and waits for it:
     quorum split             a proposal is under way: the network falls into two halves, neither of them a quorum
     primary isolated         the primary of the highest view alone hears nobody, or is heard by nobody
     votes held back          a slot is prepared: the links to its laggards clog, and flow again much later
+    traitor next             a slot is prepared and a traitor leads the next view: the primary is cut off
     hole                     several proposals leave at once: nobody ever gets the lowest, so a new view makes it null
 
 It keeps the nemesis' rule: it takes down no more than f machines at a time, and what it cuts heals by itself.
@@ -33,6 +34,7 @@ CUT_MS: Final = (300, 4_000)  # how long a cut lasts: from a round trip to some 
 DOWN_MS: Final = (50, 2_000)
 WAIT_MS: Final = 4_000  # for the moment that was chosen, before another one is
 
+TRAITOR_HUNTS: Final = 4  # so often among the others where there are traitors: in few views one of them leads the next
 HOLE_MS: Final = 4_000  # how long it stays open: more than the patience of those above it
 
 Links = set[tuple[int, int]]
@@ -92,6 +94,8 @@ class Hunter:
             ("votes held back", self._hold_votes_back),
             ("hole", self._leave_hole),
         ]
+        if cluster.checkers.faulty:
+            self._hunts += [("traitor next", self._hand_over)] * TRAITOR_HUNTS
         self._name, self._hunt = self._hunts[0]
         self._hole: _Hole | None = None
         cluster.turn_listeners.append(self._look)
@@ -202,6 +206,14 @@ class Hunter:
         links = {(machine.replica, receiver) for receiver in held}
         self._cluster.at(self._cluster.random.randint(*CUT_MS), lambda: network.unclog(links))
         return f"what r{machine.replica} says to {sorted(held)} waits"
+
+    def _hand_over(self, _: Machine, state: ReplicaState) -> str | None:
+        """What a traitor may choose for the new view is then prepared at some, and committed at few."""
+        is_open = any(slot.is_prepared and not slot.is_committed for slot in state.slots.values())
+        next_primary = state.configuration.primary(state.view + 1)
+        if not state.active or not is_open or next_primary not in self._cluster.checkers.faulty:
+            return None
+        return f"before view {state.view + 1} of r{next_primary}, {self._isolate(state.primary)}"
 
     def _leave_hole(self, machine: Machine, state: ReplicaState) -> str | None:
         if self._hole is None:

@@ -57,6 +57,8 @@ HUNTS = (
     "hole",
 )
 
+TRAITOR_HUNT = "traitor next"  # in runs that have traitors
+
 
 def make_cluster(seed: int, *, is_bursting: bool = False) -> tuple[Cluster, Clients]:
     """Four replicas on a network that is a little slow, and load on its way; in bursts, several proposals leave at
@@ -137,6 +139,8 @@ def test_the_table_above_holds_every_fault() -> None:
     assert {kind.__name__ for kind in nemesis._kinds} == {*FAULTS, "_heal"}
     cluster = Cluster()
     assert [name for name, _ in Hunter(cluster, 0, nemesis.faults)._hunts] == list(HUNTS)
+    cluster.checkers.faulty.add(1)
+    assert {name for name, _ in Hunter(cluster, 0, nemesis.faults)._hunts} == {*HUNTS, TRAITOR_HUNT}
 
 
 def mute_primaries(cluster: Cluster) -> None:
@@ -152,7 +156,7 @@ def mute_primaries(cluster: Cluster) -> None:
         cluster.at(moment_ms, mute)
 
 
-@pytest.mark.parametrize("name", HUNTS)
+@pytest.mark.parametrize("name", (*HUNTS, TRAITOR_HUNT))
 def test_every_moment_is_met_and_survived(name: str) -> None:
     """The moment comes under load, while nobody hears the primary now and then, and the strike breaks nothing."""
     struck = 0
@@ -163,6 +167,8 @@ def test_every_moment_is_met_and_survived(name: str) -> None:
             nemesis._hunter.stop()
         nemesis._kinds = [lambda: None]
         mute_primaries(cluster)
+        if name == TRAITOR_HUNT:
+            cluster.checkers.faulty.add(1)
         hunter = Hunter(cluster, cluster.now_ms + STORM_MS, nemesis.faults)
         hunter._hunts = [hunt for hunt in hunter._hunts if hunt[0] == name]
         hunter._next_ms = cluster.now_ms
