@@ -61,6 +61,8 @@ def process_fixed_vote(state: ReplicaState, height: int) -> None:
 def process_idle_vote(state: ReplicaState) -> None:
     """D24: at the end of a turn, the head is voted on when nothing above it is under way in the active view."""
     head = state.executed_height
+    if head in state.voted or head == state.certified_height:
+        return  # nothing to say, at most turns
     under_way = state.active and any(height > head and slot.digest is not None for height, slot in state.slots.items())
     if not under_way and state.executing is None:
         process_vote(state, head)

@@ -160,6 +160,8 @@ def reclaim(state: ReplicaState, batches: list[Batch]) -> None:
 
 def process_forwarding(state: ReplicaState) -> None:
     """At the end of a turn: what clients handed in here goes to the primary, in relays of bounded size (M18)."""
+    if not state.to_primary:
+        return
     waiting, state.to_primary = state.to_primary, []
     if state.is_primary or not state.active:
         return

@@ -5,6 +5,7 @@ eviction nor a new collection without a limit passes: a test compares these tabl
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Final
 
 from pbft.core.config import (
@@ -71,6 +72,8 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
 }
 """The size that each collection of a replica's state may have when a turn is over."""
 
+_contents_of: Final = attrgetter(*STATE_LIMITS)
+
 NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
 """The same for what is remembered about one peer."""
 
@@ -78,10 +81,9 @@ NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
 def check_state(state: ReplicaState) -> None:
     """Every collection within its limit, and the watermarks where they belong."""
     name = f"replica {state.replica_id}"
-    for collection, limit in STATE_LIMITS.items():
-        size = len(getattr(state, collection))
-        if size and size > limit(state):
-            raise Violation("bounds", f"{name}: {size} in {collection}, at most {limit(state)}")
+    for (collection, limit), content in zip(STATE_LIMITS.items(), _contents_of(state), strict=True):
+        if content and len(content) > limit(state):
+            raise Violation("bounds", f"{name}: {len(content)} in {collection}, at most {limit(state)}")
     for height, digests in state.pre_prepared.items():
         if len(digests) > DIGESTS_PER_SLOT_MAX:
             raise Violation("bounds", f"{name}: {len(digests)} Q entries at height {height}")

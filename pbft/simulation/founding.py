@@ -41,7 +41,8 @@ def make_member(replica: int, id: int, signing: Signing = ED25519, generation: i
 
 def find_member_id(configuration: Configuration, machine: int) -> int | None:
     """The id that a machine has in an epoch; None where it is no member. Names stay, ids are places (D41)."""
-    return next((member.id for member in configuration.members if member.name == f"r{machine}"), None)
+    name = f"r{machine}"
+    return next((member.id for member in configuration.members if member.name == name), None)
 
 
 def machine_of(member: Member) -> int:
