@@ -80,7 +80,7 @@ NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
 
 def check_state(state: ReplicaState) -> None:
     """Every collection within its limit, and the watermarks where they belong."""
-    name = f"replica {state.replica_id}"
+    name, members = f"replica {state.replica_id}", _members(state)
     for (collection, limit), content in zip(STATE_LIMITS.items(), _contents_of(state), strict=True):
         if content and len(content) > limit(state):
             raise Violation("bounds", f"{name}: {len(content)} in {collection}, at most {limit(state)}")
@@ -88,11 +88,12 @@ def check_state(state: ReplicaState) -> None:
         if len(digests) > DIGESTS_PER_SLOT_MAX:
             raise Violation("bounds", f"{name}: {len(digests)} Q entries at height {height}")
     for height, votes in state.header_votes.items():
-        if len(votes) > _members(state):
+        if len(votes) > members:
             raise Violation("bounds", f"{name}: {len(votes)} header votes at height {height}")
     for peer, notes in state.peers.items():
-        _check_notes(name, peer, notes)
-    if state.snapshot is not None and len(state.snapshot.offers) > _members(state):
+        if notes.early or notes.early_bytes:
+            _check_notes(name, peer, notes)
+    if state.snapshot is not None and len(state.snapshot.offers) > members:
         raise Violation("bounds", f"{name}: {len(state.snapshot.offers)} offers of snapshots")
     _check_slots(name, state)
     if state.doublings > TIMER_DOUBLINGS_MAX:

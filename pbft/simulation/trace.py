@@ -24,8 +24,7 @@ class Trace:
     def record(self, now_ms: int, kind: str, machine: int, other: int, data: bytes) -> None:
         """One event: its kind in one word, where it happened, who else took part (-1 for nobody), and its bytes."""
         self.events += 1
-        self._hash.update(b"%d %b %d %d %d " % (now_ms, kind.encode(), machine, other, len(data)))
-        self._hash.update(data)
+        self._hash.update(f"{now_ms} {kind} {machine} {other} {len(data)} ".encode() + data)
         if kind != "tick":
             self._tail.append((now_ms, kind, machine, other, data))
 
