@@ -62,7 +62,7 @@ class SimulatedDisk:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`. Raises PowerFailure at the write that was chosen for it."""
-        protected = [o._replace(value=protect(o.key, o.value)) if isinstance(o, Put) else o for o in operations]
+        protected = [Put(o.table, o.key, protect(o.key, o.value)) if type(o) is Put else o for o in operations]
         if self._fails_at is not None and self.writes >= self._fails_at:
             self._unsynced = protected
             raise PowerFailure
