@@ -58,6 +58,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCode:
+    """Let the own worker check the sources that this batch brings, and report `CodeChecked` if it survives (D53)."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Execute:
     """Execute the block of this height, and report `Executed`. Asked for one height at a time, in order (M12, M47)."""
 
@@ -181,6 +188,7 @@ Action: TypeAlias = (
     | Broadcast
     | Publish
     | Send
+    | CheckCode
     | Execute
     | StoreCertificate
     | SendBlocks

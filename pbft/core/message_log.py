@@ -30,6 +30,8 @@ class Slot:
     accepted: int = 0  # counted tick at which the proposal was accepted here (M21)
     is_reclaimed: bool = False  # its requests wait here by themselves, as if a client had handed them in (M24)
     is_pre_prepared: bool = False  # the own promise is journaled: the Q entry of this view (M25a)
+    is_code_asked: bool = False  # the own worker is to check what the batch brings
+    is_code_checked: bool = False  # and has survived it (D53)
     is_prepared: bool = False  # the P entry of this view is journaled (M25b)
     prepares: dict[int, CountedVote] = field(default_factory=dict)  # of the view that this replica is in
     commits: dict[int, CountedVote] = field(default_factory=dict)  # each member's latest view (M13, D28)
@@ -60,6 +62,8 @@ class Slot:
         self.proposal = None
         self.is_reclaimed = False
         self.is_pre_prepared = False
+        self.is_code_asked = False
+        self.is_code_checked = False
         self.is_prepared = False
         self.prepares.clear()
         if self.committed is None:

@@ -25,6 +25,7 @@ class Request:
     expiry_height: int
     gas_limit: int
     raw: bytes  # signature || signed bytes, as received; the leaf of the batch digest
+    has_code: bool = False  # it brings a contract's source: checked before it is ordered (D53)
     payload: bytes | None = b""  # private, checked against the commitments; empty without any; None: not here (D50)
 
     @property
@@ -45,6 +46,11 @@ class Batch:
     def is_whole(self) -> bool:
         """Whether every private payload that a request declares is here: what is not whole is missing (D50)."""
         return all(request.payload is not None for request in self.requests)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a request brings a contract's source, which is checked before PREPARE (D53)."""
+        return any(request.has_code for request in self.requests)
 
     @property
     def size_bytes(self) -> int:
@@ -319,6 +325,13 @@ class Executed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeChecked:
+    """From the edge: the own worker has survived every source that the batch of this digest brings (D53)."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotStaged:
     """From the edge: a snapshot has begun, or a chunk was judged; what is kept of it is durable."""
 
@@ -340,4 +353,4 @@ class SnapshotInstalled:
     next_epoch: EpochStart | None = None
 
 
-LocalMessage: TypeAlias = ClientRequest | Executed | SnapshotStaged | SnapshotInstalled
+LocalMessage: TypeAlias = ClientRequest | CodeChecked | Executed | SnapshotStaged | SnapshotInstalled

@@ -2,12 +2,12 @@
 
 Its rules: the own promise is journaled before it is sent (M25: `promise` before PREPARE, the P entry before COMMIT);
 a vote is counted only from an envelope, the own ones too; heights are executed once, in order, through one gate (M12,
-M47). A fresh proposal may wait for its PREPARE (clock D60, unexecuted gas D58); a choice of NEW-VIEW waits for its body
-only (M42).
+M47). A fresh proposal may wait for its PREPARE (clock D60, unexecuted gas D58, code D53); a choice of NEW-VIEW waits
+for its body only (M42).
 """
 
 from ledger.hashing import NULL_DIGEST
-from pbft.core.actions import Broadcast, Execute, Persist, PersistBody
+from pbft.core.actions import Broadcast, CheckCode, Execute, Persist, PersistBody
 from pbft.core.checkpoints import (
     answer_with_certificate,
     peer_notes,
@@ -23,7 +23,7 @@ from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
 from pbft.core.halting import CONTRADICTED, halt, halt_diverged
 from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_prepare_count
-from pbft.core.messages import Batch, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
+from pbft.core.messages import Batch, CodeChecked, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
 from pbft.core.persisted import encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
 from pbft.core.replica_state import ReplicaState
 from pbft.core.requests import compute_batch, compute_candidates, process_finished, validate_batch
@@ -231,7 +231,7 @@ def _process_prepared(state: ReplicaState, slot: Slot) -> None:
 
 
 def may_promise(state: ReplicaState, slot: Slot) -> bool:
-    """Whether PREPARE may leave now: below H, with its body (M16); a fresh one by clock and gas too (D60, D58)."""
+    """Whether PREPARE may leave now: below H, with its body (M16); a fresh one by D53, D60 and D58 too."""
     assert slot.digest is not None
     if slot.height > state.high_watermark:
         return False  # a choice of NEW-VIEW above the own H waits for catch-up: P and Q stay within a window (D27)
@@ -239,6 +239,8 @@ def may_promise(state: ReplicaState, slot: Slot) -> bool:
         return False
     if slot.is_reproposed or state.is_primary:
         return True
+    if not _is_code_checked(state, slot):
+        return False
     if not _is_time_plausible(state, slot):
         prepared_elsewhere = compute_prepare_count(slot, state.view, state.primary) + 1  # D60: the primary counts
         if prepared_elsewhere < state.configuration.quorums.weak:
@@ -247,6 +249,29 @@ def may_promise(state: ReplicaState, slot: Slot) -> bool:
         state.slots[height].gas for height in range(state.executed_height + 1, slot.height) if height in state.slots
     )
     return unexecuted <= state.configuration.window_gas
+
+
+def _is_code_checked(state: ReplicaState, slot: Slot) -> bool:
+    """D53: whether the own worker has survived what a fresh batch brings; it is asked once for each proposal.
+
+    A choice of NEW-VIEW is not asked about, nor what this primary proposes: W replicas hold a Q entry of the one, so a
+    correct one has checked it, and may have executed it; the other's requests came in by the same check.
+    """
+    if slot.batch is None or not slot.batch.has_code or slot.is_code_checked:
+        return True
+    if not slot.is_code_asked:
+        slot.is_code_asked = True
+        state.actions.append(CheckCode(batch=slot.batch))
+    return False
+
+
+def process_code_checked(state: ReplicaState, checked: CodeChecked) -> None:
+    """The slots whose PREPARE waited for the worker go on."""
+    for height in sorted(state.slots):
+        slot = state.slots[height]
+        if slot.digest == checked.digest:
+            slot.is_code_checked = True
+            process_slot(state, slot)
 
 
 def _is_time_plausible(state: ReplicaState, slot: Slot) -> bool:

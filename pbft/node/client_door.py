@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from contracts.code import find_source
 from ledger.admission import NONCE_WINDOW
 from ledger.block import Block, Header
 from ledger.chain import Chain, StoredReceipt
@@ -322,5 +323,6 @@ def _request_of(signed: SignedTransaction, payload: bytes) -> Request:
         expiry_height=transaction.expiry_height,
         gas_limit=transaction.gas_limit,
         raw=signed.raw,
+        has_code=find_source(transaction.contract, transaction.method, transaction.arguments) is not None,
         payload=payload,
     )

@@ -8,6 +8,7 @@ No Twisted here, and no LMDB: production, the tests' cluster and the simulator r
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from ledger.epochs import EpochLink
@@ -16,6 +17,7 @@ from pbft.core.actions import (
     Action,
     BeginSnapshot,
     Broadcast,
+    CheckCode,
     Dropped,
     Evidence,
     Execute,
@@ -38,6 +40,7 @@ from pbft.core.messages import (
     Batch,
     CertificateNotice,
     ClientRequest,
+    CodeChecked,
     Envelope,
     Executed,
     LocalMessage,
@@ -48,6 +51,7 @@ from pbft.core.messages import (
 )
 from pbft.core.persisted import body_key
 from pbft.core.replica import Replica
+from pbft.node.code_checks import CodeChecks
 from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
 from pbft.wire.codec import peek_kind
@@ -143,6 +147,7 @@ class Driver:
         self._execution = execution
         self._evidence = evidence
         self._counters = counters
+        self._code_checks = CodeChecks(execution.check_source, counters)
         self._wall_ms = wall_ms
         self._wake = wake
         self._on_halt = on_halt
@@ -186,9 +191,34 @@ class Driver:
             self._counters.count("frame_refused", error.code)
             return error.code not in INNOCENT_REFUSALS
         self._counters.count("message", type(wanted).__name__)
-        self._actions += self._replica.receive(sender_replica_id, wanted)
-        self._wake()
+        if isinstance(wanted, Relay):
+            self._on_relay(sender_replica_id, wanted)
+        else:
+            self._hand_in(sender_replica_id, wanted)
         return False
+
+    def _on_relay(self, sender_replica_id: int, relay: Relay) -> None:
+        """The core gets requests that bring code when the worker has survived it, each by itself, the others at once:
+        what the core knows of, it waits for, and suspects a primary that does not order it (D53)."""
+        epoch = self._replica.epoch
+
+        def take(request: Request) -> None:
+            if self._replica.epoch == epoch:  # else the id may be another's by now; who relayed it does it again
+                self._hand_in(sender_replica_id, Relay(requests=(request,)))
+
+        for request in relay.requests:
+            if request.has_code:
+                self._code_checks.check_request(request, partial(take, request))
+        plain = tuple(request for request in relay.requests if not request.has_code)
+        if plain:
+            self._hand_in(sender_replica_id, Relay(requests=plain))
+
+    def _hand_in(self, sender_replica_id: int, message: PeerMessage | LocalMessage) -> None:
+        """To the core, in the turn that runs or in one that is now due."""
+        if self._halted is None:
+            self._actions += self._replica.receive(sender_replica_id, message)
+            if not self._is_flushing:
+                self._wake()
 
     def _unanswered(self, requests: Iterable[Request]) -> Relay:
         """Those requests whose nonce no block has used (D43)."""
@@ -196,9 +226,11 @@ class Driver:
 
     def on_request(self, request: Request) -> None:
         """A client's request that passed the door."""
-        if self._halted is None:
-            self._actions += self._replica.receive(self._replica.replica_id, ClientRequest(request=request))
-            self._wake()
+        message = ClientRequest(request=request)
+        if request.has_code:
+            self._code_checks.check_request(request, lambda: self._hand_in(self._replica.replica_id, message))
+        else:
+            self._hand_in(self._replica.replica_id, message)
 
     def on_executed(self, executed: Executed) -> None:
         """The ledger's word about a block, from `LedgerExecution`; at once, or in a later reactor turn."""
@@ -311,7 +343,12 @@ class Driver:
                 if blocks is not None:
                     self._send(action.replica, blocks)
             case Reclaim():
-                self._actions += self._replica.receive(self._replica.replica_id, self._unanswered(action.requests))
+                self._on_relay(self._replica.replica_id, self._unanswered(action.requests))
+            case CheckCode():
+                checked = CodeChecked(digest=action.batch.digest)
+                self._code_checks.check_proposal(
+                    action.batch.requests, lambda: self._hand_in(self._replica.replica_id, checked)
+                )
             case SendEpochEnd():
                 certificate = self._execution.epoch_end_certificate(action.epoch)
                 if certificate is not None:

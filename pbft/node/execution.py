@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from contracts.compiler import SourceVerdict, judge_source
 from ledger.block import Block, Header
 from ledger.chain import Chain, PlannedBlock
 from ledger.epochs import EpochLink
@@ -35,6 +36,10 @@ class Worker(Protocol):
 
     def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
         """Executes a block on the state after the chain's head."""
+        ...
+
+    def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
+        """Checks a contract's source; where no worker survives that, the verdict's code is `UNSURVIVED` (D53)."""
         ...
 
     def run_view(
@@ -82,6 +87,10 @@ class InlineWorker:
         with StateSnapshot(self._store.snapshot()) as state:
             outcome = self._runtime.execute_block(plan, state)
         on_outcome(outcome)
+
+    def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
+        """See `Worker.check_source`."""
+        on_verdict(judge_source(source))
 
     def run_view(
         self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
@@ -180,6 +189,10 @@ class LedgerExecution:
         self.snapshots.process_executed(block.header.height)
         for sink in self._sinks:
             sink.block_executed(block)
+
+    def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
+        """Asks the worker, between two blocks, whether a source is a contract (D53)."""
+        self._worker.check_source(source, on_verdict)
 
     def install_snapshot(self, pending: Iterable[Request]) -> SnapshotInstalled:
         """Makes the snapshot that is whole the ledger, and tells who answers clients. No block may be executing."""

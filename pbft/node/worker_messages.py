@@ -17,6 +17,7 @@ from ledger.genesis import GenesisContract
 from ledger.shapes import expect_array, expect_bytes, expect_name, expect_str
 
 MESSAGE_BYTES_MAX: Final = OUTCOME_BYTES_MAX + 1_024  # an outcome and the little around it
+UNSURVIVED: Final = "WORKER"  # the code of a source that no worker survives: not a verdict of the checker (D53)
 CONFINEMENTS_MAX: Final = 16  # features of the kernel that a worker may name
 
 

@@ -36,6 +36,7 @@ from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
 from pbft.node.worker_messages import (
     MESSAGE_BYTES_MAX,
+    UNSURVIVED,
     encode_block,
     encode_check,
     encode_genesis,
@@ -62,7 +63,7 @@ STDERR_CHARACTERS_MAX: Final = 2_000  # of a dying worker's last words, for the 
 
 Outcome = TypeVar("Outcome")
 _NO_ANSWER: Final = CallOutcome(status="error", code="worker", gas_used=0, result=encode(None), events=())
-_NO_VERDICT: Final = SourceVerdict(code="WORKER", hint="the contract worker did not survive this source")
+_NO_VERDICT: Final = SourceVerdict(code=UNSURVIVED, hint="the contract worker did not survive this source")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -45,6 +45,7 @@ class Workload:
         nonce: int | None = None,
         expiry_height: int = 5_000,
         private: Sequence[Value] = (),
+        contract: str = "register",
     ) -> SignedTransaction:
         """Signs a call, `private` values beside it; hands it to replicas now and every 2 s until W answered alike."""
         if nonce is None:
@@ -59,7 +60,7 @@ class Workload:
             expiry_height=expiry_height,
             expiry_time=self.cluster.now_ms // 1000 + 86_400,
             gas_limit=gas_limit,
-            contract="register",
+            contract=contract,
             method=method,
             arguments=tuple(arguments),
             commitments=commitments,

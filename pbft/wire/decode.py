@@ -9,6 +9,7 @@ signatures hold is `verify`'s.
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 
+from contracts.code import find_source
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
 from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
@@ -142,6 +143,7 @@ def _request(signed: SignedTransaction, payload: bytes | None) -> Request:
         expiry_height=transaction.expiry_height,
         gas_limit=transaction.gas_limit,
         raw=signed.raw,
+        has_code=find_source(transaction.contract, transaction.method, transaction.arguments) is not None,
         payload=payload,
     )
 

@@ -367,7 +367,7 @@ class Elsewhere(Contract):
 
 
 def test_code_comes_in_by_the_contract_code_and_by_a_transaction_alone(network: Network) -> None:
-    """Each replica has checked what a transaction brings; what a contract makes up, nobody has."""
+    """Each replica has checked what a transaction brings (D53); what a contract makes up, nobody has."""
     chain = network.chain
     other = chain.deploy(ELSEWHERE, name="elsewhere")
     for operator in OPERATORS[:3]:

@@ -1,4 +1,4 @@
-"""Execution 33: a private payload that its sender gives to few."""
+"""Executions 33 and 37: a private payload that its sender gives to few, and code that kills every worker."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from scenarios.script import Without, scenario
 from scenarios.stage import Stage, request
 from simulation.bench import WALL_MS
 
-from pbft.core import message_log, persisted
+from pbft.core import message_log, ordering, persisted
 from pbft.core.messages import PrePrepare
 from pbft.core.requests import compute_batch
 
@@ -52,3 +52,45 @@ def no_prepare_without_the_payload(stage: Stage) -> None:
     stage.settle("FETCH-BATCHES", "BATCHES")
     said = {flight.sender for flight in stage.select("PREPARE")}
     stage.show("then all three send PREPARE, and all three hold it", said == {1, 2, 3})
+
+
+@scenario(
+    37,
+    rules="D53",
+    title="Code that kills every worker",
+    liars=(0,),
+    without=(
+        Without(
+            what="the check before PREPARE",
+            breaks="nobody has to execute what his worker does not survive",
+            edits=(Edit(function=ordering.may_promise, old="if not _is_code_checked(state, slot):", new="if False:"),),
+        ),
+    ),
+)
+def code_is_survived_before_it_is_ordered(stage: Stage) -> None:
+    """A defect of the parser kills the worker on one source, and the primary R0 proposes it. If it were ordered, all
+    would meet it at one height, retry it, and stop there for ever: no later block can say that it is to be skipped,
+    since none can be executed.
+
+    So each replica has its own worker look at the source before it sends PREPARE. A source that is refused is prepared:
+    that is a receipt like any other. One that a worker does not survive is not, the primary is suspected, and the next
+    view decides on nothing at that height, since no correct replica promised it. Nor does a correct primary propose it:
+    what brings code is given to the core only after the same check, whoever hands it in.
+    """
+    for replica in (1, 2, 3):
+        stage[replica].checks = False
+    batch = compute_batch(WALL_MS, (replace(request("a0"), has_code=True),))
+    stage.forge(0, PrePrepare(epoch=0, view=0, height=1, digest=batch.digest, batch=batch))
+    stage.deliver("PRE-PREPARE")
+    stage.say("The workers die of it; each is replaced, and nobody reports that he survived.")
+    if stage.select("PREPARE"):
+        stage.settle("PREPARE", "COMMIT")
+    asked = {replica for replica in (1, 2, 3) if any(asked.height == 1 for asked in stage[replica].asked)}
+    stage.show("nobody has to execute what his worker does not survive", not asked)
+    for replica in (1, 2, 3):
+        stage.hand_in(replica, "b0")
+    stage.wait(1500, 1, 2, 3)
+    stage.settle("VIEW-CHANGE", "NEW-VIEW", "PRE-PREPARE", "PREPARE", "COMMIT")
+    digests = {slot.committed for r in (1, 2, 3) for slot in stage[r].replica.state.slots.values()}
+    executed = {len(stage[replica].chain) for replica in (1, 2, 3)}
+    stage.show("the next view goes on without it: b0 is executed", batch.digest not in digests and executed == {1})

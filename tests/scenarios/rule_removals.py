@@ -344,5 +344,26 @@ BESIDE_THE_CORE = [
     without("D11, D48, M53", "pbft/client/test_questions.test_answers_below_the_minimum_height_do_not_count",
             ReadQuestion.receive, "frame.height < self._view.min_height", "False"),
 ]
+CODE = [
+    without("D53", "code.test_d53_prepare_waits_for_the_worker",
+            ordering.may_promise, "not _is_code_checked(state, slot)", "False"),
+    without("D53", "code.test_d53_a_choice_of_new_view_is_not_asked_about",
+            ordering.may_promise, "slot.is_reproposed or state.is_primary", "state.is_primary"),
+    without("D53", "code.test_d53_the_next_proposal_of_it_is_asked_about_again",
+            message_log.Slot.leave_view, "self.is_code_asked = False", "pass"),
+    without("D53", "pbft/node/test_code_ordering.test_d53_what_no_worker_survives_is_never_proposed",
+            Driver.on_request, "if request.has_code:", "if False:"),
+]
 # fmt: on
-REMOVALS = [*NORMAL_CASE, *REQUESTS, *RESTART, *CHECKPOINTS, *VIEW_CHANGE, *TIME, *EPOCHS, *SNAPSHOTS, *BESIDE_THE_CORE]
+REMOVALS = [
+    *NORMAL_CASE,
+    *CODE,
+    *REQUESTS,
+    *RESTART,
+    *CHECKPOINTS,
+    *VIEW_CHANGE,
+    *TIME,
+    *EPOCHS,
+    *SNAPSHOTS,
+    *BESIDE_THE_CORE,
+]

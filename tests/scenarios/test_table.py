@@ -12,7 +12,7 @@ ROW = re.compile(r"\| (\d+) \| ([^|]+) \| ([^|]*) \| ([^|]+) \|")
 TRANSCRIPT = re.compile(r"\[(\w+)\]\(transcripts/\1\.txt\)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 EXECUTIONS = set(range(1, 52))
-LATER = {34, 35, 37, 47}  # each with its reason in the table
+LATER = {34, 35, 47}  # each with its reason in the table
 
 
 def table() -> dict[int, tuple[str, str]]:

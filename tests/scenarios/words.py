@@ -10,6 +10,7 @@ from ledger.encoding import decode
 from ledger.hashing import NULL_DIGEST
 from pbft.core.actions import (
     Action,
+    CheckCode,
     Dropped,
     Evidence,
     Execute,
@@ -180,6 +181,8 @@ def action_words(action: Action) -> str | None:
         case Execute():
             how = " (adopted)" if action.adopted else ""
             return f"executes {action.height} {batch_words(action.batch)}{how}"
+        case CheckCode():
+            return f"asks its worker about the code in {action.batch.digest.hex()[:4]}"
         case InstallSnapshot():
             return f"installs the snapshot of {action.height}"
         case StoreCertificate():

@@ -9,6 +9,7 @@ from pbft.core.actions import (
     Action,
     BeginSnapshot,
     Broadcast,
+    CheckCode,
     Dropped,
     Evidence,
     Execute,
@@ -31,6 +32,7 @@ from pbft.core.config import OBSERVER, CoreConfiguration, EpochStart
 from pbft.core.messages import (
     Batch,
     ClientRequest,
+    CodeChecked,
     Commit,
     Envelope,
     Executed,
@@ -74,6 +76,7 @@ def make_request(
     gas_limit: int = 10_000,
     expiry_height: int = 1_000,
     payload: bytes | None = b"",
+    has_code: bool = False,
 ) -> Request:
     """A request as the edge hands it in; with `payload` None one that came without what it declares (D50)."""
     raw = f"{client}/{nonce}/{gas_limit}".encode()
@@ -84,6 +87,7 @@ def make_request(
         expiry_height=expiry_height,
         gas_limit=gas_limit,
         raw=raw,
+        has_code=has_code,
         payload=payload,
     )
 
@@ -129,6 +133,8 @@ class Bench:
     configuration: CoreConfiguration
     replica_id: int
     executes: bool = True  # the ledger answers at once
+    checks: bool = True  # the worker survives a source at once; False: it says nothing (D53)
+    checked: list[CheckCode] = field(default_factory=list)
     observes: bool = False  # from the next start on: it holds a key that the epoch does not list (D37)
     journal: dict[bytes, bytes] = field(default_factory=dict)
     envelopes: dict[bytes, Envelope] = field(default_factory=dict)  # journaled envelopes
@@ -256,6 +262,10 @@ class Bench:
                 self.sent.append((None, action.message))
             case Send():
                 self.sent.append((action.replica, action.message))
+            case CheckCode():
+                self.checked.append(action)
+                if self.checks:
+                    self._actions += self.replica.receive(self.replica_id, CodeChecked(digest=action.batch.digest))
             case Execute():
                 self.asked.append(action)
                 if self.executes:
@@ -269,7 +279,8 @@ class Bench:
             case SendEpochEnd():
                 self.epochs_ended.append(action)
             case Reclaim():
-                self._actions += self.replica.receive(self.replica_id, Relay(requests=action.requests))
+                survived = tuple(request for request in action.requests if self.checks or not request.has_code)
+                self._actions += self.replica.receive(self.replica_id, Relay(requests=survived))
             case Evidence():
                 self.evidence.append(action)
             case Dropped():

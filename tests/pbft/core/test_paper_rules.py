@@ -18,7 +18,6 @@ EXCLUDED = {
     "D22": "which libraries may be used, and where: tests/test_tidy.py reads the sources",
     "D23": "names of the distribution, the command and the packages",
     "D51": "erasure is an ordered event: comes with the domain's erasure transaction; its format, D50, is here",
-    "D53": "no transaction deploys a contract yet: contracts come from genesis",
     "D55": "passing a block that kills every worker, by an offline order of all members: comes later",
 }
 
