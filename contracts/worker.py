@@ -18,6 +18,7 @@ worker ends with its parent: the socket closes, and the kernel is asked to kill 
 import argparse
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -48,6 +49,8 @@ DATA_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 """Private memory: more than twice what the memory cells of a transaction can hold (D54)."""
 OPEN_FILES_MAX: Final = 32
 STACK_BYTES_MAX: Final = 64 * 1024 * 1024
+COLLECT_AFTER: Final = 50_000
+"""New containers between two looks for cycles, of which blocks leave few; the interpreter's own default is 700."""
 FAULT_CHARACTERS_MAX: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -262,6 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParentIsGone:
         return 0
     greeting = encode({"pid": pid, "limits": limits, "confinement": confinement.to_value()})
+    gc.freeze()  # what is imported stays; a block's values are no cycles, and references free them
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     serve(options.descriptor, Answers(Runtime(verify_signature, claim_holds=claim_holds), open_state, greeting))
     return 0
 

@@ -115,7 +115,7 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
     from twisted.internet.stdio import StandardIO
 
     from pbft.node.data_directory import StartRefused
-    from pbft.node.process_edge import EndWithInput, report_unhandled
+    from pbft.node.process_edge import EndWithInput, report_unhandled, settle_collector
     from pbft.node.service import make_service
 
     reactor: Any = installed
@@ -147,6 +147,7 @@ def run_replica(config: "ServiceConfig", log: "Logger", *, until_stdin_closes: b
     reactor.callWhenRunning(begin)
     if until_stdin_closes:
         reactor.callWhenRunning(StandardIO, EndWithInput(end))
+    settle_collector()
     reactor.run()
     if ends:
         raise ends[0]

@@ -1,17 +1,20 @@
-"""Where a replica's process ends: with its standard input, or at an error in the core; errors that nobody took; and the
-one look at this machine's clock."""
+"""Where a replica's process ends: with its standard input, or at an error in the core; errors that nobody took; its
+clock, and its collector."""
 
+import gc
 import time
 from collections.abc import Callable
 from traceback import format_exception
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from pbft.node.log import Logger
+
+COLLECT_AFTER: Final = 50_000  # new containers, the interpreter's own default is 700: several full batches
 
 
 class StopOnError:
@@ -58,3 +61,13 @@ def report_unhandled(log: Logger) -> None:
 def wall_ms() -> int:
     """This machine's clock, UTC milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def settle_collector() -> None:
+    """To be called once everything is imported: what is there now lives as long as the process, and is never looked at
+    again; what comes is looked at less often. Under load the collector of cycles otherwise takes a tenth of a replica's
+    processor time to find nothing: a turn's messages are no cycles, and references free them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
