@@ -29,6 +29,8 @@ from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
 
 SOURCE_POSITION_MAX: Final = 2**31
 """Lines and columns: far above what the gate lets through."""
+GRAMMAR: Final = (3, 11)
+"""Later interpreters read more (type parameters, `type X = int`): to each of them that is no Python, as to 3.11."""
 HINT_CHARACTERS_MAX: Final = 500
 """Of a refusal's hint: one sentence."""
 
@@ -101,7 +103,7 @@ def _parse(text: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text)
+            return ast.parse(text, feature_version=GRAMMAR)
     except SyntaxError as error:
         raise ContractRefused("SYNTAX", error.lineno or 0, error.offset or 0, "this is not Python") from None
     except (ValueError, RecursionError):

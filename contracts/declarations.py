@@ -170,8 +170,6 @@ def _read_name(declared: Declarations, statement: ast.stmt) -> None:
             raise refusal(base, "UNKNOWN_NAME", f"`from contracts import {base.id}` first")
         if statement.decorator_list:
             raise refusal(statement.decorator_list[0], "DECORATOR", "classes have no decorators")
-        if getattr(statement, "type_params", None):
-            raise refusal(statement, "TYPE_PARAMETER", "classes have no type parameters")
         declared.classes[statement.name] = base.id
         if base.id == "Contract":
             if declared.contract:
@@ -343,8 +341,6 @@ def _read_function(declared: Declarations, node: ast.FunctionDef, kind: str, rol
     arguments = node.args
     if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
         raise refusal(node, "SIGNATURE", "parameters are plain and positional")
-    if getattr(node, "type_params", None):
-        raise refusal(node, "TYPE_PARAMETER", "functions have no type parameters")
     listed = list(arguments.args)
     if kind != "helper":
         if not listed or listed[0].arg != "self" or listed[0].annotation is not None:

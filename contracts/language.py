@@ -143,7 +143,5 @@ REFUSED_NODES: Final[dict[str, tuple[str, str]]] = {
     "With": ("WITH", "there is nothing to open or close in a contract"),
     "Yield": ("GENERATOR", "build and return a list"),
     "YieldFrom": ("GENERATOR", "build and return a list"),
-    "TypeAlias": ("TYPE_HINT", "write the type out"),
-    "TemplateStr": ("TEXT_PREFIX", "texts are '...', b'...', f'...' or r'...'"),
 }
 """Syntax that has a name of its own among the refusals; whatever else has no rule is STATEMENT or EXPRESSION."""

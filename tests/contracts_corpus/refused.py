@@ -143,6 +143,10 @@ FILES = {
     "generator method": ((C + "    @external\n    def run(self) -> int:\n        yield 1\n").encode(), "GENERATOR"),
     "async method": ((C + "    @external\n    async def run(self) -> int:\n        return 1\n").encode(), "ASYNC"),
     "type parameters": ((C + "    @external\n    def run[T](self) -> int:\n        return 1\n").encode(), "SYNTAX"),
+    "class with type parameters": (
+        (K + "class A[T](Struct):\n    x: int\n\n\n" + C[len(K) :] + RUN).encode(),
+        "SYNTAX",
+    ),
     "name with an accent": (
         (C + "    @external\n    def rün(self) -> int:\n        return 1\n").encode(),
         "IDENTIFIER",
