@@ -85,9 +85,7 @@ class _Scan:
                 end = text.find("\n", self.at)
                 self.at = length if end < 0 else end
             else:
-                self.tokens += 1
-                if self.tokens > LINE_TOKENS_MAX:
-                    raise self.refusal("LINE_TOKENS", f"more than {LINE_TOKENS_MAX} tokens in one logical line")
+                self.count_token()
                 self.token(character)
         if self.brackets:
             raise self.refusal("SYNTAX", "a bracket is never closed")
@@ -107,6 +105,11 @@ class _Scan:
             self.indentation.append(width)
         if len(self.indentation) - 1 > INDENTATION_DEPTH_MAX:
             raise self.refusal("INDENTATION", f"blocks nest at most {INDENTATION_DEPTH_MAX} deep")
+
+    def count_token(self) -> None:
+        self.tokens += 1
+        if self.tokens > LINE_TOKENS_MAX:
+            raise self.refusal("LINE_TOKENS", f"more than {LINE_TOKENS_MAX} tokens in one logical line")
 
     def token(self, character: str) -> None:
         if character in _OPENING:
@@ -174,7 +177,8 @@ class _Scan:
         if "\\N" in body and "r" not in lowered:
             raise self.refusal("TEXT_ESCAPE", "write the character itself or its \\u number instead of \\N{name}")
         if lowered == "f":
-            self._check_f_string(body)
+            for first, last in self._expressions(body):
+                self._scan_expression(start + first, start + last)
         self.at = end + len(quote)
 
     def _end_of_literal(self, start: int, quote: str) -> int:
@@ -190,8 +194,10 @@ class _Scan:
                 at += 1
         raise self.refusal("SYNTAX", "this text is never closed")
 
-    def _check_f_string(self, body: str) -> None:
+    def _expressions(self, body: str) -> list[tuple[int, int]]:
+        """Where the expressions of an f-string begin and end, its braces counted as if it held no text."""
         depth, at = 0, 0
+        expressions, begin = [], 0
         while at < len(body):
             character = body[at]
             if depth == 0 and body[at : at + 2] in {"{{", "}}"}:
@@ -199,8 +205,11 @@ class _Scan:
                 continue
             if character == "{":
                 depth += 1
+                begin = at + 1 if depth == 1 else begin
             elif character == "}":
                 depth -= 1
+                if depth == 0:
+                    expressions.append((begin, at))
             elif depth > 0 and character in "\\#\n":
                 raise self.refusal("FSTRING", "inside the braces of an f-string: a plain expression on one line")
             if depth < 0:
@@ -208,3 +217,20 @@ class _Scan:
             at += 1
         if depth != 0:
             raise self.refusal("FSTRING", "braces of an f-string do not match (its own quote cannot stand inside)")
+        return expressions
+
+    def _scan_expression(self, begin: int, end: int) -> None:
+        """An expression inside an f-string, token by token: its brackets, tokens, numbers and names count as others."""
+        around = len(self.brackets)
+        self.at = begin
+        while self.at < end:
+            character = self.text[self.at]
+            if character == " ":
+                self.at += 1
+            elif len(self.brackets) == around and character in ":!" and not self.text.startswith("!=", self.at):
+                raise self.refusal("FORMAT", "plain {expression} only, without : or !")
+            else:
+                self.count_token()
+                self.token(character)
+        if self.at != end or len(self.brackets) != around:
+            raise self.refusal("FSTRING", "brackets or texts inside an f-string do not match")

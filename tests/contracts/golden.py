@@ -108,7 +108,7 @@ def random_snippets() -> Iterator[tuple[str, str]]:
 
 def random_programs() -> Iterator[tuple[str, str]]:
     """Programs of the fuzzer's grammar: deployed, two blocks of calls and one of what they scheduled, a view."""
-    from contracts_fuzz.__main__ import TIME, Side, call
+    from contracts_fuzz.campaign import Side, call, plan_block
     from contracts_fuzz.programs import ProgramWriter
 
     from contracts.compiler import weave_contract
@@ -116,11 +116,14 @@ def random_programs() -> Iterator[tuple[str, str]]:
     side = Side(weave_contract)
     for seed in range(SEED, SEED + PROGRAMS):
         source = ProgramWriter(seed).program()
-        done = [hashlib.sha256(source).digest(), side.deploy(source.decode()).to_bytes()]
+        done = [source.encode(), side.deploy(source).to_bytes()]
         blocks = [(call("run", GAS, 3, "a"), call("run", GAS, -5)), (call("ruled", GAS), call("later", GAS, 1)), ()]
-        done += [side.block(height, calls).to_bytes() for height, calls in enumerate(blocks, 1)]
-        view = side.runtime.call_view(call("look", GAS, 2), side.state, 3, TIME * 1_000, bytes(32))
+        for height, calls in enumerate(blocks, 1):
+            outcome = side.runtime.execute_block(plan_block(height, calls), side.state)
+            done.append(side.apply(outcome).to_bytes())
+        view = side.view(call("look", GAS, 2))
         done += [view.status, view.code, view.gas_used, view.result]
+        side.forget()
         yield f"random: {seed}", digest(*done)
 
 
@@ -129,7 +132,7 @@ def main() -> int:
     from contracts.compiler import compile_source
 
     compiled = lru_cache(maxsize=4)(compile_source)  # a deploy compiles a source again that was just judged
-    with patch("contracts.runtime.compile_source", compiled), patch("contracts.compiler.compile_source", compiled):
+    with patch("contracts.lifecycle.compile_source", compiled), patch("contracts.compiler.compile_source", compiled):
         recorded = dict([*corpus(), *recorded_runs()])
         compared = dict([*contract_files(), *random_snippets(), *random_programs()])
     if "--write" in sys.argv:
