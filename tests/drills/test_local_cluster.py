@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,48 @@ def test_a_killed_worker_alone_is_replaced_under_the_running_replica(network: Lo
     now = wait_ready(network)["replicas"][2]
     assert now["pid"] == entry["pid"]
     assert now["worker_pid"] not in (None, entry["worker_pid"])
+
+
+SUBMIT_WHEN_ASKED = """
+import sys
+from pathlib import Path
+from pbft.client.blocking import Client
+with Client.open(Path(sys.argv[1])) as client:
+    for _ in sys.stdin:
+        result = client.submit(client.account, "ping", "ping", patience_ms=60_000)
+        assert result.receipt.status == "ok", result
+        print(result.reply.height, flush=True)
+"""
+
+
+def test_a_replica_whose_workers_all_die_orders_on_and_says_why_it_executes_nothing(network: LocalNetwork) -> None:
+    """D54: three workers die on one block. Execution stops with its cause in `status`; what the replica orders still
+    counts: with another one down, no batch commits without its votes. A restart runs the block."""
+    before = wait_ready(network)
+    victim, other = [number for number in (3, 2, 1) if number != before["primary"]][:2]
+    pid = before["replicas"][victim]["pid"]
+    command = [sys.executable, "-c", SUBMIT_WHEN_ASKED, str(network.directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as load:
+        assert load.stdin is not None and load.stdout is not None
+        load.stdin.write("\n" * 20)
+        deadline, cause = time.monotonic() + COMMAND_SECONDS_MAX, None
+        while cause is None and time.monotonic() < deadline:
+            for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(worker), signal.SIGKILL)
+            cause = status(network)["replicas"][victim]["cause"]
+        assert cause is not None and "the contract worker failed 3 times" in cause
+        heights = [int(load.stdout.readline()) for _ in range(20)]
+        stop(network, replica_ids=(other,))
+        load.stdin.write("\n")
+        height = int(load.stdout.readline())
+        stuck = status(network)["replicas"][victim]
+    assert (stuck["pid"], stuck["state"], stuck["cause"]) == (pid, "backup", cause)
+    assert before["height"] <= stuck["height"] < max(heights) < height
+    start_replica(network, other)
+    restart(network, victim)
+    equal_roots(network, height)
+    assert status(network)["replicas"][victim]["cause"] is None
 
 
 def test_nothing_acknowledged_is_lost_when_all_four_are_killed_at_once(network: LocalNetwork, tmp_path: Path) -> None:
