@@ -10,7 +10,7 @@ help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
-	@echo "make bench  what a transfer costs a replica, step by step"
+	@echo "make bench  what a transfer costs a replica, step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
 	@echo "make clean  remove what make made"
 
@@ -38,6 +38,7 @@ lint: $(READY)
 
 bench: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.room_costs
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.contract_costs
 
 mutants: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.mutant_runs $(NAME)

@@ -12,7 +12,7 @@ from contracts.errors import Fault, OutOfGas
 from contracts.expressions import Env, Expression
 from contracts.gas import GAS, compute_run_cost, split_runs
 from contracts.operations import BINARY, delete_item, get_item, iterate, set_item
-from contracts.storage import MapHandle
+from contracts.storage import MapHandle, make_place_writer
 from contracts.tree import Function, Node
 
 Statement = Callable[[Env], Any]
@@ -156,12 +156,13 @@ class Weaver(CallWeaver):
         machine = self.machine
         container, index, value = self.expressions(node.children)
         handle = self._map_field(node.children[0])
-        if handle is not None:
-            store = handle.set
+        if handle is not None and handle.codec is not None:
+            write, place_of = handle.codec.write, make_place_writer(handle.prefix, handle.key_hint)
 
             def set_entry(env: Env) -> None:
                 key = index(env)
-                store(key, value(env))
+                entry = value(env)
+                write(place_of(key), entry)
 
             return set_entry
 
@@ -199,7 +200,7 @@ class Weaver(CallWeaver):
         handle = self._map_field(node.children[0])
         codec = handle.codec if handle is not None else None
         if handle is not None and codec is not None:
-            key_of, read, write = handle.key_of, codec.read, codec.write
+            key_of, read, write = make_place_writer(handle.prefix, handle.key_hint), codec.read, codec.write
 
             def augment_entry(env: Env) -> None:
                 place = key_of(index(env))

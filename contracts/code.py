@@ -6,6 +6,7 @@ hash that it runs now, and to every hash that it ever ran. Who may bring code is
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from contracts.errors import RuntimeInconsistency
@@ -31,6 +32,7 @@ def source_key(contract: str) -> bytes:
     return f"k/{contract}/source".encode()
 
 
+@lru_cache(maxsize=CONTRACTS_MAX)
 def hash_key(contract: str) -> bytes:
     """Where the hash of a contract's tree is stored: what names its code."""
     return f"k/{contract}/hash".encode()

@@ -14,7 +14,7 @@ from contracts.errors import Fault, OutOfGas
 from contracts.gas import GAS, compute_run_cost
 from contracts.machine import Machine
 from contracts.operations import get_item, get_slice, iterate, pay_text
-from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle
+from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle, make_place_writer
 from contracts.tree import Node, Tree
 from contracts.values import ADDRESS_BYTES, InterfaceValue, StructShape, StructValue, make_key
 
@@ -307,8 +307,11 @@ class ExpressionWeaver:
         if node.children[0].kind == "field":
             handle = self.handles.get(str(node.children[0].value))
             if type(handle) is MapHandle:
-                get = handle.get
-                return lambda env: get(index(env))
+                if handle.codec is None:
+                    get = handle.get
+                    return lambda env: get(index(env))
+                read, place_of = handle.codec.read, make_place_writer(handle.prefix, handle.key_hint)
+                return lambda env: read(place_of(index(env)))
         container = self.expression(node.children[0])
 
         def subscript(env: Env) -> Any:

@@ -179,12 +179,12 @@ class Runtime:
 
     def _close(self, scheduled: tuple[ScheduledOutcome, ...], calls: tuple[CallOutcome, ...]) -> BlockOutcome:
         overlay = self._machine.overlay
-        first = next(overlay.scan(SCHEDULE_PREFIX), None)
+        first = next((key for key, record in overlay.scan(SCHEDULE_PREFIX) if record is not None), None)
         return BlockOutcome(
             scheduled=scheduled,
             calls=calls,
             writes=overlay.collect_writes(),
-            next_due=None if first is None else _split_schedule_key(first[0])[0],
+            next_due=None if first is None else _split_schedule_key(first)[0],
         )
 
     def _run_scheduled(self, plan: BlockPlan) -> tuple[ScheduledOutcome, ...]:
@@ -208,7 +208,8 @@ class Runtime:
         for key, record in self._machine.overlay.scan(SCHEDULE_PREFIX):
             if _split_schedule_key(key)[0] > self._machine.time or len(due) >= count_max:
                 break
-            due.append((key, record))
+            if record is not None:
+                due.append((key, record))
         return due
 
     def _run_scheduled_call(self, key: bytes, record: bytes, gas_limit: int) -> CallOutcome:

@@ -19,6 +19,7 @@ from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 
 _NIL: Final = b"\xc0"
+_ADDRESS_HEAD: Final = bytes((0xC4, ADDRESS_BYTES))
 
 
 # --- codecs: one declared hint to bytes and back ---
@@ -167,7 +168,7 @@ def _int_key(value: Any) -> bytes:
 def _address_key(value: Any) -> bytes:
     if type(value) is not bytes or len(value) != ADDRESS_BYTES:
         raise Fault("TYPE")
-    return b"\xc4\x20" + value
+    return _ADDRESS_HEAD + value
 
 
 def make_key_writer(hint: Hint) -> KeyWriter:
@@ -195,6 +196,28 @@ def make_key_writer(hint: Hint) -> KeyWriter:
         return encode(value)
 
     return write_scalar
+
+
+def make_place_writer(prefix: bytes, hint: Hint) -> KeyWriter:
+    """`MapHandle.key_of` for one prefix: where the entry of a key of this hint lies. Raises Fault TYPE, STATE_SIZE."""
+    write_key = make_key_writer(hint)
+    if hint.kind == "address" and len(prefix) + 2 + ADDRESS_BYTES <= KEY_BYTES_MAX:
+        head = prefix + _ADDRESS_HEAD
+
+        def place_of_address(key: Any) -> bytes:
+            if type(key) is not bytes or len(key) != ADDRESS_BYTES:
+                raise Fault("TYPE")
+            return head + key
+
+        return place_of_address
+
+    def place_of(key: Any) -> bytes:
+        place = prefix + write_key(key)
+        if len(place) > KEY_BYTES_MAX:
+            raise Fault("STATE_SIZE")
+        return place
+
+    return place_of
 
 
 # --- handles ---
@@ -267,16 +290,17 @@ class MapHandle:
         return self.machine.overlay.get(place) is not None
 
     def keys(self) -> list[Any]:
-        """A snapshot of the keys, in key-byte order; each is paid as a read."""
+        """A snapshot of the keys, in key-byte order; each is paid as a read, one that this block deleted too."""
         if not self.is_indexed:
             raise Fault("NOT_INDEXED")
         machine, start = self.machine, len(self.prefix)
         found: list[Any] = []
         machine.charge(GAS.storage_read)
-        for place, _ in machine.overlay.scan(self.prefix):
+        for place, data in machine.overlay.scan(self.prefix):
             machine.charge(GAS.storage_read + (len(place) - start) // GAS.storage_read_bytes)
-            machine.grow(1 + (len(place) - start) // GAS.text_chars)
-            found.append(self._read_key(place[start:]))
+            if data is not None:
+                machine.grow(1 + (len(place) - start) // GAS.text_chars)
+                found.append(self._read_key(place[start:]))
         return found
 
     def _read_key(self, data: bytes) -> Any:

@@ -7,6 +7,8 @@ plain values (structs become lists) and encoded canonically; what is read is put
 crosses.
 """
 
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from contracts.errors import Fault
@@ -18,6 +20,7 @@ from ledger.encoding import encode
 from ledger.errors import EncodingError
 
 ADDRESS_BYTES: Final = 32
+_NIL: Final = encode(None)
 
 
 class StructShape:
@@ -203,8 +206,7 @@ def take_apart(machine: Machine, value: Any, hint: Hint, shapes: Shapes, depth: 
         if type(value) is not list:
             raise Fault("TYPE")
         _pay_parts(machine, len(value))
-        inner = hint.arguments[0]
-        return [take_apart(machine, part, inner, shapes, depth + 1) for part in value]
+        return _take_parts_apart(machine, value, repeat(hint.arguments[0]), shapes, depth + 1)
     if kind == "dict":
         return _take_dict_apart(machine, value, hint, shapes, depth)
     if kind == "tuple" and type(value) is tuple:
@@ -225,7 +227,22 @@ def _take_row_apart(
     if len(values) != len(hints):
         raise Fault("TYPE")
     _pay_parts(machine, len(values))
-    return [take_apart(machine, part, inner, shapes, depth + 1) for part, inner in zip(values, hints, strict=True)]
+    return _take_parts_apart(machine, values, hints, shapes, depth + 1)
+
+
+def _take_parts_apart(
+    machine: Machine, values: Sequence[Any], hints: Iterable[Hint], shapes: Shapes, depth: int
+) -> list[Any]:
+    """The parts of a row; those of plain types, which most are, are looked at in place."""
+    parts: list[Any] = []
+    for part, hint in zip(values, hints, strict=False):
+        expected = _PLAIN_TYPES.get(hint.kind)
+        if expected is None:
+            part = take_apart(machine, part, hint, shapes, depth)
+        elif type(part) is not expected:
+            raise Fault("TYPE")
+        parts.append(part)
+    return parts
 
 
 def _take_dict_apart(machine: Machine, value: Any, hint: Hint, shapes: Shapes, depth: int) -> dict[Any, Any]:
@@ -272,13 +289,25 @@ def put_together(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> An
         raise Fault("TYPE")
     machine.grow(len(plain))
     if kind == "list":
-        inner = hint.arguments[0]
-        return [put_together(machine, part, inner, shapes) for part in plain]
+        return _put_parts_together(machine, plain, repeat(hint.arguments[0]), shapes)
     hints = shapes[hint.name].hints if kind == "struct" else hint.arguments
     if len(plain) != len(hints):
         raise Fault("TYPE")
-    parts = tuple(put_together(machine, part, inner, shapes) for part, inner in zip(plain, hints, strict=True))
+    parts = tuple(_put_parts_together(machine, plain, hints, shapes))
     return StructValue(shapes[hint.name], parts) if kind == "struct" else parts
+
+
+def _put_parts_together(machine: Machine, plain: list[Any], hints: Iterable[Hint], shapes: Shapes) -> list[Any]:
+    """The parts of a row; those of plain types, which most are, are looked at in place."""
+    parts: list[Any] = []
+    for part, hint in zip(plain, hints, strict=False):
+        expected = _PLAIN_TYPES.get(hint.kind)
+        if expected is None:
+            part = put_together(machine, part, hint, shapes)
+        elif type(part) is not expected:
+            raise Fault("TYPE")
+        parts.append(part)
+    return parts
 
 
 def put_any_together(machine: Machine, plain: Any) -> Any:
@@ -317,7 +346,9 @@ def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
 
 
 def encode_plain(machine: Machine, plain: Any, bytes_max: int, code: str) -> bytes:
-    """Canonical bytes of plain values, at most `bytes_max`, else Fault with the code. Pays for copying texts."""
+    """Canonical bytes of plain values, at most `bytes_max`, else Fault with the code."""
+    if plain is None:
+        return _NIL
     try:
         data = encode(plain)
     except EncodingError as error:

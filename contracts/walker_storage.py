@@ -98,14 +98,16 @@ class Place:
             self.machine.overlay.put(place.key, None)
 
     def keys(self) -> list[Any]:
-        """A snapshot of the keys, in the order of their bytes."""
+        """A snapshot of the keys, in the order of their bytes. Those that this block deleted are passed, and paid."""
         machine, key_hint = self.machine, self.hint.arguments[0]
         need(self.hint.kind == "indexed", "NOT_INDEXED")
         machine.charge(GAS.storage_read)
         found: list[Any] = []
-        for place, _ in machine.overlay.scan(self.key):
+        for place, stored in machine.overlay.scan(self.key):
             data = place[len(self.key) :]
             machine.charge(GAS.storage_read + len(data) // GAS.storage_read_bytes)
+            if stored is None:
+                continue
             machine.grow(1 + len(data) // GAS.text_chars)
             if key_hint.kind == "tuple":
                 found.append(tuple(read_stored(bytes([0x90 + len(key_hint.arguments)]) + data)))

@@ -249,12 +249,24 @@ _STEPS = st.lists(
         st.tuples(st.just("delete"), _KEYS),
         st.tuples(st.just("mark")),
         st.tuples(st.just("rollback")),
+        st.tuples(st.just("get"), _KEYS),
+        st.tuples(st.just("scan"), st.binary(max_size=1)),
     ),
     max_size=30,
 )
 
 
-@settings(max_examples=200, deadline=None)
+def check_scan(overlay: Overlay, model: dict[bytes, bytes], prefix: bytes) -> None:
+    """What is there, in order; beside it only keys that are not."""
+    found = list(overlay.scan(prefix))
+    expected = [(key, value) for key, value in sorted(model.items()) if key.startswith(prefix)]
+    assert [(key, value) for key, value in found if value is not None] == expected
+    keys = [key for key, _ in found]
+    assert keys == sorted(set(keys))
+    assert all(key.startswith(prefix) for key in keys)
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(_KEYS, st.binary(max_size=2)), _STEPS)
 def test_an_overlay_is_a_dictionary_that_can_go_back(below: dict[bytes, bytes], steps: list[Any]) -> None:
     """Against the plain definition: copy the whole dictionary at each mark, restore it at each roll-back."""
@@ -270,11 +282,13 @@ def test_an_overlay_is_a_dictionary_that_can_go_back(below: dict[bytes, bytes], 
             model.pop(step[1], None)
         elif step[0] == "mark":
             marks.append((overlay.mark(), dict(model)))
+        elif step[0] == "get":
+            assert overlay.get(step[1]) == model.get(step[1])
+        elif step[0] == "scan":
+            check_scan(overlay, model, step[1])
         elif marks:
             mark, model = marks.pop()
             overlay.rollback(mark)
-        assert list(overlay.scan(b"")) == sorted(model.items())
-        assert all(overlay.get(key) == model.get(key) for key in {*below, *model, b"\x00"})
     result = dict(below)
     writes = overlay.collect_writes()
     assert [key for key, _ in writes] == sorted({key for key, _ in writes})
@@ -284,6 +298,24 @@ def test_an_overlay_is_a_dictionary_that_can_go_back(below: dict[bytes, bytes], 
         if value is not None:
             result[key] = value
     assert result == model
+    check_scan(overlay, model, b"")
+    assert all(overlay.get(key) == model.get(key) for key in {*below, *model, b"\x00"})
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_what_a_failed_call_wrote_is_not_passed_by_a_later_scan(scanned: bool) -> None:
+    """Nobody would pay for it: a scan gives what is there, and what stands deleted, which its caller pays for."""
+    overlay = Overlay(MemoryState({b"a": b"1", b"b": b"2"}))
+    overlay.put(b"b", None)
+    mark = overlay.mark()
+    for key in (b"a", b"aa", b"c"):
+        overlay.put(key, None)
+        overlay.put(key, b"3")
+    if scanned:
+        assert [key for key, _ in overlay.scan(b"")] == [b"a", b"aa", b"b", b"c"]
+    overlay.rollback(mark)
+    assert list(overlay.scan(b"")) == [(b"a", b"1"), (b"b", None)]
+    assert overlay.collect_writes() == ((b"b", None),)
 
 
 def test_a_hint_is_checked_when_it_is_stored(outcome_of: Callable[..., CallOutcome]) -> None:

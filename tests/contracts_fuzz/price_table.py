@@ -44,6 +44,7 @@ class Trial(Contract):
     mt: Map[tuple[str, int], bool]
     points: Map[int, Point]
     homes: Indexed[Map[str, int]]
+    nobody: Indexed[Map[int, int]]
     inner: Map[int, Map[int, int]]
     vec: Vec[int]
     pvec: Vec[Point]
@@ -361,6 +362,15 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "homes keys": "x = self.homes.keys()",
     "homes items": "x = self.homes.items()",
     "homes values": "x = self.homes.values()",
+    "keys of nothing among many writes": ("for k in range(4000):\n    self.m[k] = k", "x = self.nobody.keys()"),
+    "keys of what was deleted": (
+        "for k in range(300):\n    self.nobody[k] = k\n    del self.nobody[k]",
+        "x = self.nobody.keys()",
+    ),
+    "keys after a write": (
+        "for k in range(4000):\n    self.m[k] = k",
+        "self.m[10000 + i] = i\nx = self.nobody.keys()",
+    ),
     "vec get": "x = self.vec[3]",
     "vec get negative": "x = self.vec[-1]",
     "vec len": "x = len(self.vec)",
