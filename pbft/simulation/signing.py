@@ -18,7 +18,7 @@ from ledger.keys import Signer, SigningKey, VerifySignature, verify_signature
 from pbft.core.messages import PeerMessage
 from pbft.wire.codec import WireRules, decode_peer
 
-REAL_EVERY: Final = 40
+REAL_EVERY: Final = 20
 DECODED_MAX: Final = 8_192  # frames: more than are in flight at once, so that a broadcast is decoded once
 
 
