@@ -23,7 +23,7 @@ COMMANDS: Final = {  # name: (module, attribute, one line of help)
     "run": ("pbft.cli.run", "run", "Run one replica of a network."),
     "tx": ("pbft.cli.tx", "tx", "Submit transactions: ping, send."),
     "query": ("pbft.cli.query", "query", "Ask a contract, vouched for by f+1 replicas."),
-    "contract": ("pbft.cli.contract", "contract", "Write contracts: check, look, try."),
+    "contract": ("pbft.cli.contract", "contract", "Write contracts: check, look, try, deploy."),
     "simulate": ("pbft.cli.simulate", "simulate", "Search the protocol: whole networks on virtual time, from seeds."),
     "bench": ("pbft.cli.bench", "bench", "Measure a whole network on this machine, and its limit."),
     "evidence": ("pbft.cli.evidence", "evidence", "Proof against a replica: list, export, verify off line."),

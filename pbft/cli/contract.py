@@ -1,7 +1,7 @@
-"""`gridquorum contract`: for those who write contracts. No network is needed.
+"""`gridquorum contract`: for those who write contracts. No network is needed until one is deployed.
 
 `check` says whether a file is a contract, `abi` what it shows, `try` runs one method in the node's own worker. `show`,
-`diff`, `gas` and `test` are in `contract_tools`.
+`diff`, `gas` and `test` are in `contract_tools`, `deploy`, `vote-upgrade` and `upgrade` in `contract_deploy`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pbft.cli import contract_tools
+from pbft.cli import contract_deploy, contract_tools
 from pbft.cli.contract_files import compile_file, read_source, source_file
 from pbft.cli.surface import CommandError, ExitCode, json_option, print_json, say
 
@@ -26,11 +26,13 @@ GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless i
 
 @click.group()
 def contract() -> None:
-    """Write contracts: check, look, try, test."""
+    """Write contracts: check, look, try, test, deploy."""
 
 
 for tool in (contract_tools.show, contract_tools.diff, contract_tools.gas, contract_tools.test):
     contract.add_command(tool)
+for step in (contract_deploy.deploy, contract_deploy.vote_upgrade, contract_deploy.upgrade):
+    contract.add_command(step)
 
 
 @contract.command(short_help="Say whether a file is a contract.")

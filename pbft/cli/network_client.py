@@ -5,7 +5,7 @@ is `pbft.node.local_network`'s; what the client library promises is `pbft.client
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,19 @@ import click
 from pbft.cli.surface import CommandError, ExitCode, errors_as
 
 if TYPE_CHECKING:
+    from pbft.client.account import Account
     from pbft.client.blocking import Client
+    from pbft.client.submissions import SubmitResult
 
 PATIENCE_MS: Final = 30_000  # of a command: view changes included, a person still waits
+NONCE_TRIES: Final = 8  # processes that use the account at the same moment
+
+
+class OwnAddress:
+    """Stands in an argument for the address of the account that the command uses."""
+
+
+OWN_ADDRESS: Final = OwnAddress()
 
 
 @contextmanager
@@ -48,9 +58,45 @@ def client_errors() -> errors_as:
     )
 
 
+def submit_anew(client: "Client", account: "Account", call: tuple[Any, ...], gas_limit: int) -> "SubmitResult":
+    """One transaction of an account, seen through. `call`: contract, method and arguments."""
+    from pbft.core.client_session import NONCE_USED, Rejected
+
+    result = client.submit(account, *call, gas_limit=gas_limit)
+    for _ in range(NONCE_TRIES):
+        if not (isinstance(result, Rejected) and result.code == NONCE_USED):
+            break  # another process of this account was quicker: ours never ran, so a new nonce is safe
+        result = client.submit(account, *call, gas_limit=gas_limit)
+    return result
+
+
+def operator_account(client: "Client", data_dir: Path, replica_id: int) -> "Account":
+    """The operator of a replica of the local network, to sign with its key. Raises CommandError."""
+    from pbft.client.account import Account
+    from pbft.node.identity import read_operator_key, read_passphrase
+    from pbft.node.local_network import LocalNetworkError, read_network
+
+    with errors_as({LocalNetworkError: lambda _: ExitCode.NOT_FOUND}):
+        replica = read_network(data_dir).replica(replica_id)
+    key = read_operator_key(replica.keys_path, passphrase=read_passphrase(replica.passphrase_path))
+    return Account(key, network=client.network.network_id, nonces=client.read_nonces(key.public_key))
+
+
+def own_values(values: Sequence[Any], address: bytes) -> list[Any]:
+    """Arguments with the own account's address where it was asked for."""
+    return [_own_value(value, address) for value in values]
+
+
+def _own_value(value: Any, address: bytes) -> Any:
+    if isinstance(value, list):
+        return own_values(value, address)
+    return address if value is OWN_ADDRESS else value
+
+
 def parse_arguments(texts: tuple[str, ...]) -> list[Any]:
     """Arguments as JSON values: numbers, strings, true, lists; `{"hex": "..."}` for bytes, `{"contract": "name"}` for
-    an address; a text that is no JSON is itself. Raises CommandError for what has no canonical form.
+    an address, `{"account": "own"}` for that of the own account (see `own_values`); a text that is no JSON is itself.
+    Raises CommandError for what has no canonical form.
     """
     return [_value(_json_or_text(text), text) for text in texts]
 
@@ -112,6 +158,10 @@ def _value(value: Any, text: str) -> Any:
             return parse_hex(content, text)
         if kind == "contract" and isinstance(content, str):
             return tagged_hash(Tag.CONTRACT_ADDRESS, content.encode())
+        if kind == "account" and content == "own":
+            return OWN_ADDRESS
     if value is None or isinstance(value, float | dict):
-        raise CommandError(f"argument {text!r}: not a whole number, text, bool, list, hex or contract", ExitCode.USAGE)
+        raise CommandError(
+            f"argument {text!r}: not a whole number, text, bool, list, hex, contract or account", ExitCode.USAGE
+        )
     return value

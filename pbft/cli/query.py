@@ -34,10 +34,11 @@ def query(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Call the view METHOD of CONTRACT with ARGUMENTS (JSON values; {"hex": "..."} for bytes)."""
+    """Call the view METHOD of CONTRACT with ARGUMENTS (JSON values, as `tx send` takes them)."""
     from pbft.cli.network_client import (
         explain_code,
         open_client,
+        own_values,
         parse_arguments,
         show_value,
         show_voices,
@@ -45,9 +46,10 @@ def query(
     )
     from pbft.client.errors import QueryFailed
 
-    values = parse_arguments(arguments)
+    texts = parse_arguments(arguments)
     directory = find_data_dir(data_dir)
     with open_client(directory) as client:
+        values = own_values(texts, client.address)
         account = client.account if read == "latest" else None
         try:
             answer = client.query(contract, method, *values, read=read, min_height=min_height, account=account)

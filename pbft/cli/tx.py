@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pbft.cli.surface import ExitCode, data_dir_option, find_data_dir, json_option, print_json, say
+from pbft.cli.surface import ExitCode, ReplicaId, data_dir_option, find_data_dir, json_option, print_json, say
 
 if TYPE_CHECKING:
     from pbft.client.submissions import SubmitResult
 
 GAS_LIMIT: Final = 1_000_000
-NONCE_TRIES: Final = 8  # processes that use the account at the same moment
 
 
 @click.group()
@@ -24,7 +23,7 @@ def tx() -> None:
 @json_option
 def ping(data_dir: Path | None, as_json: bool) -> None:
     """Submit a transaction that does nothing, and wait for its receipt."""
-    _send(data_dir, "ping", "ping", (), GAS_LIMIT, as_json)
+    _send(data_dir, "ping", "ping", (), GAS_LIMIT, None, as_json)
 
 
 @tx.command(short_help="Call a method of a contract.")
@@ -32,30 +31,42 @@ def ping(data_dir: Path | None, as_json: bool) -> None:
 @click.argument("method")
 @click.argument("arguments", nargs=-1)
 @click.option("--gas-limit", type=click.IntRange(1, 5_000_000), default=GAS_LIMIT, show_default=True)
+@click.option("--operator", type=ReplicaId(), help="Sign as the operator of this replica of the local network.")
 @data_dir_option
 @json_option
 def send(
-    contract: str, method: str, arguments: tuple[str, ...], gas_limit: int, data_dir: Path | None, as_json: bool
+    contract: str,
+    method: str,
+    arguments: tuple[str, ...],
+    gas_limit: int,
+    operator: int | None,
+    data_dir: Path | None,
+    as_json: bool,
 ) -> None:
-    """Call METHOD of CONTRACT with ARGUMENTS (JSON values; {"hex": "..."} for bytes) from the network's account."""
-    _send(data_dir, contract, method, arguments, gas_limit, as_json)
+    """Call METHOD of CONTRACT with ARGUMENTS from the network's account.
+
+    ARGUMENTS are JSON values; {"hex": "..."} stands for bytes, {"contract": "..."} for a contract's address, and
+    {"account": "own"} for the sender's.
+    """
+    _send(data_dir, contract, method, arguments, gas_limit, operator, as_json)
 
 
 def _send(
-    data_dir: Path | None, contract: str, method: str, texts: tuple[str, ...], gas_limit: int, as_json: bool
+    data_dir: Path | None,
+    contract: str,
+    method: str,
+    texts: tuple[str, ...],
+    gas_limit: int,
+    operator: int | None,
+    as_json: bool,
 ) -> None:
-    from pbft.cli.network_client import open_client, parse_arguments
-    from pbft.core.client_session import NONCE_USED, Rejected
+    from pbft.cli.network_client import open_client, operator_account, own_values, parse_arguments, submit_anew
 
     values = parse_arguments(texts)
     directory = find_data_dir(data_dir)
     with open_client(directory) as client:
-        account = client.account
-        result = client.submit(account, contract, method, *values, gas_limit=gas_limit)
-        for _ in range(NONCE_TRIES):
-            if not (isinstance(result, Rejected) and result.code == NONCE_USED):
-                break  # another process of this account was quicker: ours never ran, so a new nonce is safe
-            result = client.submit(account, contract, method, *values, gas_limit=gas_limit)
+        account = client.account if operator is None else operator_account(client, directory, operator)
+        result = submit_anew(client, account, (contract, method, *own_values(values, account.address)), gas_limit)
     answer, code = describe(result)
     if as_json:
         print_json(answer)
@@ -91,7 +102,8 @@ def _why(answer: dict[str, Any]) -> str:
     if answer["status"] == "unknown":
         until = f"it may still run until height {answer['expiry_height']}, never twice"
         return f"unknown: no answer from enough replicas yet; {until}"
-    return f"{answer['status']}: {explain_code(answer['code'])}"
+    detail = f": {answer['detail']}" if "detail" in answer else ""
+    return f"{answer['status']}: {explain_code(answer['code'])}{detail}"
 
 
 def describe(result: "SubmitResult") -> tuple[dict[str, Any], int]:
@@ -128,4 +140,6 @@ def describe(result: "SubmitResult") -> tuple[dict[str, Any], int]:
         "code": result.code,
         "vouched_by": list(result.vouched_by),
     }
+    if receipt is not None and receipt.value is not None:
+        answer["detail"] = to_json_value(receipt.value)  # what the code is about: the field that LAYOUT means
     return answer, ExitCode.REJECTED

@@ -12,6 +12,8 @@ Both have the same methods, the first with Deferreds:
     state_proof(key)      -> VerifiedState
     head()                -> HeadAnswer
 
+`pbft.client.code` makes the calls that bring contracts: `submit(account, *code.deploy("counter", source, 5))`.
+
 Read levels (D11, D48), shown in every answer: `local` is one replica's word; `vouched` is W byte-equal answers at one
 height, genuine though it may be old, never below `min_height`; `latest` is ordered like a write; `proof` is one
 replica's answer under a quorum certificate, checked against the genesis file alone.

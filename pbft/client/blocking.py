@@ -87,6 +87,13 @@ class Client:
             self._account = Account(self._key, network=self.network.network_id, nonces=nonces)
         return self._account
 
+    @property
+    def address(self) -> bytes:
+        """The address of that account, without asking the chain."""
+        if self._key is None:
+            raise ValueError("this client was made without an account's key")
+        return self._key.public_key
+
     def __enter__(self) -> "Client":
         blockingCallFromThread(self._reactor, self._client.start)
         return self

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,16 @@ def run(command: str, directory: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder; a network that was left running in it is ended."""
+    yield tmp_path
+    if (tmp_path / "net").exists():
+        run("gridquorum down --data-dir net", tmp_path)
+
+
 @pytest.mark.drill
-def test_every_snippet_of_the_guide_runs(tmp_path: Path) -> None:
+def test_every_snippet_of_the_guide_runs(folder: Path) -> None:
     """In order, in an empty folder, with the answers that are printed on the page."""
     blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
     assert {language for language, _ in blocks} == {"python", "console", "text"}
@@ -43,7 +52,7 @@ def test_every_snippet_of_the_guide_runs(tmp_path: Path) -> None:
         if language == "python":
             name = re.match(r"# (\w+\.py)\n", text)
             assert name is not None, f"a Python block without a file name: {text[:60]}"
-            (tmp_path / name.group(1)).write_text(text)
+            (folder / name.group(1)).write_text(text)
         elif language == "console":
             commands = text.splitlines()
             assert all(line.startswith("$ ") for line in commands), "a console block holds commands only"
@@ -51,7 +60,7 @@ def test_every_snippet_of_the_guide_runs(tmp_path: Path) -> None:
             shown = blocks[index + 1][1].splitlines() if is_shown else []
             for number, line in enumerate(commands):
                 is_last = number == len(commands) - 1
-                code, said = run(line[2:], tmp_path)
+                code, said = run(line[2:], folder)
                 fails = is_last and any(answer.startswith("gridquorum:") for answer in shown)
                 assert (code != 0) == fails, f"{line}\n{said}"
                 place = 0
