@@ -46,7 +46,7 @@ setup(
         "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi", "simulation/*.contract", "bench/*.contract"],
         "ledger": ["py.typed"],
         "contracts": ["py.typed", "standard/*.py", "examples/*.py"],
-        "meters": ["py.typed", "data/*"],
+        "meters": ["py.typed", "data/*", "*.contract"],
     },
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT},
@@ -54,5 +54,6 @@ setup(
         "console_scripts": ["gridquorum = pbft.cli:main"],
         "pytest11": ["gridquorum = contracts.pytest_plugin"],  # the fixture `chain`, for authors of contracts
         "gridquorum.commands": ["demo = meters.cli:demo"],  # how a room to the right adds commands
+        "gridquorum.workloads": ["readings = meters.bench:ReadingsWorkload"],  # and workloads of `bench`
     },
 )

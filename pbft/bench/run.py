@@ -152,10 +152,8 @@ def _measure(
         stack.callback(blockingCallFromThread, reactor, load.stop)
         _wait(reactor, load.start, load, "the client's links")
         _prepare(reactor, load, workload, _founders(network, known), say)
-        ahead = min(
-            int((options.rate or _expected_rate(options)) * (options.seconds + options.warm_up_seconds)),
-            SIGNED_AHEAD_MAX,
-        )
+        rate = options.rate or _expected_rate(options) / workload.units
+        ahead = min(int(rate * (options.seconds + options.warm_up_seconds)), SIGNED_AHEAD_MAX)
         say(f"sign {ahead} requests ahead")
         load.sign_ahead(ahead)
         say(f"load: {options.warm_up_seconds:g} s to warm up, {options.seconds:g} s measured")
