@@ -58,7 +58,8 @@ def run(
 ) -> None:
     """Run one replica of the network defined in the file NETWORK, until SIGTERM.
 
-    Keys and data are different directories: what promises were made is beside the data, never beside the keys.
+    Keys and data are different directories. What promises were made is with the data; beside the keys starts are
+    counted, so that an older copy of the data, or a new disk, is refused.
     """
     from pbft.node.log import open_logger
 
@@ -104,7 +105,12 @@ def _read_config(
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}", ExitCode.NOT_FOUND) from error
     return ServiceConfig(
-        definition=definition, replica_id=replica_id, identity=identity, data_path=data_path, genesis=genesis
+        definition=definition,
+        replica_id=replica_id,
+        identity=identity,
+        keys_path=keys_path,
+        data_path=data_path,
+        genesis=genesis,
     )
 
 

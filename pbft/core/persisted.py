@@ -12,6 +12,7 @@ start with its key named (M26). The records, and the promise that each one guard
     b/<digest>         [time, [requests]]                     the bodies of the Q set, their payloads sealed (D50)
     v/<height>         header hash                            header votes given: re-execution is compared (D34)
     halt               [kind, reason, height, own, other]     a replica that halted stays halted (M45)
+    starts             number                                 how often it was opened: older copies show (M28)
 
 Heights in keys are 8 bytes big-endian, so keys sort by height. Envelopes are encoded by `pbft.wire`, and private
 payloads sealed by `ledger.payload_vault`, both outside the core.
@@ -33,6 +34,7 @@ CERTIFIED_KEY: Final = b"certified"
 OWN_VIEW_CHANGE_KEY: Final = b"own-view-change"
 NEW_VIEW_KEY: Final = b"new-view"
 HALT_KEY: Final = b"halt"
+STARTS_KEY: Final = b"starts"
 HALT_KINDS: Final = frozenset({"diverged", "second_signer", "contradicted"})  # `pbft.core.halting`
 RECORD_BYTES_MAX: Final = 16_777_216  # the largest record is a batch's body: 1 MiB of transactions and their fields
 
@@ -117,6 +119,15 @@ def encode_halt(halt: Halt) -> bytes:
     return encode([halt.kind, halt.reason, halt.height, halt.own, halt.other])
 
 
+def encode_starts(count: int) -> bytes:
+    return encode(count)
+
+
+def parse_starts(data: bytes) -> int:
+    """How often the journal was opened (`pbft.node.start_count`). ValueError, EncodingError: damage."""
+    return _number(decode(data))
+
+
 def encode_voted(header_hash: bytes) -> bytes:
     return encode(header_hash)
 
@@ -162,6 +173,8 @@ def parse_records(
                 fields["new_view"] = _sealed(decode_envelope(value), NewView)
             elif key == HALT_KEY:
                 fields["halt"] = _halt(decode(value))
+            elif key == STARTS_KEY:
+                parse_starts(value)
             elif key[:2] == b"p/" and len(key) == 10:
                 digest, view = _list(decode(value), 2)
                 height = int.from_bytes(key[2:], "big")

@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import os
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 from ledger.errors import InvalidGenesis
 from ledger.genesis import Genesis
@@ -30,6 +30,41 @@ class StartRefused(Exception):
         self.code = code
 
 
+def take_lock(path: Path) -> TextIO:
+    """The lock of the directory that a path lies in, held until the file is closed or this process ends.
+
+    StartRefused `second_copy` naming who holds it; OSError.
+    """
+    lock = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        text = f"{path.parent} is in use by process {holder}: a second copy of a replica is refused"
+        raise StartRefused("second_copy", text) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """The whole file or none of it, also after a power loss. OSError."""
+    new = path.with_name(f"{path.name}.new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 class DataDirectory:
     """An exclusively held data directory. `close` lets the next one in; so does the end of the process."""
 
@@ -38,20 +73,9 @@ class DataDirectory:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("a+", encoding="ascii")
+            self._lock = take_lock(path / "lock")
         except OSError as error:
             raise StartRefused("not_writable", f"{error.filename or path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            text = f"{path} is in use by process {holder}: a second copy of a replica is refused"
-            raise StartRefused("second_copy", text) from error
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
 
     @property
     def journal_path(self) -> Path:
@@ -90,22 +114,8 @@ class DataDirectory:
         except (GenesisMismatch, InvalidGenesis) as error:
             raise StartRefused("foreign_genesis", str(error)) from error
         if stored is None:
-            self._write_durably(self.genesis_path, data)
+            write_durably(self.genesis_path, data)  # which network this directory is
         return genesis
-
-    def _write_durably(self, path: Path, data: bytes) -> None:
-        """The whole file or none of it, also after a power loss: it decides which network this directory is."""
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        directory = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def close(self) -> None:
         """Let go of the lock."""

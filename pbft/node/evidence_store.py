@@ -8,11 +8,11 @@ of who had its id before; a piece that cannot be written is said in the log and 
 replica hangs on it. `evidence_judge` checks a file off line.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
 from pbft.core.actions import Evidence
+from pbft.node.data_directory import write_durably
 from pbft.node.driver import FindLinks
 from pbft.node.log import Logger
 from pbft.wire.evidence import compute_evidence_id, encode_evidence
@@ -64,19 +64,8 @@ class EvidenceStore:
         return True
 
     def _write(self, name: str, data: bytes) -> None:
-        """The whole file or none of it, also after a power loss."""
         self._path.mkdir(mode=0o700, exist_ok=True)
-        new = self._path / f"{name}.new"
-        with new.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path / name)
-        directory = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_durably(self._path / name, data)
 
 
 def list_evidence(path: Path) -> list[Path]:

@@ -24,10 +24,8 @@ from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
 from ledger.lmdb_store import LmdbStore
 from ledger.payload_vault import PayloadKeyFiles
-from pbft.core.config import OBSERVER, SNAPSHOT_LAG_HEIGHTS, TICK_MS
-from pbft.core.halting import describe_halt
+from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
-from pbft.core.own_key import describe_wait
 from pbft.core.persisted import DamagedJournal
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
@@ -35,12 +33,14 @@ from pbft.node.client_port import ClientPort
 from pbft.node.data_directory import DataDirectory, StartRefused
 from pbft.node.evidence_store import EvidenceStore
 from pbft.node.identity import ReplicaIdentity
-from pbft.node.journal import JOURNAL_TABLE
+from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics, metrics_text
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.ops_port import listen_ops, make_site
 from pbft.node.process_edge import StopOnError, wall_ms
+from pbft.node.start_count import count_start, hold_keys
+from pbft.node.status_page import UNKNOWN, Parts, compute_state, describe_parts
 from pbft.node.transport import PeerTransport, listen_clients
 from pbft.node.worker_process import ProcessWorker
 from pbft.wire.codec import WireRules
@@ -57,6 +57,7 @@ class ServiceConfig:
     definition: NetworkDefinition
     replica_id: int
     identity: ReplicaIdentity
+    keys_path: Path  # where the identity was read: starts are counted there
     data_path: Path
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more heights, it takes a snapshot
     is_recovering: bool = False  # start although no epoch lists the consensus key: as an observer (D37)
@@ -75,9 +76,6 @@ REPAIR: Final = (
 RECOVERY: Final = (
     "start with --recover to follow as an observer, which signs nothing, until governance has listed it (D37)"
 )
-UNKNOWN_AT_FIRST: Final = (  # of what `status` shows
-    "network_id height certified_height epoch epoch_end view primary state_root halt snapshot worker_pid worker"
-)
 
 
 def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaService":
@@ -92,17 +90,6 @@ def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaSe
     return ReplicaService(config, reactor, log)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What a replica consists of once it is whole."""
-
-    node: Node
-    worker: ProcessWorker
-    transport: PeerTransport
-    evidence: EvidenceStore
-    door: ClientDoor
-
-
 class ReplicaService:
     """One replica in this process. `start` opens everything; `stopped` fires once, with a failure's cause or None."""
 
@@ -113,7 +100,7 @@ class ReplicaService:
         self._reactor = reactor
         self._log = log
         self._guard = StopOnError(self.fail)
-        self._parts: _Parts | None = None  # None until genesis has been executed
+        self._parts: Parts | None = None  # None until genesis has been executed
         self._ledger: LmdbStore | None = None
         self._cause: str | None = None  # why this replica halted, or stopped executing
         self._is_stopping = False
@@ -132,10 +119,17 @@ class ReplicaService:
         try:
             data = DataDirectory(config.data_path)
             self._closers.append(data.close)
+            self._closers.append(hold_keys(config.keys_path))
             genesis = data.settle_genesis(config.definition, config.genesis)
             self._listen_ops()
             journal = LmdbStore(data.journal_path, tables=(JOURNAL_TABLE,))
             self._closers.append(journal.close)
+            count_start(
+                config.keys_path,
+                network=genesis.network_id,
+                public_key=config.identity.card.consensus_key,
+                journal=Journal(journal),
+            )
             ledger = LmdbStore(data.ledger_path, tables=LEDGER_TABLES)
             self._closers.append(ledger.close)
             self._ledger = ledger
@@ -223,7 +217,7 @@ class ReplicaService:
             metrics=self.metrics,
             halted=lambda: node.driver.halted,
         )
-        self._parts = _Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
+        self._parts = Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
         self._closers.append(node.execution.snapshots.close)
         self._follow_epoch(self._parts)
         node.execution.subscribe(self)
@@ -246,7 +240,7 @@ class ReplicaService:
         listening: list[defer.Deferred[Any]] = [clients, replicas]
         defer.gatherResults(listening, consumeErrors=True).addCallbacks(self._opened, self._not_opened)
 
-    def _follow_epoch(self, parts: _Parts) -> None:
+    def _follow_epoch(self, parts: Parts) -> None:
         """Links are those of the core's epoch, and as wide as the epochs decided so far ask for (D41)."""
         node = parts.node
         configuration = node.chain.epochs.of(node.replica.epoch)
@@ -310,7 +304,7 @@ class ReplicaService:
                 self._parts.door.tick()
             self._refresh_metrics(self._parts)
 
-    def _refresh_metrics(self, parts: _Parts) -> None:
+    def _refresh_metrics(self, parts: Parts) -> None:
         replica, metrics = parts.node.replica, self.metrics
         if (replica.epoch, parts.node.rules) != self._followed:
             self._follow_epoch(parts)
@@ -366,18 +360,7 @@ class ReplicaService:
     # -- looking --
 
     def _state(self) -> str:
-        if self._parts is None or not self._ticker.running:
-            return "starting"
-        node = self._parts.node
-        if node.driver.halted is not None:
-            return "diverged" if node.replica.is_diverged else "halted"
-        if node.replica.waits_for:
-            return "starting"
-        if not node.replica.is_active:
-            return "view_change"
-        if node.replica.replica_id == OBSERVER:
-            return "observer"
-        return "primary" if node.replica.primary == node.replica.replica_id else "backup"
+        return "starting" if self._parts is None or not self._ticker.running else compute_state(self._parts.node)
 
     def status(self) -> dict[str, Any]:
         """What `/status` shows: this replica alone, as it sees itself."""
@@ -393,28 +376,7 @@ class ReplicaService:
             "pid": os.getpid(),
             "worker_restarts": self.metrics.worker_restarts_total.total(),
         }
-        if self._parts is None:
-            return answer | dict.fromkeys(UNKNOWN_AT_FIRST.split()) | {"connected": [], "accused": []}
-        node, head = self._parts.node, self._parts.node.chain.head
-        return answer | {
-            "network_id": node.chain.genesis.network_id.hex(),
-            "height": head.height,
-            "time_ms": head.time_ms,
-            "header_hash": head.hash.hex(),
-            "state_root": head.state_root.hex(),
-            "certified_height": node.replica.certified_height,
-            "epoch": node.replica.epoch,
-            "epoch_end": node.replica.state.epoch_end,
-            "view": node.replica.view,
-            "primary": node.replica.primary,
-            "worker_pid": self._parts.worker.pid,
-            "worker": self._parts.worker.confinement,
-            "connected": list(self._parts.transport.connected),
-            "cause": self._cause or describe_wait(node.replica.waits_for) or self._parts.transport.warning,
-            "halt": describe_halt(node.replica.halt),
-            "snapshot": node.execution.snapshots.describe(),
-            "accused": [f"e{epoch}-r{replica}" for epoch, replica in self._parts.evidence.accused],  # by what is kept
-        }
+        return answer | (UNKNOWN if self._parts is None else describe_parts(self._parts, self._cause))
 
     def _metrics_text(self) -> bytes:
         return metrics_text(self.metrics, replica=f"r{self._config.replica_id}", version=version("gridquorum"))

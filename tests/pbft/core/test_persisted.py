@@ -35,6 +35,7 @@ GOOD = {
     persisted.body_key(BATCH.digest): persisted.encode_body(BATCH, seal),
     persisted.voted_key(6): persisted.encode_voted(HASH),
     persisted.HALT_KEY: persisted.encode_halt(HALT),
+    persisted.STARTS_KEY: persisted.encode_starts(3),
 }
 
 
