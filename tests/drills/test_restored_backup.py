@@ -9,7 +9,16 @@ import pytest
 from drills.test_local_cluster import ping
 
 from meters.demo_traffic import wait_until
-from pbft.node.local_cluster import LocalNetwork, prepare, start, start_replica, status, stop, wait_ready
+from pbft.node.local_cluster import (
+    LocalNetwork,
+    LocalNetworkError,
+    prepare,
+    start,
+    start_replica,
+    status,
+    stop,
+    wait_ready,
+)
 
 pytestmark = pytest.mark.drill
 
@@ -31,18 +40,27 @@ def find_started(network: LocalNetwork) -> dict[str, Any] | None:
     return None if entry["state"] == "starting" else entry
 
 
-def test_a_restored_backup_halts_before_its_first_word_and_stays_halted(network: LocalNetwork, tmp_path: Path) -> None:
-    """The backup is three blocks old. The replica halts, says why, and again after a restart; the others go on."""
-    data, backup = network.replica(2).data_path, tmp_path / "backup"
+def test_a_restored_backup_is_refused_and_a_whole_image_halts_before_its_first_word(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    """The backup is three blocks and one start old. Restored without the keys it is refused at once, because the key
+    was started more often; with them, as a machine's image is, the replica halts by what the others have heard of it,
+    says why, and again after a restart. The others go on."""
     ping(network)
     stop(network, replica_ids=(2,))
-    shutil.copytree(data, backup)
+    replica = network.replica(2)
+    kept = {path: tmp_path / path.name for path in (replica.data_path, replica.keys_path)}
+    for path, backup in kept.items():
+        shutil.copytree(path, backup)
     start_replica(network, 2)
     height = max(ping(network)["height"] for _ in range(3))
     wait_ready(network, min_height=height)
     stop(network, replica_ids=(2,))
-    shutil.rmtree(data)
-    shutil.copytree(backup, data)
+    restore(replica.data_path, kept)
+    start_replica(network, 2)
+    with pytest.raises(LocalNetworkError, match=r"r2 has ended: .*counts 2 starts with this key, the journal 1"):
+        wait_ready(network, replica_ids=(2,))
+    restore(replica.keys_path, kept)
     for _ in range(2):
         start_replica(network, 2)
         entry = wait_until(lambda: find_started(network), "the restored replica is past its start")
@@ -50,3 +68,9 @@ def test_a_restored_backup_halts_before_its_first_word_and_stays_halted(network:
         assert entry["height"] < height
         stop(network, replica_ids=(2,))
     ping(network)
+
+
+def restore(path: Path, kept: dict[Path, Path]) -> None:
+    """A directory as it was kept."""
+    shutil.rmtree(path)
+    shutil.copytree(kept[path], path)
