@@ -223,6 +223,7 @@ def _journal_targets(network: Any) -> dict[str, Target]:
         "own_view_change": (persisted.OWN_VIEW_CHANGE_KEY, encode_envelope(view_change)),
         "new_view": (persisted.NEW_VIEW_KEY, encode_envelope(new_view)),
         "halt": (persisted.HALT_KEY, persisted.encode_halt(halt)),
+        "starts": (persisted.STARTS_KEY, persisted.encode_starts(3)),
     }
 
     def stored_envelope(data: bytes) -> Envelope:
