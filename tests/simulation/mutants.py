@@ -53,6 +53,7 @@ ORDERING: Final = "pbft/core/ordering.py"
 VIEW_CHANGE: Final = "pbft/core/view_change.py"
 CHECKPOINTS: Final = "pbft/core/checkpoints.py"
 REQUESTS: Final = "pbft/core/requests.py"
+NEW_VIEW: Final = "pbft/core/new_view.py"
 TIMERS: Final = "pbft/core/timers.py"
 RESTART: Final = "pbft/core/restart.py"
 TRANSFER: Final = "pbft/core/state_transfer.py"
@@ -201,6 +202,78 @@ VIEWS: Final = (
         "    if waiting and state.clock - min(waiting) >= state.timer_ticks:\n",
         "    if False:\n",
         needs=lambda options: draws(options, "silent") or draws(options, "censoring"),
+    ),
+    mutant(
+        "no-q-set-rule",
+        "M40, A2: W members pre-prepared what is chosen",
+        "validity",
+        NEW_VIEW,
+        "        if agreeing >= quorums.quorum and vouching >= quorums.weak:\n",
+        "        if agreeing >= quorums.quorum:\n",
+        needs=lambda options: draws(options, "invalid_view_change"),
+        seeds_max=60,
+    ),
+    mutant(
+        "new-view-believed",
+        "M43: a NEW-VIEW is computed again before it is entered",
+        "validity",
+        NEW_VIEW,
+        "    if decision.choices != message.choices:\n"
+        '        raise InvalidMessage("new_view_choices", f"view {message.view}: recomputed {len(decision.choices)}'
+        ' choices")\n'
+        "    return decision\n",
+        "    return NewViewDecision(\n        certified_height=decision.certified_height,"
+        " certificate=decision.certificate, choices=message.choices\n    )\n",
+        needs=lambda options: draws(options, "invalid_new_view"),
+        seeds_max=60,
+    ),
+    mutant(
+        "timer-without-cap",
+        "M31, D57: timers double 5 times at most",
+        "bounds",
+        VIEW_CHANGE,
+        "    state.doublings = min(TIMER_DOUBLINGS_MAX, state.doublings + view - state.view)",
+        "    state.doublings = state.doublings + view - state.view",
+        Edit(
+            file=VIEW_CHANGE,
+            old="        state.doublings = min(TIMER_DOUBLINGS_MAX, state.doublings + message.view - state.view)\n",
+            new="        state.doublings = state.doublings + message.view - state.view\n",
+        ),
+        needs=lambda options: options.is_besieged,
+        seeds_max=20,
+    ),
+    mutant(
+        "proposals-linked",
+        "D29, M41: a batch does not name the one before it; a null may take that one's place",
+        "completion",
+        ORDERING,
+        "        _propose(state, height, compute_batch(state.wall_ms, requests))\n",
+        "        linked_ms = (state.wall_ms & ~0xFF) + _compute_link(state.slots.get(height - 1))\n"
+        "        _propose(state, height, compute_batch(linked_ms, requests))\n",
+        Edit(
+            file=ORDERING,
+            old="def compute_next_height(",
+            new="def _compute_link(slot: Slot | None) -> int:\n"
+            '    """The hash of the batch before, as far as the last byte of a time has room for it."""\n'
+            "    digest = slot and (slot.committed or slot.digest)\n"
+            "    return 1 + digest[0] % 255 if digest else 0\n\n\ndef compute_next_height(",
+        ),
+        Edit(
+            file=ORDERING,
+            old="        batch, adopted = (None if slot.committed == NULL_DIGEST else slot.batch), False\n",
+            new="        batch, adopted = (None if slot.committed == NULL_DIGEST else slot.batch), False\n"
+            "        link = _compute_link(state.slots.get(height - 1))\n"
+            "        if batch and link and batch.time_ms & 0xFF not in (0, link):\n"
+            "            slot.is_refused = True  # it does not follow from what is executed\n"
+            "        if slot.is_refused:\n            return\n",
+        ),
+        Edit(
+            file="pbft/core/message_log.py",
+            old="    gas: int = 0  # sum of the batch's gas limits (D58)\n",
+            new="    gas: int = 0  # sum of the batch's gas limits (D58)\n    is_refused: bool = False\n",
+        ),
+        needs=lambda options: options.n == 4 and options.batch_requests_max <= 8,
+        seeds_max=60,
     ),
 )
 CRASHES: Final = (
