@@ -168,7 +168,7 @@ def _sum(machine: Machine, value: Any) -> int:
 
 
 def _zip(machine: Machine, *rows: Any) -> Any:
-    items = [materialize(machine, row, 0) for row in rows]
+    items = [materialize(machine, row, 1 if type(row) is dict else 0) for row in rows]
     cells = (len(rows) + 1) * min(map(len, items))
     machine.charge(GAS.display + cells)
     machine.grow(cells)

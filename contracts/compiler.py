@@ -118,9 +118,17 @@ def _check_depth(module: ast.Module) -> None:
         if depth > TREE_DEPTH_MAX:
             line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
             raise ContractRefused("TREE_DEPTH", line, column, f"expressions and blocks nest at most {TREE_DEPTH_MAX}")
-        for child in ast.iter_child_nodes(node):
-            is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and child in node.orelse
-            level.append((child, depth if is_elif else depth + 1))
+        for name in node._fields:
+            part = getattr(node, name, None)
+            if type(part) is list:
+                inner = depth if name == "orelse" and isinstance(node, ast.If) else depth + 1
+                level += [
+                    (child, inner if isinstance(child, ast.If) else depth + 1)
+                    for child in part
+                    if isinstance(child, ast.AST)
+                ]
+            elif isinstance(part, ast.AST):
+                level.append((part, depth + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,10 @@ class Tree:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes."""
+        return encode(self.to_plain())
+
+    def to_plain(self) -> list[Value]:
+        """What the canonical bytes encode."""
         rows = _Rows()
         functions: list[Value] = [
             [
@@ -177,18 +181,16 @@ class Tree:
             ]
             for interface in self.interfaces
         ]
-        return encode(
-            [
-                TREE_VERSION,
-                self.name,
-                [_plain_record(record) for record in self.structs],
-                [_plain_record(record) for record in self.events],
-                interfaces,
-                [_plain_parameter(field) for field in self.fields],
-                rows.nodes,
-                functions,
-            ]
-        )
+        return [
+            TREE_VERSION,
+            self.name,
+            [_plain_record(record) for record in self.structs],
+            [_plain_record(record) for record in self.events],
+            interfaces,
+            [_plain_parameter(field) for field in self.fields],
+            rows.nodes,
+            functions,
+        ]
 
 
 def compute_tree_hash(tree_bytes: bytes) -> bytes:
@@ -209,7 +211,7 @@ def parse_tree(data: bytes) -> Tree:
         fields=tuple(_parse_parameter(item) for item in expect_array(parts[5], "fields")),
         functions=tuple(_parse_function(item, nodes) for item in expect_array(parts[7], "functions")),
     )
-    if tree.to_bytes() != data:
+    if tree.to_plain() != parts:  # each value has one encoding, so these are equal where the bytes are
         raise EncodingError("shape", "the tree is not in its canonical form")
     return tree
 

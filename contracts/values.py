@@ -8,7 +8,7 @@ crosses.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, Final
 
 from contracts.errors import Fault
@@ -121,13 +121,20 @@ def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
         if len(a) != len(b):
             return False
         for key, value in a.items():
-            machine.charge(GAS.equal_item)
+            machine.charge(GAS.equal_item + _weigh_key(key))
             if key not in b or not equals(machine, value, b[key], depth + 1):
                 return False
         return True
     if kind is range:
         return bool(a == b)
     raise Fault("TYPE")
+
+
+def _weigh_key(key: Any) -> int:
+    """What looking for a key of one dict in another costs: the interpreter compares them in full."""
+    if type(key) is int:
+        return 0
+    return len(key.data if type(key) is WideKey else key) // GAS.text_compare_chars
 
 
 def _equal_rows(machine: Machine, a: Any, b: Any, depth: int) -> bool:
@@ -345,10 +352,34 @@ def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
     return [take_any_apart(machine, part, depth + 1) for part in value]
 
 
+def _measure_texts(plain: Any, enough: int) -> int:
+    """Characters and bytes of all texts in plain values, keys included; at least `enough` + 1 as soon as it is more."""
+    kind = type(plain)
+    if kind is str or kind is bytes:
+        return len(plain)
+    if kind is not list and kind is not dict:
+        return 0
+    length = 0
+    for part in plain if kind is list else chain(plain, plain.values()):
+        kind = type(part)
+        if kind is str or kind is bytes:
+            length += len(part)
+        elif kind is list or kind is dict:
+            length += _measure_texts(part, enough - length)
+        if length > enough:
+            break
+    return length
+
+
 def encode_plain(machine: Machine, plain: Any, bytes_max: int, code: str) -> bytes:
-    """Canonical bytes of plain values, at most `bytes_max`, else Fault with the code."""
+    """Canonical bytes of plain values, at most `bytes_max`, else Fault with the code.
+
+    A text that stands in a list a thousand times is one text in memory and a thousand in the bytes, so the lengths of
+    all texts are added up before anything is made."""
     if plain is None:
         return _NIL
+    if _measure_texts(plain, bytes_max) > bytes_max:
+        raise Fault(code)
     try:
         data = encode(plain)
     except EncodingError as error:

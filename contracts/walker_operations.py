@@ -333,7 +333,7 @@ def make_range(bounds: list[Any]) -> range:
 
 def zipped(machine: Machine, rows: list[Any]) -> list[Any]:
     """`zip(...)`: as many tuples as the shortest row has items."""
-    items = [items_of(machine, row, 0) for row in rows]
+    items = [items_of(machine, row, 1 if type(row) is dict else 0) for row in rows]
     count = min(len(row) for row in items)
     machine.charge(GAS.display + (len(rows) + 1) * count)
     machine.grow((len(rows) + 1) * count)

@@ -71,9 +71,7 @@ def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     if type(a) is range:
         return list_bounds(a) == list_bounds(b)
     if type(a) is dict:
-        return len(a) == len(b) and all(
-            key in b and equals(machine, a[key], b[key], depth + 1) for key in paid(machine, list(a))
-        )
+        return len(a) == len(b) and all(equal_entries(machine, key, a, b, depth) for key in paid(machine, list(a)))
     need_type(a, list, tuple, StructValue)
     if type(a) is StructValue and a.shape is not b.shape:
         return False
@@ -81,6 +79,13 @@ def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     if len(left) != len(right):
         return False
     return all(equals(machine, left[at], right[at], depth + 1) for at in paid(machine, list(range(len(left)))))
+
+
+def equal_entries(machine: Machine, key: Any, a: dict[Any, Any], b: dict[Any, Any], depth: int) -> bool:
+    """Whether b has the key of a too, with an equal value. Looking for it compares keys in full."""
+    if type(key) is not int:
+        machine.charge(len(key.data if type(key) is WideKey else key) // GAS.text_compare_chars)
+    return key in b and equals(machine, a[key], b[key], depth + 1)
 
 
 def paid(machine: Machine, steps: list[Any]) -> Iterator[Any]:
@@ -260,8 +265,19 @@ def any_to_plain(machine: Machine, value: Any, depth: int = 0) -> Any:
     return [any_to_plain(machine, part, depth + 1) for part in parts]
 
 
+def texts_in(plain: Any) -> Iterator[Any]:
+    """Every text and byte string of a plain value, each as often as it stands there."""
+    if type(plain) in {str, bytes}:
+        yield plain
+    elif type(plain) is dict:
+        yield from (text for item in plain.items() for part in item for text in texts_in(part))
+    elif type(plain) in {list, tuple}:
+        yield from (text for part in plain for text in texts_in(part))
+
+
 def to_bytes(plain: Any, bytes_max: int, code: str) -> bytes:
-    """Canonical bytes, at most so many, else the fault `code`."""
+    """Canonical bytes, at most so many, else the fault `code`: before they are made, if its texts alone are more."""
+    need(sum(len(text) for text in texts_in(plain)) <= bytes_max, code)
     try:
         data = encode(plain)
     except EncodingError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from contracts_corpus.sources import BEFORE, FIELDS
-from contracts_corpus.stopped import STOPPED
+from contracts_corpus.stopped import MANY_TEXTS, STOPPED
 
 from contracts.testing import Chain
 
@@ -18,6 +18,42 @@ SENDER = b"\x01" * 32
 GAS_LIMIT = 5_000_000
 NANOSECONDS_PER_GAS_MAX = 1_000
 PRICED_GAS_MIN = 50_000  # below, the call itself and not its work is what takes time
+
+
+KEEPING = """class Many(Event):
+    rows: list[str]
+
+
+class IBig(Interface):
+    def take(self, rows: list[str]) -> int: ...
+"""
+KEPT = """rows: list[str]
+
+@scheduled
+def keep(self, rows: list[str]) -> None:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("self.rows = xs", "STATE_SIZE"),
+        ("emit(Many(xs))", "EVENTS"),
+        ("return schedule(ctx.time, 'keep', xs)", "SCHEDULE"),
+        ("return IBig(ctx.address).take(xs)", "ARGUMENTS"),
+        ("return xs", "RESULT"),
+    ],
+)
+def test_one_text_many_times_is_measured_before_it_is_written(
+    source_of: Callable[..., bytes], line: str, code: str
+) -> None:
+    """Sixteen GiB of references to one text: no way out of memory makes their bytes before it knows how many."""
+    result = "list[str]" if line == "return xs" else "int"
+    chain = Chain()
+    contract = chain.deploy(source_of(MANY_TEXTS + line, before=KEEPING, fields=KEPT, result=result), name="trial")
+    outcome = chain.attempt(contract, "run", sender=SENDER, gas=GAS_LIMIT)
+    assert (outcome.status, outcome.code) == ("error", code)
 
 
 @pytest.mark.parametrize(("body", "verdict"), STOPPED.values(), ids=STOPPED)

@@ -8,6 +8,9 @@ from ledger.known_ecdsa_answers import CASES
 
 GROW = 't = "ab"\nwhile True:\n    t = t + t\n'
 
+MANY_TEXTS = 't = "ab"\nfor i in range(19):\n    t = t + t\nxs = [t]\nfor i in range(14):\n    xs = xs + xs\n'
+"""16 GiB if anybody wrote them one after the other."""
+
 STOPPED = {
     "endless loop": ("while True:\n    pass", "out_of_gas"),
     "endless loop with continue": ("while True:\n    continue", "out_of_gas"),
@@ -57,6 +60,7 @@ STOPPED = {
         "out_of_gas",
     ),
     "nested list": ("a = [1]\nwhile True:\n    a = [a]", "out_of_gas"),
+    "one text many times encoded": (MANY_TEXTS + "return len(canonical(xs))", "error STATE_SIZE"),
     "colliding keys": (
         "d = {0: 0}\nfor i in range(10 ** 9):\n    d[i * (2 ** 61 - 1)] = i\nreturn 1",
         "out_of_gas",
