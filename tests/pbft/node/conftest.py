@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.standard import genesis_contracts
 from pbft.node.local_network import LocalNetwork, prepare, read_network
 
 
@@ -12,7 +13,7 @@ from pbft.node.local_network import LocalNetwork, prepare, read_network
 def prepared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local network of four, never started; copy it before changing it."""
     directory = tmp_path_factory.mktemp("prepared") / "network"
-    prepare(directory, port_base=0, name="test-4")
+    prepare(directory, port_base=0, name="test-4", make_contracts=genesis_contracts)  # as the definition alone makes it
     return directory
 
 
