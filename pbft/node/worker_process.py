@@ -27,6 +27,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from contracts.compiler import SourceVerdict
+from contracts.gas import GAS
 from ledger.encoding import encode
 from ledger.errors import EncodingError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
@@ -166,7 +167,11 @@ class ProcessWorker:
     def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
         """Whether a source is a contract (D53). One that no worker survives is refused here: code `WORKER`."""
         question = _Question(
-            message=encode_check(source), parse=parse_check_answer, on_outcome=on_verdict, gas=0, fallback=_NO_VERDICT
+            message=encode_check(source),
+            parse=parse_check_answer,
+            on_outcome=on_verdict,
+            gas=GAS.deploy + GAS.deploy_byte * len(source),
+            fallback=_NO_VERDICT,
         )
         self._ask(question)
 

@@ -5,7 +5,8 @@
 
 It needs nothing but the interpreter: signatures are checked by the definition of ECDSA and by a stand-in for Ed25519.
 A digest covers the verdict at deploy, the hash of the tree, and of each call status, code, gas, result, events and
-writes. *Recorded* are the sources that pin the language (the corpus, and the runs of make_vectors.py). *Compared*
+writes. *Recorded* are the sources that pin the language (the corpus, the runs of make_vectors.py, and
+transactions that bring code: code_runs.py). *Compared*
 among interpreters and hash seeds, and not recorded because they change for reasons of their own, are the standard
 contracts, the examples, random programs and random rows of tokens. Where a parser refuses, only that it does: where is
 the parser's business.
@@ -129,11 +130,13 @@ def random_programs() -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    from vectors.contracts.code_runs import code_runs
+
     from contracts.compiler import compile_source
 
     compiled = lru_cache(maxsize=4)(compile_source)  # a deploy compiles a source again that was just judged
     with patch("contracts.lifecycle.compile_source", compiled), patch("contracts.compiler.compile_source", compiled):
-        recorded = dict([*corpus(), *recorded_runs()])
+        recorded = dict([*corpus(), *recorded_runs(), *code_runs()])
         compared = dict([*contract_files(), *random_snippets(), *random_programs()])
     if "--write" in sys.argv:
         FILE.write_text(json.dumps(recorded, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import defer, reactor, task
 
+from contracts.compiler import SourceVerdict
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
@@ -21,6 +22,7 @@ from pbft.node import worker_process
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
+from pbft.node.worker_messages import UNSURVIVED
 from pbft.node.worker_process import WORKER_FD, ProcessWorker
 from pbft.simulation.founding import make_genesis
 
@@ -265,6 +267,19 @@ async def test_a_view_that_kills_workers_is_answered_with_an_error_and_stops_not
     worker = ledger.worker("die", "always")
     outcome = await run_view(worker, b"k")
     assert (outcome.status, outcome.code) == ("error", "worker")
+    assert ledger.stopped == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_d53_a_source_that_kills_workers_is_named_and_stops_nothing(ledger: Ledger) -> None:
+    """D53: three workers die of it; the verdict says so, and execution was never at stake."""
+    worker = ledger.worker("die", "always")
+    verdicts: list[SourceVerdict] = []
+    worker.check_source(b"a source", verdicts.append)
+    await until(lambda: bool(verdicts))
+    assert verdicts[0].code == UNSURVIVED
+    assert not verdicts[0].is_accepted
+    assert ledger.metrics.worker_restarts_total == {"exit": 3}
     assert ledger.stopped == []
 
 

@@ -158,6 +158,13 @@ def transaction_vectors() -> object:
         sample.transaction(0),
         sample.transaction(2**63 - 1, follows=5, arguments=(), method="m" * 32, gas_limit=5_000_000),
         sample.transaction(3, arguments=({"a": [b"\x01", -1]},), commitments=tuple(part.commitment for part in parts)),
+        sample.transaction(
+            4,
+            contract="code",
+            method="deploy",
+            arguments=("notes", b"a source\n", encode(["first"])),
+            gas_limit=5_000_000,
+        ),
     ]
     return {
         "transactions": [{"raw": case.raw.hex(), "tx_id": case.tx_id.hex()} for case in cases],
