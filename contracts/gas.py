@@ -95,6 +95,8 @@ class GasTable:
     result_bytes: int = 8
     deploy: int = 10_000
     deploy_byte: int = 60
+    deploy_tree_byte: int = 5
+    """Of the tree, paid before it is stored and woven: one character of a dense expression is up to ten bytes of it."""
 
 
 GAS_TABLES: Final = {1: GasTable()}

@@ -151,9 +151,9 @@ class Lifecycle:
             raise Fault("SOURCE") from None
 
     def _pay_tree(self, machine: Machine, tree: Tree) -> bytes:
-        """The bytes of a tree, paid as what is stored: an expression of one character may be twenty bytes."""
+        """The bytes of a tree, paid before they are stored and woven."""
         tree_bytes = tree.to_bytes()
-        machine.charge(GAS.storage_write + GAS.storage_write_byte * len(tree_bytes))
+        machine.charge(GAS.storage_write + GAS.deploy_tree_byte * len(tree_bytes))
         return tree_bytes
 
     def _put(self, machine: Machine, name: str, source: bytes, tree_bytes: bytes, tree_hash: bytes) -> None:

@@ -139,7 +139,7 @@ def test_a_deploy_is_an_address_an_event_and_code_in_the_state(network: Network)
     counter = network.contract("counter", COUNTER)
     assert counter.made_by() == AUTHOR
     assert [counter.count(sender=STRANGER).result for _ in range(2)] == [5, 10]
-    least = price_of(COUNTER) + GAS.storage_write_byte * len(tree)
+    least = price_of(COUNTER) + GAS.deploy_tree_byte * len(tree)
     assert least < outcome.gas_used < least + 10_000
 
 
