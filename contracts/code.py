@@ -17,6 +17,12 @@ from ledger.shapes import expect_array, expect_bytes, expect_int
 
 CODE_CONTRACT: Final = "code"
 """The one contract that may bring in code: the one that genesis deploys under this name."""
+MEMBERS_CONTRACT: Final = "members"
+"""The contract that knows who holds which role."""
+GOVERNANCE_CONTRACT: Final = "governance"
+"""The contract whose word decides on the next configuration: the one that genesis deploys under this name."""
+RESERVED_NAMES: Final = frozenset({CODE_CONTRACT, MEMBERS_CONTRACT, GOVERNANCE_CONTRACT})
+"""The runtime asks them by name: a network whose genesis lacks one never gets it."""
 CODE_METHODS: Final = frozenset({"deploy", "upgrade"})
 """Its methods whose second argument is a source."""
 CONTRACTS_MAX: Final = 1_024

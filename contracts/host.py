@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.calls import HostOperation
-from contracts.code import address_key, hash_key, tree_key
+from contracts.code import GOVERNANCE_CONTRACT, MEMBERS_CONTRACT, address_key, hash_key, tree_key
 from contracts.compiler import Entry, Weave, Woven, weave_contract
 from contracts.errors import Fault, Revert, RuntimeInconsistency
 from contracts.gas import (
@@ -43,12 +43,6 @@ from ledger.transaction import Event
 
 VerifySignature = Callable[[bytes, bytes, bytes], None]
 """public key, message, signature; raises InvalidSignature."""
-
-MEMBERS_CONTRACT: Final = "members"
-"""The contract that knows who holds which role."""
-
-GOVERNANCE_CONTRACT: Final = "governance"
-"""The contract whose word decides on the next configuration: the one that genesis deploys under this name."""
 
 NEXT_CALL_KEY: Final = b"m/next_call"
 PARKED_PREFIX: Final = b"m/parked/"

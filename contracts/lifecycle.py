@@ -12,6 +12,7 @@ from contracts.code import (
     CODE_BYTES_MAX,
     CODE_CONTRACT,
     CONTRACTS_MAX,
+    RESERVED_NAMES,
     SIZE_KEY,
     address_key,
     find_source,
@@ -73,6 +74,8 @@ class Lifecycle:
     def bring(self, name: str, source: bytes, arguments: bytes, sender: bytes) -> None:
         """A new contract inside a transaction, whoever may do so."""
         machine = self._host.machine
+        if name in RESERVED_NAMES:
+            raise Fault("CONTRACT_NAME")
         self._require_free(machine, name)
         tree = self._compile(machine, source)
         tree_bytes = self._pay_tree(machine, tree)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from contracts.client_stub import default_name
+from contracts.code import MEMBERS_CONTRACT
 from contracts.compiler import compile_source
-from contracts.host import MEMBERS_CONTRACT
 from contracts.runtime import Runtime
 from contracts.tree import Function, Tree
 from ledger.encoding import Value, decode, encode

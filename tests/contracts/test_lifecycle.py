@@ -154,6 +154,7 @@ def test_a_deploy_is_an_address_an_event_and_code_in_the_state(network: Network)
         ("", COUNTER, (1,), "error CONTRACT_NAME"),
         ("x" * 33, COUNTER, (1,), "error CONTRACT_NAME"),
         ("code", COUNTER, (1,), "error CONTRACT_NAME"),
+        ("members", COUNTER, (1,), "error CONTRACT_NAME"),
         ("counter", b"import os\n", (), "error SOURCE"),
         ("counter", b"\xff", (), "error SOURCE"),
         ("counter", b"", (), "error SOURCE"),
