@@ -7,10 +7,11 @@ position. What a change means for people (a renamed argument, a new limit inside
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from contracts.abi import describe_hint
 from contracts.hints import Hint
-from contracts.tree import Function, Parameter, Record, Tree
+from contracts.tree import Function, Parameter, Tree
 
 _CALLED = ("external", "view", "scheduled")
 """Kinds of methods that somebody may be about to call when a contract is replaced."""
@@ -40,12 +41,12 @@ def compare_trees(old: Tree, new: Tree) -> list[Change]:
 
 def _compare_storage(old: Tree, new: Tree) -> Iterator[Change]:
     before, after = ({field.name: field.hint for field in tree.fields} for tree in (old, new))
-    old_structs, new_structs = _structs_of(old), _structs_of(new)
+    old_layouts, new_layouts = _layouts_of(old), _layouts_of(new)
     for name, hint in before.items():
         if name not in after:
             yield Change("storage", name, "removed", False, "what is stored under it can no longer be reached")
             continue
-        was, now = _storage_layout(hint, old_structs), _storage_layout(after[name], new_structs)
+        was, now = _storage_layout(hint, old_layouts), _storage_layout(after[name], new_layouts)
         change = f"{describe_hint(hint)} -> {describe_hint(after[name])}"
         if was != now:
             yield Change("storage", name, change, False, "what is stored would be read as another type")
@@ -59,20 +60,20 @@ def _compare_storage(old: Tree, new: Tree) -> Iterator[Change]:
 def _compare_methods(old: Tree, new: Tree) -> Iterator[Change]:
     before = {function.name: function for function in old.functions if function.kind in _CALLED}
     after = {function.name: function for function in new.functions if function.kind in _CALLED}
-    old_structs, new_structs = _structs_of(old), _structs_of(new)
+    old_layouts, new_layouts = _layouts_of(old), _layouts_of(new)
     for name, function in before.items():
         if name not in after:
             waiting = "scheduled calls that wait for it would fail" if function.kind == "scheduled" else "callers fail"
             yield Change("method", name, "removed", False, waiting)
             continue
-        yield from _compare_method(function, after[name], old_structs, new_structs)
+        yield from _compare_method(function, after[name], old_layouts, new_layouts)
     for name, function in after.items():
         if name not in before:
             yield Change("method", name, f"added: {function.kind}", True, "nobody calls it yet")
 
 
 def _compare_method(
-    old: Function, new: Function, old_structs: Mapping[str, Record], new_structs: Mapping[str, Record]
+    old: Function, new: Function, old_layouts: Mapping[str, bytes], new_layouts: Mapping[str, bytes]
 ) -> Iterator[Change]:
     name = old.name
     if old.kind != new.kind:
@@ -83,11 +84,11 @@ def _compare_method(
         if index >= len(new.parameters):
             yield Change("method", name, f"argument {parameter.name} removed", False, "callers pass too many arguments")
             continue
-        yield from _compare_parameter(name, parameter, new.parameters[index], old_structs, new_structs)
+        yield from _compare_parameter(name, parameter, new.parameters[index], old_layouts, new_layouts)
     for parameter in new.parameters[len(old.parameters) :]:
         reason = "it has a default" if parameter.has_default else "callers pass too few arguments"
         yield Change("method", name, f"argument {parameter.name} added", parameter.has_default, reason)
-    if _layout(old.result, old_structs) != _layout(new.result, new_structs):
+    if _layout(old.result, old_layouts) != _layout(new.result, new_layouts):
         change = f"result {describe_hint(old.result)} -> {describe_hint(new.result)}"
         yield Change("method", name, change, False, "callers read the result as another type")
     added = sorted(set(new.roles) - set(old.roles))
@@ -101,10 +102,10 @@ def _compare_parameter(
     method: str,
     old: Parameter,
     new: Parameter,
-    old_structs: Mapping[str, Record],
-    new_structs: Mapping[str, Record],
+    old_layouts: Mapping[str, bytes],
+    new_layouts: Mapping[str, bytes],
 ) -> Iterator[Change]:
-    if _layout(old.hint, old_structs) != _layout(new.hint, new_structs):
+    if _layout(old.hint, old_layouts) != _layout(new.hint, new_layouts):
         change = f"argument {old.name}: {describe_hint(old.hint)} -> {describe_hint(new.hint)}"
         yield Change("method", method, change, False, "callers pass another type")
     if old.name != new.name:
@@ -118,13 +119,13 @@ def _compare_parameter(
 
 def _compare_events(old: Tree, new: Tree) -> Iterator[Change]:
     before, after = ({event.name: event for event in tree.events} for tree in (old, new))
-    old_structs, new_structs = _structs_of(old), _structs_of(new)
+    old_layouts, new_layouts = _layouts_of(old), _layouts_of(new)
     for name, event in before.items():
         if name not in after:
             yield Change("event", name, "removed", False, "readers wait for it in vain")
             continue
-        was = {field.name: (_layout(field.hint, old_structs), field.is_indexed) for field in event.fields}
-        now = {field.name: (_layout(field.hint, new_structs), field.is_indexed) for field in after[name].fields}
+        was = {field.name: (_layout(field.hint, old_layouts), field.is_indexed) for field in event.fields}
+        now = {field.name: (_layout(field.hint, new_layouts), field.is_indexed) for field in after[name].fields}
         for field in was:
             if field not in now:
                 yield Change("event", name, f"field {field} removed", False, "readers miss it")
@@ -137,20 +138,40 @@ def _compare_events(old: Tree, new: Tree) -> Iterator[Change]:
             yield Change("event", name, "added", True, "nobody reads it yet")
 
 
-def _structs_of(tree: Tree) -> dict[str, Record]:
-    return {struct.name: struct for struct in tree.structs}
+def _layouts_of(tree: Tree) -> dict[str, bytes]:
+    """Struct -> the hash of what its values are made of. Each is made once: a row of rows of structs of rows names more
+    parts than anybody can walk through, in a few lines of source."""
+    structs = {struct.name: struct for struct in tree.structs}
+    layouts: dict[str, bytes] = {}
+
+    def add(name: str) -> None:
+        if name not in layouts:
+            fields = [field.hint for field in structs[name].fields]
+            for inner in {part.name for hint in fields for part in _parts(hint) if part.kind == "struct"}:
+                add(inner)
+            layouts[name] = sha256(repr([_layout(hint, layouts) for hint in fields]).encode()).digest()
+
+    for name in structs:
+        add(name)
+    return layouts
 
 
-def _storage_layout(hint: Hint, structs: Mapping[str, Record]) -> tuple[object, ...]:
+def _parts(hint: Hint) -> Iterator[Hint]:
+    yield hint
+    for argument in hint.arguments:
+        yield from _parts(argument)
+
+
+def _storage_layout(hint: Hint, layouts: Mapping[str, bytes]) -> tuple[object, ...]:
     """As `_layout`, but an Indexed map is stored as any other map."""
     kind = "map" if hint.kind == "indexed" else hint.kind
     if hint.kind in {"map", "indexed"}:
-        return (kind, *(_storage_layout(part, structs) for part in hint.arguments))
-    return _layout(hint, structs)
+        return (kind, *(_storage_layout(part, layouts) for part in hint.arguments))
+    return _layout(hint, layouts)
 
 
-def _layout(hint: Hint, structs: Mapping[str, Record]) -> tuple[object, ...]:
+def _layout(hint: Hint, layouts: Mapping[str, bytes]) -> tuple[object, ...]:
     """What a value of this type is made of, with names of structs and of their fields left out."""
     if hint.kind == "struct":
-        return ("struct", *(_layout(field.hint, structs) for field in structs[hint.name].fields))
-    return (hint.kind, *(_layout(part, structs) for part in hint.arguments))
+        return ("struct", layouts[hint.name])
+    return (hint.kind, *(_layout(part, layouts) for part in hint.arguments))

@@ -1,5 +1,6 @@
 """Code that comes in by transaction: deploy, upgrade and @migrate, all or nothing, at the price of the formula."""
 
+import time
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -278,6 +279,25 @@ def test_an_upgrade_that_fails_leaves_the_old_code(
     assert decode(outcome.result) == detail
     assert network.chain.state == before
     assert network.contract("counter", COUNTER).count(sender=STRANGER).result == 5
+
+
+def test_a_layout_of_more_parts_than_anybody_can_walk_through(network: Network) -> None:
+    """Five structs, each a hundred rows of the one before: compared by hash, in the time that their price allows."""
+
+    def nested(last: str) -> bytes:
+        structs = [f"class S0(Struct):\n    a: {last}\n"]
+        for level in range(1, 6):
+            rows = "".join(f"    a{number}: list[S{level - 1}]\n" for number in range(100))
+            structs.append(f"class S{level}(Struct):\n{rows}")
+        head = "from contracts import Contract, Struct\n\n\n"
+        return (head + "\n\n".join(structs) + "\n\nclass C(Contract):\n    deep: S5\n").encode()
+
+    assert network.bring("deploy", "nested", nested("int")).status == "ok"
+    network.decide("nested", nested("str"))
+    began = time.process_time()
+    outcome = network.bring("upgrade", "nested", nested("str"))
+    assert (outcome.code, decode(outcome.result)) == ("LAYOUT", "deep")
+    assert time.process_time() - began < 10
 
 
 def test_what_is_not_there_is_not_upgraded_and_code_stays_as_it_is(network: Network) -> None:
