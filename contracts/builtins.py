@@ -13,7 +13,7 @@ from contracts.gas import GAS
 from contracts.machine import Machine
 from contracts.operations import checked, materialize, pay_items, pay_text, size_of
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
-from contracts.values import equals, is_less, keys_of, make_key
+from contracts.values import WideKey, equals, is_less, keys_of, make_key
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,77}")
 _SPACE: Final = " \t\n\r\x0b\x0c"
@@ -170,7 +170,7 @@ def _sum(machine: Machine, value: Any) -> int:
 def _zip(machine: Machine, *rows: Any) -> Any:
     items = [materialize(machine, row, 1 if type(row) is dict else 0) for row in rows]
     cells = (len(rows) + 1) * min(map(len, items))
-    machine.charge(GAS.display + cells)
+    machine.charge(GAS.display + GAS.zip_row * len(rows) + cells)
     machine.grow(cells)
     return list(zip(*items, strict=False))
 
@@ -259,7 +259,7 @@ def _dict_values(machine: Machine, pairs: Any) -> Any:
 
 def _dict_items(machine: Machine, pairs: Any) -> Any:
     pay_items(machine, 3 * len(pairs))
-    return list(zip(keys_of(pairs), pairs.values(), strict=True))
+    return [(key.value if type(key) is WideKey else key, value) for key, value in pairs.items()]
 
 
 _NOTHING: Final = object()
@@ -283,8 +283,10 @@ def _same_text(text: Any, *others: Any) -> None:
 
 
 def _str_join(machine: Machine, text: Any, row: Any) -> str:
-    items = list(materialize(machine, row, 1))
-    _same_text(text, *items)
+    items, kind = list(materialize(machine, row, 1)), type(text)
+    for item in items:
+        if type(item) is not kind:
+            raise Fault("TYPE")
     pay_text(machine, sum(map(len, items)) + len(text) * max(len(items) - 1, 0))
     return str(text.join(items))
 
@@ -329,7 +331,8 @@ def _replace(machine: Machine, text: Any, old: Any, new: Any) -> Any:
     machine.charge((len(text) + len(old)) // GAS.text_search_chars)
     count = text.count(old)
     pay_text(machine, len(text) + count * (len(new) - len(old)))
-    machine.charge(count)
+    if count:
+        machine.charge(count)
     return text.replace(old, new)
 
 

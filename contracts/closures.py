@@ -10,7 +10,7 @@ from typing import Any, Final
 from contracts.calls import CallWeaver, Routine
 from contracts.errors import Fault, OutOfGas
 from contracts.expressions import Env, Expression
-from contracts.gas import GAS, compute_run_cost, split_runs
+from contracts.gas import GAS, compute_run_cost, compute_step_cost, split_runs
 from contracts.operations import BINARY, delete_item, get_item, iterate, set_item
 from contracts.storage import MapHandle, make_place_writer
 from contracts.tree import Function, Node
@@ -325,7 +325,7 @@ class Weaver(CallWeaver):
         bind = self.binder(node.value)
         before = set(self.assigned)
         self.assigned.update(slot for slot in node.value[1:] if type(slot) is int)
-        body = self.block(node.children[1], surcharge=GAS.loop_step)
+        body = self.block(node.children[1], surcharge=compute_step_cost(node.value))
         self.assigned = before
         slot = node.value[1]
         if not node.value[0] and type(slot) is int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from contracts.builtins import BUILTIN_OPERATIONS
 from contracts.errors import Fault, OutOfGas
-from contracts.gas import GAS, compute_run_cost
+from contracts.gas import GAS, compute_run_cost, compute_step_cost
 from contracts.machine import Machine
 from contracts.operations import get_item, get_slice, iterate, pay_text
 from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle, make_place_writer
@@ -199,14 +199,19 @@ class ExpressionWeaver:
             return bind
         if len(slots) == 2:
             return _bind_two(*slots)
+        first, count = slots[0], len(slots)
+        in_a_row = tuple(slots) == tuple(range(first, first + count))
 
         def unpack(env: Env, item: Any) -> None:
             if type(item) is not tuple and type(item) is not list:
                 raise Fault("TYPE")
-            if len(item) != len(slots):
+            if len(item) != count:
                 raise Fault("VALUE")
-            for place, part in zip(slots, item, strict=True):
-                env[place] = part
+            if in_a_row:
+                env[first : first + count] = item
+            else:
+                for place, part in zip(slots, item, strict=True):
+                    env[place] = part
 
         return unpack
 
@@ -217,10 +222,11 @@ class ExpressionWeaver:
         bind = self.binder(node.value)
         self.assigned.update(slot for slot in node.value[1:] if type(slot) is int)
         conditions = [self.run(condition) for condition in node.children[first_condition:]]
+        step_cost = compute_step_cost(node.value)
 
         def steps(env: Env) -> Any:
             for item in iterate(machine, iterated(env)):
-                machine.gas -= GAS.loop_step
+                machine.gas -= step_cost
                 if machine.gas < 0:
                     raise OutOfGas
                 bind(env, item)

@@ -35,6 +35,8 @@ class GasTable:
 
     node: int = 1
     loop_step: int = 1
+    unpack_name: int = 1
+    """Each name beyond two that a row is unpacked into."""
     call: int = 6
     call_argument: int = 2
     contract_call: int = 500
@@ -65,6 +67,8 @@ class GasTable:
     fold_item: int = 2
     """sum, min, max, any, all."""
     enumerate_item: int = 3
+    zip_row: int = 4
+    """Each row of zip, besides its items."""
     sort: int = 8
     """sorted, besides what its items cost."""
     storage_read: int = 60
@@ -163,6 +167,8 @@ def compute_node_extra(node: Node) -> int:
         return _BINARY_EXTRA.get(str(node.value), 0)
     if kind == "call":
         return GAS.call + GAS.call_argument * count
+    if kind == "unpack" and type(node.value) is tuple:
+        return GAS.unpack_name * max(0, len(node.value) - 2)
     if kind in {"list", "tuple", "struct", "event"}:
         return GAS.display + GAS.display_item * count
     if kind == "dict":
@@ -170,6 +176,11 @@ def compute_node_extra(node: Node) -> int:
     if kind == "host" and node.value == "mul_div":
         return GAS.power
     return 0
+
+
+def compute_step_cost(target: Sequence[object]) -> int:
+    """A step of a loop or comprehension whose target is (unpacks, slot, ...)."""
+    return GAS.loop_step + GAS.unpack_name * max(0, len(target) - 3)
 
 
 def compute_run_cost(node: Node) -> int:

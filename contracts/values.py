@@ -109,7 +109,7 @@ def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     if kind is int or kind is bool or a is None:
         return bool(a == b)
     if kind is str or kind is bytes:
-        machine.charge(min(len(a), len(b)) // GAS.text_compare_chars)
+        _pay_comparison(machine, a, b)
         return bool(a == b)
     if depth >= CONTAINER_DEPTH_MAX:
         raise Fault("DEPTH")
@@ -128,6 +128,13 @@ def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     if kind is range:
         return bool(a == b)
     raise Fault("TYPE")
+
+
+def _pay_comparison(machine: Machine, a: Any, b: Any) -> None:
+    """Texts or byte strings are compared as far as the shorter one goes; short ones, which most are, cost nothing."""
+    length = len(a) if len(a) < len(b) else len(b)
+    if length >= GAS.text_compare_chars:
+        machine.charge(length // GAS.text_compare_chars)
 
 
 def _weigh_key(key: Any) -> int:
@@ -155,7 +162,7 @@ def is_less(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     if kind is int or kind is bool:
         return bool(a < b)
     if kind is str or kind is bytes:
-        machine.charge(min(len(a), len(b)) // GAS.text_compare_chars)
+        _pay_comparison(machine, a, b)
         return bool(a < b)
     if depth >= CONTAINER_DEPTH_MAX:
         raise Fault("DEPTH")

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract, Woven, describe_contract
-from contracts.gas import CALL_DEPTH_MAX, GAS
+from contracts.gas import CALL_DEPTH_MAX, GAS, compute_step_cost
 from contracts.machine import Machine
 from contracts.tree import Function, Node
 from contracts.walker_expressions import ExpressionWalker, Locals
@@ -113,11 +113,12 @@ class Walker(ExpressionWalker):
     def for_loop(self, node: Node, env: Locals) -> Leave | None:
         """Rows in memory are read as they are at each step: one that grows is walked to its new end."""
         row = self.steps(self.value(node.children[0], env))
+        target: Any = node.value
         at = 0
         while at < len(row):
-            self.bind(node.value, row[at], env)
+            self.bind(target, row[at], env)
             at += 1
-            left = self.block(node.children[1], env, surcharge=GAS.loop_step)
+            left = self.block(node.children[1], env, surcharge=compute_step_cost(target))
             if left is not None and left.how != "continue":
                 return None if left.how == "break" else left
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract
 from contracts.errors import Fault, Revert
-from contracts.gas import GAS, VALUE_BYTES_MAX, compute_run_cost, split_runs
+from contracts.gas import GAS, VALUE_BYTES_MAX, compute_run_cost, compute_step_cost, split_runs
 from contracts.language import CODE_PATTERN
 from contracts.machine import Machine
 from contracts.tree import Function, Node, parse_tree
@@ -271,11 +271,12 @@ class ExpressionWalker(ABC):
         row = self.steps(self.value(node.children[0], env))
         items: list[Any] = []
         pairs: dict[Any, Any] = {}
+        target: Any = node.value
         at = 0
         while at < len(row):
             item = row[at]  # an element of storage pays for being read, then its step is paid, as in a `for`
-            machine.charge(GAS.loop_step)
-            self.bind(node.value, item, env)
+            machine.charge(compute_step_cost(target))
+            self.bind(target, item, env)
             at += 1
             if not all(self.verdict(condition, env) for condition in conditions):
                 continue

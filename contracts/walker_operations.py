@@ -335,7 +335,7 @@ def zipped(machine: Machine, rows: list[Any]) -> list[Any]:
     """`zip(...)`: as many tuples as the shortest row has items."""
     items = [items_of(machine, row, 1 if type(row) is dict else 0) for row in rows]
     count = min(len(row) for row in items)
-    machine.charge(GAS.display + (len(rows) + 1) * count)
+    machine.charge(GAS.display + GAS.zip_row * len(rows) + (len(rows) + 1) * count)
     machine.grow((len(rows) + 1) * count)
     return [tuple(row[at] for row in items) for at in range(count)]
 
