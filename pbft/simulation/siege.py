@@ -3,6 +3,9 @@
 Q replicas hear each other, so each view is suspected, left, and timed (M30); but nobody hears whoever leads it. A run
 of ten seconds sees two or three such views in a row; here they follow each other until timers have doubled as often as
 they may, and once more. What comes after it is the longest wait that the liveness bound allows for.
+
+A mute leader is one of the f faulty. Where an observer or a lost machine is one already, no quorum is left: nothing
+moves until the siege is lifted, and the run does not count as besieged.
 """
 
 from collections.abc import Callable
