@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench mutants clean
+.PHONY: help demo test lint bench costs mutants clean
 help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
-	@echo "make bench  what a transfer costs a replica, step by step, and contracts beside plain Python"
+	@echo "make bench  a whole network measured in many ways: docs/performance.md (20 minutes; ONLY='NAME ...' for some)"
+	@echo "make costs  what a transfer costs a replica, in one process and step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
 	@echo "make clean  remove what make made"
 
@@ -37,6 +38,10 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 bench: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.performance $(if $(ONLY),--only $(ONLY))
+
+costs: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.replica_cost
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.room_costs
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.contract_costs
 

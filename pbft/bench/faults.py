@@ -36,6 +36,7 @@ class Fault:
 
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
+        self._evidence = 0  # pieces that the replicas keep when the window is over
 
     def start(self, network: LocalNetwork) -> None:
         """Starts all replicas."""
@@ -53,6 +54,7 @@ class Fault:
 
     def finish(self, network: LocalNetwork) -> None:
         """The window is over."""
+        self._evidence = sum(len(list((r.data_path / "evidence").glob("*"))) for r in network.replicas)
 
     def end(self, network: LocalNetwork) -> None:
         """The network is about to end, for whatever cause; a stopped process could not be ended in order."""
@@ -65,6 +67,7 @@ class Fault:
             "kind": self._options.faults,
             "replica": self.replica,
             "longest_gap_seconds": round(longest_gap_seconds(course), 3),
+            "evidence": self._evidence,
             "requests_per_second_after_2_base_timers": _rate_after(course, AFTER_SECONDS),
         }
 
@@ -158,6 +161,7 @@ class Flood(Fault):
 
     def finish(self, network: LocalNetwork) -> None:
         """It has done enough."""
+        super().finish(network)
         self.end(network)
 
     def end(self, network: LocalNetwork) -> None:

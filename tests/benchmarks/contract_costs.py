@@ -1,6 +1,6 @@
 """What contracts cost beside plain Python doing the same: a transfer, an auction of 1,000 orders, a loop; in one run.
 
-    make bench        (PYTHONPATH=tests python -m benchmarks.contract_costs [--repeats 15])
+    make costs        (PYTHONPATH=tests python -m benchmarks.contract_costs [--repeats 15])
 
 "Block" is a block of 1,000 transactions in this process, on a state in memory; "worker" is the same block in the
 confined process of a replica, on a store, all of its processor time: parsing the plan, the calls, the answer. Each

@@ -1,6 +1,6 @@
 """What a transfer costs a replica, in one process: door, wire, core, journal, execution and ledger, without sockets.
 
-    PYTHONPATH=tests python -m benchmarks.replica_cost [--replicas 4] [--batch 500] [--accounts 20000] [--profile]
+    make costs        (PYTHONPATH=tests python -m benchmarks.replica_cost [--replicas 4] [--batch 500] [--profile])
 
 Production nodes on LMDB, joined by a queue of frames; contracts run in this process, their plans and outcomes as bytes.
 The figure is CPU time per request and replica, the minimum of several batches, and its ratio to a reference measured
@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from time import process_time
 
 import nacl.bindings
 
@@ -274,7 +275,7 @@ def main(argv: list[str] | None = None) -> None:
         meter = CostMeter(stack, replicas=asked.replicas, batch=asked.batch, accounts=asked.accounts)
         if asked.profile:
             raws = meter.pit.make_requests(asked.batch)
-            with cProfile.Profile() as profile:
+            with cProfile.Profile(process_time) as profile:
                 meter.pit.run(raws)
             pstats.Stats(profile).sort_stats("tottime").print_stats(60)
             return

@@ -1,6 +1,6 @@
 """What one transfer costs a replica, step by step: CPU microseconds, and the same as a ratio to a reference primitive.
 
-    make bench        (PYTHONPATH=tests python -m benchmarks.room_costs [--transfers 300] [--repeats 5])
+    make costs        (PYTHONPATH=tests python -m benchmarks.room_costs [--transfers 300] [--repeats 5])
 
 Each figure is the minimum of several repeats of a whole block, divided by its transfers; CPU time of this process, so
 that neighbours on the machine disturb it little. The reference is 1,000 SHA-256 of 256 bytes in the same run: compare

@@ -1,4 +1,4 @@
-"""The benchmark that `make bench` runs stays runnable: a small run prints every step and a sum."""
+"""The benchmark that `make costs` runs stays runnable: a small run prints every step and a sum."""
 
 import pytest
 from benchmarks.room_costs import main
