@@ -216,8 +216,10 @@ def process_snapshot_staged(state: ReplicaState, message: SnapshotStaged) -> Non
 
 def _process_whole(state: ReplicaState, transfer: SnapshotTransfer) -> None:
     """Everything is here: as soon as no block executes, the ledger switches; nothing executes meanwhile (M47)."""
-    if state.executing is None:
-        assert transfer.chosen is not None
+    assert transfer.chosen is not None
+    if transfer.chosen.certificate.height <= state.executed_height:
+        state.snapshot = None  # blocks were faster
+    elif state.executing is None:
         transfer.is_busy = True
         state.executing = transfer.chosen.certificate.height
         state.actions.append(InstallSnapshot(height=state.executing))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
+from ledger.errors import DamagedRecord
 from pbft.core.messages import (
     Commit,
     Envelope,
@@ -262,11 +263,17 @@ class Traitor:
             self.carry(self.replica, receiver, frame)
 
     def every(self, period_ms: int, action: Callable[[Node], None]) -> None:
-        """Does something again and again while its node runs as a member: nobody has a link to an observer."""
+        """Does something again and again while its node runs as a member: nobody has a link to an observer.
+
+        A traitor's disk may rot like any other, under its lies too: then it stops, as in a turn of its node.
+        """
 
         def again() -> None:
             if self.node is not None and self.node.replica.state.is_voter:
-                action(self.node)
+                try:
+                    action(self.node)
+                except DamagedRecord as error:
+                    self.node.driver.stop(f"this replica contradicts itself: {error}", "invariant")
             self.cluster.at(period_ms, again)
 
         self.cluster.at(period_ms, again)

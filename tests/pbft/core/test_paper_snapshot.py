@@ -336,6 +336,22 @@ def test_d39_blocks_that_were_faster_end_the_transfer() -> None:
     assert not bench.snapshots
 
 
+def test_d39_a_snapshot_that_comes_whole_too_late_is_never_installed() -> None:
+    """Its last chunk is judged between two ticks, and the block of its height was executed (M47: e never goes back)."""
+    bench = make_bench(3)
+    bench.replica.state.snapshot_lag = 0
+    bench.executes = False
+    first = lag(bench, 1)
+    choose(bench, first)
+    bench.commit(1, make_request(0))
+    (running,) = bench.asked
+    bench.execute(running, first.hash)
+    stage(bench, 1, None)
+    assert bench.replica.state.snapshot is None
+    assert not bench.snapshots
+    assert bench.replica.state.executing is None and bench.replica.executed_height == 1
+
+
 def test_m48_view_changes_go_on_during_a_transfer() -> None:
     """M48: with a snapshot on its way it leaves a view with the others, and votes with its own P and Q."""
     bench = make_bench(3)
