@@ -337,7 +337,7 @@ def test_d39_blocks_that_were_faster_end_the_transfer() -> None:
 
 
 def test_d39_a_snapshot_that_comes_whole_too_late_is_never_installed() -> None:
-    """Its last chunk is judged between two ticks, and the block of its height was executed (M47: e never goes back)."""
+    """D39, M47: its last chunk is judged between two ticks, the block of its height was executed; e never goes back."""
     bench = make_bench(3)
     bench.replica.state.snapshot_lag = 0
     bench.executes = False
