@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.errors import Fault, OutOfGas
-from contracts.gas import GAS
+from contracts.gas import GAS, compute_search_cost
 from contracts.machine import Machine
 from contracts.operations import checked, materialize, pay_items, pay_text, size_of
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
@@ -292,13 +292,14 @@ def _str_join(machine: Machine, text: Any, row: Any) -> str:
 
 
 def _str_split(machine: Machine, text: Any, separator: Any = _NOTHING) -> Any:
-    machine.charge(len(text) // GAS.text_search_chars)
     if separator is _NOTHING:
+        machine.charge(len(text) // GAS.text_search_chars)
         count = len(_SPACES.findall(text)) + 1
     else:
         _same_text(text, separator)
         if separator == "":
             raise Fault("VALUE")
+        machine.charge(compute_search_cost(len(text), len(separator)))
         count = text.count(separator) + 1
     pay_text(machine, len(text))
     machine.charge(GAS.display + 2 * count)
@@ -328,7 +329,7 @@ def _endswith(machine: Machine, text: Any, end: Any) -> bool:
 def _replace(machine: Machine, text: Any, old: Any, new: Any) -> Any:
     """Counted first, so that the length of the result is paid before it is made."""
     _same_text(text, old, new)
-    machine.charge((len(text) + len(old)) // GAS.text_search_chars)
+    machine.charge(compute_search_cost(len(text), len(old)))
     count = text.count(old)
     pay_text(machine, len(text) + count * (len(new) - len(old)))
     if count:
@@ -350,7 +351,7 @@ def _str_lower(machine: Machine, text: Any) -> str:
 
 def _find(machine: Machine, text: Any, part: Any) -> int:
     _same_text(text, part)
-    machine.charge((len(text) + len(part)) // GAS.text_search_chars)
+    machine.charge(compute_search_cost(len(text), len(part)))
     return int(text.find(part))
 
 

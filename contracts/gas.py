@@ -51,6 +51,8 @@ class GasTable:
     """Characters (or bytes) produced for one unit; also characters for one memory cell."""
     text_compare_chars: int = 32
     text_search_chars: int = 4
+    text_search_steps: int = 512
+    """Pairs of characters that a search may compare, for one unit."""
     convert: int = 8
     """int(text), str(int), an int beyond 60 bits as a key of a dict."""
     key_chars: int = 64
@@ -131,6 +133,9 @@ CONTAINER_DEPTH_MAX: Final = 16
 """Containers inside each other that are compared, encoded or stored; the encoding's own limit."""
 DICT_INT_KEY_MAX: Final = 2**60
 """Ints below this in size are dict keys themselves; the interpreter hashes larger ones predictably."""
+SEARCH_STEPS_MAX: Final = 3_000_000
+"""Longer searches are linear in every supported interpreter: from 2,500 characters for a part of 100 or more on, from
+30,000 for a shorter one."""
 SCHEDULE_AHEAD_MAX_S: Final = 10 * 366 * 86_400
 """A due time lies at most about ten years ahead: the record occupies state until then."""
 
@@ -201,6 +206,12 @@ def split_runs(statements: Sequence[Node]) -> list[tuple[int, tuple[Node, ...]]]
     if run:
         runs.append((sum(map(compute_run_cost, run)), tuple(run)))
     return runs
+
+
+def compute_search_cost(length: int, part: int) -> int:
+    """Looking for a text of `part` characters in one of `length`. Interpreters search short texts, and for short texts,
+    in steps that grow with both; how many at most is theirs, and the bound here lies above all of them."""
+    return (length + part) // GAS.text_search_chars + min(length * part, SEARCH_STEPS_MAX) // GAS.text_search_steps
 
 
 def compute_sort_cost(count: int, weight: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.errors import Fault, OutOfGas
-from contracts.gas import GAS, INT_MAX, INT_MIN, TEXT_CHARS_MAX
+from contracts.gas import GAS, INT_MAX, INT_MIN, TEXT_CHARS_MAX, compute_search_cost
 from contracts.machine import Machine
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
 from contracts.values import equals, is_less, keys_of, make_key
@@ -164,7 +164,7 @@ def contains(machine: Machine, item: Any, container: Any) -> bool:
         machine.charge(GAS.search_item)
         return make_key(machine, item) in container
     if (kind is str or kind is bytes) and type(item) is kind:
-        machine.charge((len(container) + len(item)) // GAS.text_search_chars)
+        machine.charge(compute_search_cost(len(container), len(item)))
         return item in container
     if kind is range and type(item) is int:
         return item in container

@@ -342,6 +342,7 @@ def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
         return value
     if depth >= CONTAINER_DEPTH_MAX - 1:
         raise Fault("DEPTH")
+    machine.charge(GAS.container_item)
     if kind is StructValue:
         value = value.values
     elif kind is dict:

@@ -7,7 +7,7 @@ Part of the definition of the language (`walker.py`). Which type has which metho
 from typing import Any, Final
 
 from contracts.errors import Fault
-from contracts.gas import GAS
+from contracts.gas import GAS, compute_search_cost
 from contracts.machine import Machine
 from contracts.walker_operations import get_item, items_of, list_of, position_of
 from contracts.walker_storage import Place
@@ -139,11 +139,11 @@ def call_text(machine: Machine, text: str, name: str, arguments: list[Any]) -> A
             machine.charge(len(arguments[0]) // GAS.text_compare_chars)
             return len(arguments[0]) <= len(text) and text[len(text) - len(arguments[0]) :] == arguments[0]
         case "find":
-            machine.charge((len(text) + len(arguments[0])) // GAS.text_search_chars)
+            machine.charge(compute_search_cost(len(text), len(arguments[0])))
             return text.find(arguments[0])
         case "replace":
             old, new = arguments
-            machine.charge((len(text) + len(old)) // GAS.text_search_chars)
+            machine.charge(compute_search_cost(len(text), len(old)))
             count = text.count(old)
             pay_text(machine, len(text) + count * (len(new) - len(old)))
             machine.charge(count)
@@ -172,12 +172,13 @@ def join(machine: Machine, text: str, row: Any) -> str:
 
 def split(machine: Machine, text: str, arguments: list[Any]) -> list[str]:
     """The pieces between separators, or between runs of white space (then without empty ones); counted and paid."""
-    machine.charge(len(text) // GAS.text_search_chars)
     if arguments:
         need_type(arguments[0], str)
         need(arguments[0] != "", "VALUE")
+        machine.charge(compute_search_cost(len(text), len(arguments[0])))
         count = text.count(arguments[0]) + 1
     else:
+        machine.charge(len(text) // GAS.text_search_chars)
         count = 1 + sum(is_space_run_start(text, at) for at in range(len(text)))
     pay_text(machine, len(text))
     machine.charge(GAS.display + 2 * count)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cmp_to_key
 from typing import Any, Final
 
-from contracts.gas import GAS, TEXT_CHARS_MAX, compute_sort_cost
+from contracts.gas import GAS, TEXT_CHARS_MAX, compute_search_cost, compute_sort_cost
 from contracts.machine import Machine
 from contracts.values import StructValue
 from contracts.walker_storage import Place
@@ -115,7 +115,7 @@ def contains(machine: Machine, item: Any, container: Any) -> bool:
         return as_key(machine, item) in container
     need_type(item, int if type(container) is range else type(container))
     if type(container) is not range:
-        machine.charge((len(container) + len(item)) // GAS.text_search_chars)
+        machine.charge(compute_search_cost(len(container), len(item)))
     return item in container
 
 

@@ -254,6 +254,7 @@ def any_to_plain(machine: Machine, value: Any, depth: int = 0) -> Any:
     if value is None or type(value) in {int, bool, str, bytes}:
         return value
     need(depth < CONTAINER_DEPTH_MAX - 1, "DEPTH")
+    machine.charge(GAS.container_item)
     need_type(value, list, tuple, StructValue, dict)
     if type(value) is dict:
         pay_parts(machine, 2 * len(value))

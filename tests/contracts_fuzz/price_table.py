@@ -131,6 +131,10 @@ def _check_on(curve: Curve) -> tuple[str, str]:
     return f"key, pair = {key!r}, {number + number!r}", f"x = verify_ecdsa({curve.name!r}, key, raw, pair)"
 
 
+# Interpreters search texts of less than 2,500 characters, and for less than 100, in steps that grow with both lengths.
+_HARD: Final = "hay, needle = long[:2499], long[:1198] + 'yx'"
+_LONG_HARD: Final = "hay, needle = (long + long + long + long)[:29999], long[:97] + 'yx'"
+
 # Name -> the line that is repeated, or (lines before the loop, line). Each is written four times into the loop.
 OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "empty loop": "pass",
@@ -187,6 +191,14 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "find, worst": ("other = long[:2000] + 'y' + long[:2000]", "x = long.find(other)"),
     "startswith": "x = long.startswith('x')",
     "endswith": "x = long.endswith(long)",
+    "find, small and worst": (_HARD, "x = hay.find(needle)"),
+    "find, short and worst": (_LONG_HARD, "x = hay.find(needle)"),
+    "in, small and worst": (_HARD, "x = needle in hay"),
+    "in bytes, small and worst": (_HARD + "\nhay, needle = bytes(hay), bytes(needle)", "x = needle in hay"),
+    "replace, small and worst": (_HARD, "x = hay.replace(needle, 'z')"),
+    "replace, short and worst": (_LONG_HARD, "x = hay.replace(needle, 'z')"),
+    "split, small and worst": (_HARD, "x = hay.split(needle)"),
+    "split, short and worst": (_LONG_HARD, "x = hay.split(needle)"),
     "split": "x = text.split()",
     "split by": "x = text.split(' ')",
     "split long": ("other = ' '.join(list(long))", "x = other.split()"),
@@ -408,6 +420,9 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "canonical nested": ("z = [[[[[[1]]]]]]", "x = canonical(z)"),
     "canonical dict": ("e = {k: 1 for k in ys}", "x = canonical(e)"),
     "canonical text": "x = canonical(long)",
+    "canonical of rows": ("z = [[] for k in range(3000)]", "x = canonical(z)"),
+    "canonical of pairs": ("z = [(k, k) for k in range(3000)]", "x = canonical(z)"),
+    "canonical of tables": ("z = [{1: 1} for k in range(3000)]", "x = canonical(z)"),
     "canonical big": ("z = [2 ** 240 + k for k in ys]", "x = canonical(z)"),
     "private value": "x = private_value(0)",
     "private list": "x = private_value(1)",
