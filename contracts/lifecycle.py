@@ -50,7 +50,7 @@ class Lifecycle:
         self._require_free(machine, name)
         tree_bytes = compile_source(source).to_bytes()
         self._put(machine, name, source, tree_bytes, compute_tree_hash(tree_bytes))
-        self._put_size(machine, 1, len(source))
+        self._put_size(machine, 1, len(tree_bytes))
 
     def deploy(self, machine: Machine, name: Any, source: Any, arguments: Any) -> bytes:
         """`deploy_contract`: the source of this transaction under a new name; its @init runs as the caller.
@@ -79,9 +79,9 @@ class Lifecycle:
         self._require_free(machine, name)
         tree = self._compile(machine, source)
         tree_bytes = self._pay_tree(machine, tree)
-        self._require_room(machine, 1, len(source))
+        self._require_room(machine, 1, len(tree_bytes))
         self._put(machine, name, source, tree_bytes, compute_tree_hash(tree_bytes))
-        self._put_size(machine, 1, len(source))
+        self._put_size(machine, 1, len(tree_bytes))
         machine.installed.append(name)
         self._run(name, "init", arguments, sender)
 
@@ -93,9 +93,9 @@ class Lifecycle:
             raise Fault("CONTRACT")
         if name in machine.calling:
             raise Fault("REENTRY")
-        old_source = machine.overlay.get(source_key(name))
-        if old_source is None:
-            raise RuntimeInconsistency("STATE", "a contract without its source", contract=name)
+        old_tree = machine.overlay.get(tree_key(old_hash))
+        if old_tree is None:
+            raise RuntimeInconsistency("STATE", "a contract without its tree", contract=name)
         tree = self._compile(machine, source)
         tree_bytes = self._pay_tree(machine, tree)
         tree_hash = compute_tree_hash(tree_bytes)
@@ -104,9 +104,9 @@ class Lifecycle:
         lost = find_lost_field(self._host.woven(name).storage, tree)
         if lost:
             raise Fault("LAYOUT", detail=lost)
-        self._require_room(machine, 0, len(source) - len(old_source))
+        self._require_room(machine, 0, len(tree_bytes) - len(old_tree))
         self._put(machine, name, source, tree_bytes, tree_hash)
-        self._put_size(machine, 0, len(source) - len(old_source))
+        self._put_size(machine, 0, len(tree_bytes) - len(old_tree))
         machine.installed.append(name)
         self._run(name, "migrate", arguments, sender)
         return tree_hash
@@ -138,9 +138,9 @@ class Lifecycle:
         if METHOD_PATTERN.fullmatch(name) is None or machine.overlay.get(hash_key(name)) is not None:
             raise Fault("CONTRACT_NAME")
 
-    def _require_room(self, machine: Machine, contracts: int, source_bytes: int) -> None:
+    def _require_room(self, machine: Machine, contracts: int, tree_bytes: int) -> None:
         count, size = read_size(machine.overlay)
-        if count + contracts > CONTRACTS_MAX or size + source_bytes > CODE_BYTES_MAX:
+        if count + contracts > CONTRACTS_MAX or size + tree_bytes > CODE_BYTES_MAX:
             raise Fault("CODE_FULL")
 
     # --- code ---
@@ -167,6 +167,6 @@ class Lifecycle:
         overlay.put(address_key(contract_address(name)), name.encode())
         put_version(overlay, name, machine.height, tree_hash)
 
-    def _put_size(self, machine: Machine, contracts: int, source_bytes: int) -> None:
+    def _put_size(self, machine: Machine, contracts: int, tree_bytes: int) -> None:
         count, size = read_size(machine.overlay)
-        machine.overlay.put(SIZE_KEY, encode([count + contracts, size + source_bytes]))
+        machine.overlay.put(SIZE_KEY, encode([count + contracts, size + tree_bytes]))

@@ -333,15 +333,17 @@ def test_contracts_with_the_same_code_share_its_tree(network: Network) -> None:
 def test_a_network_holds_so_much_code_and_no_more(network: Network) -> None:
     """Counted exactly, in both directions; what is woven never exceeds it."""
     count, size = decode(network.chain.state[SIZE_KEY])  # type: ignore[misc]
-    with patch("contracts.lifecycle.CODE_BYTES_MAX", size + len(COUNTER)):
-        assert network.bring("deploy", "one", COUNTER + b"\n", 1).code == "CODE_FULL"
+    small, large = (len(compile_source(source).to_bytes()) for source in (COUNTER, NEXT))
+    with patch("contracts.lifecycle.CODE_BYTES_MAX", size + small - 1):
+        assert network.bring("deploy", "one", COUNTER, 1).code == "CODE_FULL"
+    with patch("contracts.lifecycle.CODE_BYTES_MAX", size + small):
         assert network.bring("deploy", "one", COUNTER, 1).status == "ok"
         network.decide("one", NEXT, [AUTHOR])
         assert network.bring("upgrade", "one", NEXT, [AUTHOR]).code == "CODE_FULL"
     with patch("contracts.lifecycle.CONTRACTS_MAX", count + 1):
         assert network.bring("deploy", "two", COUNTER, 1).code == "CODE_FULL"
         assert network.bring("upgrade", "one", NEXT, [AUTHOR]).status == "ok"
-    assert decode(network.chain.state[SIZE_KEY]) == [count + 1, size + len(NEXT)]
+    assert decode(network.chain.state[SIZE_KEY]) == [count + 1, size + large]
 
 
 def test_code_that_failed_to_come_in_takes_no_memory(network: Network) -> None:
