@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pbft.node.contract_trial import ContractTrial
 
 CALLS_MAX: Final = 10_000  # in one block of a trial
+SHOWN_MAX: Final = 100  # characters of an argument in a message
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
 
 
@@ -95,6 +96,10 @@ def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, 
     Bytes and addresses are hexadecimal text. With --calls the last outcome is shown. Exit code 0 where the call worked,
     1 where the contract was refused or the call failed.
     """
+    from contracts.language import METHOD_PATTERN
+
+    if METHOD_PATTERN.fullmatch(method) is None:
+        raise CommandError(f"METHOD: no method that can be called is named {method[:SHOWN_MAX]!r}", ExitCode.USAGE)
     answer = _run_trial(read_source(file), method, (arguments, init_text), gas, calls)
     call = answer["call"]
     if as_json:
@@ -178,13 +183,15 @@ def _parse_arguments(tree: "Tree", method: str | None, text: str, what: str) -> 
     that counts.
     """
     from contracts.abi import InvalidArgument, value_from_json
+    from ledger.encoding import encode
+    from ledger.errors import EncodingError
 
     try:
         values = json.loads(text)
-    except ValueError as error:
-        raise CommandError(f"{what}: {text!r} is no JSON: {error}", ExitCode.USAGE) from error
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{what}: {text[:SHOWN_MAX]!r} is no JSON: {error}", ExitCode.USAGE) from error
     if not isinstance(values, list):
-        raise CommandError(f"{what}: {text!r} is no JSON array", ExitCode.USAGE)
+        raise CommandError(f"{what}: {text[:SHOWN_MAX]!r} is no JSON array", ExitCode.USAGE)
     function = next((function for function in tree.functions if function.name == method), None)
     structs = {struct.name: struct for struct in tree.structs}
     hints = [parameter.hint for parameter in function.parameters] if function is not None else []
@@ -194,6 +201,10 @@ def _parse_arguments(tree: "Tree", method: str | None, text: str, what: str) -> 
             plain.append(value_from_json(value, hints[place], structs) if place < len(hints) else value)
         except InvalidArgument as error:
             raise CommandError(f"{what}: argument {place + 1}: {error}", ExitCode.USAGE) from error
+    try:
+        encode(plain)
+    except EncodingError as error:
+        raise CommandError(f"{what}: no transaction can carry {text[:SHOWN_MAX]}: {error}", ExitCode.USAGE) from error
     return plain
 
 

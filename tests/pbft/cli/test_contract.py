@@ -145,6 +145,24 @@ def test_arguments_that_cannot_be_read_are_wrong_usage(box: Path, arguments: str
     assert said.startswith("gridquorum: ARGUMENTS")
 
 
+@pytest.mark.parametrize(
+    "arguments", [f"[{2**255}]", '["\\ud800"]', "[" * 3_000 + "]" * 3_000, "[" * 20 + "]" * 20, "[1e3]"]
+)
+def test_arguments_that_no_transaction_can_carry_are_wrong_usage(box: Path, arguments: str) -> None:
+    """Too large, half a character, too deep, no whole number: a sentence, never a traceback, whatever takes them."""
+    code, answer, said = gridquorum("try", str(box), "count", arguments)
+    assert (code, answer) == (2, None)
+    assert said.startswith("gridquorum: ARGUMENTS") and "Traceback" not in said and len(said) < 400
+
+
+@pytest.mark.parametrize("method", ["__init__", "Count", "", "count ", "c" * 33])
+def test_a_name_that_no_method_can_have_never_reaches_a_worker(box: Path, method: str) -> None:
+    """No transaction could name it: the worker would take the question for nonsense, and be replaced for it."""
+    code, answer, said = gridquorum("try", str(box), method)
+    assert (code, answer) == (2, None)
+    assert said.startswith("gridquorum: METHOD")
+
+
 def test_check_says_where_and_why(box: Path, tmp_path: Path) -> None:
     """Accepted with the hash of its tree, or the first refusal with line, column and hint."""
     accepted = CliRunner().invoke(app, ["contract", "check", str(box), "--json"])
