@@ -75,6 +75,20 @@ BENIGN: Final[dict[str, tuple[str, Any]]] = {
         for case in known_ecdsa_answers.CASES
         if case.name in {"honest", "x of R above n"}
     },
+    "true is not one": ("return 10 if True == 1 or True in [1] or [1].copy() == [True] else 20", 20),
+    "dict walked as it was": ("d = {1: 1}\nfor k in d:\n    d[k + 1] = 1\nreturn len(d)", 2),
+    "keys renamed under their loop": (
+        """self.names["a"] = 1
+for k in self.names:
+    del self.names[k]
+    self.names[k + "b"] = 2
+return self.names["ab"] * 10 + self.names["a"]""",
+        20,
+    ),
+    "the least power": ("return (-2) ** 255", -(2**255)),
+    "characters beyond 16 bits": ('t = "a\U0001f600b"\nreturn len(t) * 10 + len(bytes(t[1]))', 34),
+    "a sharp s stays": ('return len("\u00df\ufb01".upper()) * 10 + len("\u00a0".strip())', 21),
+    "an end of a long range": ("return range(10 ** 18)[-1]", 10**18 - 1),
     "require that holds": ('require(1 < 2, "NO")\nassert 2 > 1, "NO"\nreturn 1', 1),
     "deep but allowed": ("return " + "(" * 12 + "1" + ")" * 12, 1),
     "long but allowed": ("x = 0\n" + "x += 1\n" * 200 + "return x", 200),

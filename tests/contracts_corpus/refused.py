@@ -88,6 +88,29 @@ BODIES = {
     "set literal in a loop": ("for x in {1, 2}:\n    pass\nreturn 1", "SET"),
 }
 
+# What a parser would read, each of them in its own way, and what only looks like something else.
+BODIES |= {
+    "brackets inside an f-string": ('return len(f"{' + "(" * 150 + "1" + ")" * 150 + '}")', "BRACKETS"),
+    "signs inside an f-string": ('return len(f"{' + "-" * 3_000 + '1}")', "LINE_TOKENS"),
+    "fullwidth name inside an f-string": ('return len(f"{\uff53elf.m}")', "IDENTIFIER"),
+    "letter of a later Unicode inside an f-string": ('return len(f"{\U00011f04}")', "IDENTIFIER"),
+    "number inside an f-string": ('return len(f"{' + "9" * 90 + '}")', "NUMBER"),
+    "bracket that an f-string closes": ('return len((f"{)}", 1))', "FSTRING"),
+    "star inside an f-string": ('x = [1]\nreturn len(f"{*x}")', "SYNTAX"),
+    "half a character as an escape": (r'return len("\ud83d\ude00")', "TEXT_ESCAPE"),
+    "character beyond Unicode": (r'return len("\U00110000")', "SYNTAX"),
+    "no-break space": ("return\u00a01", "IDENTIFIER"),
+    "ideographic space": ("return\u30001", "IDENTIFIER"),
+    "next line": ("x = 1\u0085return 1", "CHARACTER"),
+    "line separator": ("x = 1\u2028return 1", "CHARACTER"),
+    "continuation": ("x = 1 + \\\n    1\nreturn x", "CONTINUATION"),
+    "sixty-four hexadecimal digits": ("return 0x" + "f" * 64, "INT_RANGE"),
+    "one past the largest number": (f"return {2**255} - 1", "INT_RANGE"),
+    "more variables than there are": ("\n".join(f"v{n} = {n}" for n in range(501)) + "\nreturn 1", "LOCALS"),
+    "annotation that calls": ('x: print("x") = 1\nreturn x', "TYPE_HINT"),
+    "own name as a variable": ("self = 1\nreturn self", "SHADOW"),
+}
+
 FILES = {
     "code at module level": ((K + "print(1)\n\n\nclass Trial(Contract):\n" + RUN).encode(), "MODULE_LEVEL"),
     "loop at module level": (
@@ -146,6 +169,36 @@ FILES = {
     "class with type parameters": (
         (K + "class A[T](Struct):\n    x: int\n\n\n" + C[len(K) :] + RUN).encode(),
         "SYNTAX",
+    ),
+    "overlong UTF-8": ((C + RUN).encode() + b"#\xc0\xaf\n", "UTF8"),
+    "half a character in UTF-8": ((C + RUN).encode() + b"#\xed\xa0\x80\n", "UTF8"),
+    "UTF-16": ((C + RUN).encode("utf-16"), "UTF8"),
+    "backslash at the end": ((C + RUN).encode() + b"\\", "CONTINUATION"),
+    "marker that is called": (
+        (C + "    @external()\n    def run(self) -> int:\n        return 1\n").encode(),
+        "DECORATOR",
+    ),
+    "role that is computed": (
+        (K.replace("require", "role, require") + C[len(K) :] + '    @external\n    @role(f"a")\n' + RUN[14:]).encode(),
+        "CONSTANT",
+    ),
+    "parameter twice": (
+        (C + "    @external\n    def run(self, a: int, a: int) -> int:\n        return 1\n").encode(),
+        "SHADOW",
+    ),
+    "field with a method's name": ((C + "    run: int\n\n" + RUN).encode(), "SHADOW"),
+    "more parameters than there are": (
+        (
+            C
+            + "    @external\n    def run(self, "
+            + ", ".join(f"a{n}: int" for n in range(200))
+            + ") -> int:\n        return 1\n"
+        ).encode(),
+        "SIGNATURE",
+    ),
+    "six hundred functions": (
+        (K + "".join(f"def f{n}() -> int:\n    return {n}\n\n\n" for n in range(600)) + C[len(K) :] + RUN).encode(),
+        "FUNCTIONS",
     ),
     "name with an accent": (
         (C + "    @external\n    def rün(self) -> int:\n        return 1\n").encode(),

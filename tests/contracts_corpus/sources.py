@@ -34,10 +34,22 @@ class Told(Event):
     t: str
 
 
+class Listed(Event):
+    rows: list[str]
+
+
+class IListing(Interface):
+    def take(self, rows: list[str]) -> int: ...
+
+
 def negate(n: int) -> int:
     return -n
 """
 FIELDS = """
+rows: list[str]
+cash: Ledger
+row: Vec[int]
+pairs: Map[tuple[int, str], int]
 texts: Map[str, int]
 names: Indexed[Map[str, int]]
 m: Map[int, int]
@@ -45,6 +57,10 @@ big: list[int]
 
 @scheduled
 def later(self) -> None:
+    pass
+
+@scheduled
+def later_on(self, rows: list[str]) -> None:
     pass
 """
 

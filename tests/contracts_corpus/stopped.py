@@ -6,6 +6,8 @@ A verdict is `out_of_gas`, or `error` with its code.
 from contracts_corpus.sources import check_of
 from ledger.known_ecdsa_answers import CASES
 
+LONG = 't = "a"\nfor i in range(20):\n    t = t + t\n'
+MANY = LONG + "xs = [t for i in range(1000)]\n"
 GROW = 't = "ab"\nwhile True:\n    t = t + t\n'
 
 MANY_TEXTS = 't = "ab"\nfor i in range(19):\n    t = t + t\nxs = [t]\nfor i in range(14):\n    xs = xs + xs\n'
@@ -91,6 +93,60 @@ STOPPED = {
         for case in CASES
         if case.name == "sum at infinity"
     },
+    **{
+        f"one text a thousand times, {name}": (f"{MANY}{line}", verdict)
+        for name, (line, verdict) in {
+            "encoded": ("return len(canonical(xs))", "error STATE_SIZE"),
+            "stored": ("self.rows = xs\nreturn 1", "error STATE_SIZE"),
+            "emitted": ("emit(Listed(xs))\nreturn 1", "error EVENTS"),
+            "scheduled": ('return schedule(ctx.time, "later_on", xs)', "error SCHEDULE"),
+            "sent": ("return IListing(ctx.address).take(xs)", "error ARGUMENTS"),
+            "as a key": ("d = {tuple(xs): 1}\nreturn len(d)", "out_of_gas"),
+        }.items()
+    },
+    "one text a thousand times, as a key of one table": (
+        f"{LONG}d = {{t: 1}}\nreturn len(canonical([d for i in range(1000)]))",
+        "error STATE_SIZE",
+    ),
+    "search that compares all with all": (
+        f'{LONG}hay = t[:2499]\nneedle = t[:1198] + "ba"\nwhile True:\n    x = hay.split(needle)',
+        "out_of_gas",
+    ),
+    # Values that are nearly right.
+    "bool as a key of a dict": ("d = {True: 1}\nreturn d[True]", "error TYPE"),
+    "bool as a key of storage": ("self.m[True] = 1\nreturn 1", "error TYPE"),
+    "bool as an index": ("return [1, 2][True]", "error TYPE"),
+    "bool as an amount": ('self.cash.mint("a", True)\nreturn 1', "error TYPE"),
+    "bool in an event": ("emit(Said(True))\nreturn 1", "error TYPE"),
+    "bool as a due time": ('return schedule(True, "later")', "error TYPE"),
+    "bool among numbers": ("return max(1, True)", "error TYPE"),
+    "bool in a tuple key": ('self.pairs[(True, "a")] = 1\nreturn 1', "error TYPE"),
+    "short tuple key": ("self.pairs[(1,)] = 1\nreturn 1", "error TYPE"),
+    "range kept": ("self.big = range(5)\nreturn 1", "error TYPE"),
+    "range in a text": ('x = range(5)\nreturn len(f"{x}")', "error TYPE"),
+    "keys of two kinds encoded": ('d = {1: 1, "a": 2}\nreturn len(canonical(d))', "error TYPE"),
+    "interface as a key": ("d = {IListing(ctx.address): 1}\nreturn 1", "error TYPE"),
+    "interface of a short address": ('return IListing(b"x").take([])', "error TYPE"),
+    "handle in a schedule": ('return schedule(ctx.time, "later_on", self.m)', "error TYPE"),
+    "aliased lists as a number": ("x = [1]\nfor i in range(25):\n    x = [x, x]\nreturn x", "error TYPE"),
+    "digits of another script": ('return int("\u0661")', "error VALUE"),
+    "digits with a line feed": ('return int("1\\n")', "error VALUE"),
+    "code with a line feed": ('t = "A\\n"\nrequire(False, t)\nreturn 1', "error VALUE"),
+    "code in another script": ('t = "\u0661"\nrequire(False, t)\nreturn 1', "error VALUE"),
+    "least number negated": ("x = -(2 ** 254) * 2\nreturn -x", "error OVERFLOW"),
+    "least number divided": ("return (-(2 ** 254) * 2) // -1", "error OVERFLOW"),
+    "mask of all bits": ("return -1 & (2 ** 255 - 1)", "error OVERFLOW"),
+    "balance past the least": (
+        'for i in range(3):\n    self.cash.burn("a", 2 ** 254)\nreturn 1',
+        "error OVERFLOW",
+    ),
+    "deleted under its loop": ("d = {1: 1, 2: 2}\nfor k in d:\n    del d[2]\nreturn 1", "error KEY"),
+    "row that its loop takes from": (
+        "for i in range(9):\n    self.row.append(i)\nfor x in self.row:\n    self.row.pop()\nreturn self.row.pop()",
+        "error INDEX",
+    ),
+    "exponent past the last": ("return 1 ** 256", "error VALUE"),
+    "empty separator": ('return len("abc".split(""))', "error VALUE"),
     "storage bomb": ("i = 0\nwhile True:\n    self.m[i] = i\n    i += 1", "out_of_gas"),
     "read bomb": ("while True:\n    x = self.m[1]", "out_of_gas"),
     "big value read again and again": (
