@@ -35,10 +35,13 @@ from pbft.core.status import compute_status, within_limits
 
 def process_own(state: ReplicaState, envelope: Envelope, message: SignedMessage) -> None:
     """Halts on a message under the own key that this replica never sent, a VIEW-CHANGE in a NEW-VIEW included; every
-    other message passes unchanged."""
+    other message passes unchanged. A liar may put a VIEW-CHANGE of an earlier epoch into a NEW-VIEW of this one: its
+    signature holds, and what the journal knew about it left with its epoch, so it tells nothing."""
     inner = message.view_changes if state.asks and isinstance(message, NewView) else ()
     for told in (envelope, *inner):
         word = message if told is envelope else compute_view_change(told)
+        if word.epoch != state.configuration.epoch:
+            continue
         if told.sender == state.replica_id and not _is_own_word(state, word):
             halt(
                 state,

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from simulation.bench import Bench, make_batch, make_bench, make_header_hash, make_request, make_vote
+from simulation.bench import Bench, make_batch, make_bench, make_envelope, make_header_hash, make_request, make_vote
 from simulation.bench_messages import T_TICKS, certificate, header, pre_prepare, status, view_change
 
 from ledger.hashing import NULL_DIGEST
-from pbft.core.config import OBSERVER
+from pbft.core.config import OBSERVER, SILENT_TICKS_MAX
 from pbft.core.messages import (
     Batches,
     BlockBody,
@@ -16,6 +16,7 @@ from pbft.core.messages import (
     ClientRequest,
     Commit,
     Envelope,
+    Forward,
     HeaderVote,
     NewView,
     Prepare,
@@ -358,6 +359,24 @@ def test_d37_an_observer_votes_from_the_first_height_of_its_epoch_on() -> None:
     assert (bench.replica.epoch, bench.replica.replica_id) == (1, 2)
     bench.commit(END + 1, make_request(5))
     assert [(m.epoch, m.height) for m in bench.said(Prepare)] == [(1, END + 1)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("liar", [0, 1, 3])
+def test_d38_a_view_change_of_an_earlier_epoch_in_a_new_view_of_this_one_halts_nobody(liar: int) -> None:
+    """D38, D41: this replica did sign it, so its signature holds; what the journal knew about it left with its epoch.
+    Whoever kept it could else stop every replica that ever gave up a view. The primary that sends it is convicted."""
+    bench = entered()
+    bench.asks = True
+    bench.start()
+    bench.tick(SILENT_TICKS_MAX)
+    old = make_envelope(2, view_change(5))
+    others = (make_envelope(member, replace(view_change(5), epoch=1)) for member in (0, 1, 3))
+    bench.receive(
+        liar, Forward(envelopes=(make_envelope(liar, NewView(epoch=1, view=5, view_changes=(old,), choices=())),))
+    )
+    bench.say(liar, NewView(epoch=1, view=5, view_changes=(old, *others), choices=()))
+    assert bench.halted is None and bench.replica.view == 0
+    assert {(evidence.replica, evidence.kind) for evidence in bench.evidence} == {(liar, "invalid_new_view")}
 
 
 def test_d37_a_restart_under_a_new_key_repeats_nothing_of_the_old_one() -> None:
