@@ -24,7 +24,7 @@ from pbft.core.messages import Request
 from pbft.node.worker_messages import UNSURVIVED
 
 VERDICTS_MAX: Final = 4_096  # remembered; the oldest goes: its source is checked again
-REQUESTS_MAX: Final = 64  # that wait for their checks; more are dropped, and who handed them in does it again
+REQUESTS_MAX: Final = 16  # of one replica that wait; more are dropped, and who handed them in does it again (M55)
 
 CheckSource = Callable[[bytes, Callable[[SourceVerdict], None]], None]
 """`Worker.check_source`."""
@@ -44,7 +44,9 @@ class _Job:
 
     sources: list[bytes]
     then: Callable[[], None]
-    is_request: bool
+    places: set[bytes] | None = None
+    """Where a request of `tx_id` has its place; None for a proposal."""
+    tx_id: bytes = b""
 
 
 class CodeChecks:
@@ -55,23 +57,27 @@ class CodeChecks:
         self._counters = counters
         self._survived: dict[bytes, bool] = {}
         self._jobs: deque[_Job] = deque()
-        self._requests = 0
+        self._waiting: dict[int, set[bytes]] = {}  # replica that handed them in -> ids of the requests that wait
         self._is_asked = False
         self._is_working = False
 
-    def check_request(self, request: Request, then: Callable[[], None]) -> None:
+    def check_request(self, source: int, request: Request, then: Callable[[], None]) -> None:
         """Does `then` once the worker has survived what the request brings: at once where that is known, else in a
-        later turn; never where it has not, or too many wait."""
-        if self._requests >= REQUESTS_MAX:
+        later turn; never where it has not, where it waits already, or where too many of `source`, the replica that
+        handed it in, wait: each has its own places, so that none that invents clients takes those of another (M55)."""
+        places = self._waiting.setdefault(source, set())
+        if request.tx_id in places:
+            return
+        if len(places) >= REQUESTS_MAX:
             self._counters.count("message_dropped", "code_checks_full")
             return
-        self._requests += 1
-        self._jobs.append(_Job(_sources_of([request]), then, is_request=True))
+        places.add(request.tx_id)
+        self._jobs.append(_Job(_sources_of([request]), then, places, request.tx_id))
         self._work()
 
     def check_proposal(self, requests: Iterable[Request], then: Callable[[], None]) -> None:
         """As `check_request` for all requests of a proposal, before those that wait; the core bounds how many."""
-        self._jobs.appendleft(_Job(_sources_of(requests), then, is_request=False))
+        self._jobs.appendleft(_Job(_sources_of(requests), then))
         self._work()
 
     def _work(self) -> None:
@@ -94,7 +100,8 @@ class CodeChecks:
 
     def _end(self, job: _Job) -> None:
         self._jobs.popleft()
-        self._requests -= job.is_request
+        if job.places is not None:
+            job.places.discard(job.tx_id)
         if job.sources:
             self._counters.count("message_dropped", "code_not_survived")
         else:

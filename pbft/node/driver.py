@@ -204,14 +204,19 @@ class Driver:
 
         def take(request: Request) -> None:
             if self._replica.epoch == epoch:  # else the id may be another's by now; who relayed it does it again
-                self._hand_in(sender_replica_id, Relay(requests=(request,)))
+                self._on_survived(sender_replica_id, request, Relay(requests=(request,)))
 
         for request in relay.requests:
             if request.has_code:
-                self._code_checks.check_request(request, partial(take, request))
+                self._code_checks.check_request(sender_replica_id, request, partial(take, request))
         plain = tuple(request for request in relay.requests if not request.has_code)
         if plain:
             self._hand_in(sender_replica_id, Relay(requests=plain))
+
+    def _on_survived(self, sender_replica_id: int, request: Request, message: PeerMessage | LocalMessage) -> None:
+        """A request whose code was checked; not one that the others have ordered meanwhile: it has its answer (D43)."""
+        if self._halted is None and not self._execution.is_used(request):
+            self._hand_in(sender_replica_id, message)
 
     def _hand_in(self, sender_replica_id: int, message: PeerMessage | LocalMessage) -> None:
         """To the core, in the turn that runs or in one that is now due."""
@@ -227,10 +232,13 @@ class Driver:
     def on_request(self, request: Request) -> None:
         """A client's request that passed the door."""
         message = ClientRequest(request=request)
+        own_id = self._replica.replica_id
         if request.has_code:
-            self._code_checks.check_request(request, lambda: self._hand_in(self._replica.replica_id, message))
+            self._code_checks.check_request(
+                own_id, request, lambda: self._on_survived(self._replica.replica_id, request, message)
+            )
         else:
-            self._hand_in(self._replica.replica_id, message)
+            self._hand_in(own_id, message)
 
     def on_executed(self, executed: Executed) -> None:
         """The ledger's word about a block, from `LedgerExecution`; at once, or in a later reactor turn."""

@@ -102,8 +102,8 @@ def test_the_wire_knows_what_brings_code(
 def test_a_refused_source_goes_on_and_one_that_nobody_survives_never_does(checks: CodeChecks, worker: Worker) -> None:
     """D53: a verdict is a verdict, whatever it says; a dead worker is none."""
     done: list[str] = []
-    checks.check_request(request_of(b"refused"), lambda: done.append("refused"))
-    checks.check_request(request_of(POISON), lambda: done.append("poison"))
+    checks.check_request(0, request_of(b"refused"), lambda: done.append("refused"))
+    checks.check_request(0, request_of(POISON), lambda: done.append("poison"))
     assert done == []
     worker.answer()
     assert done == ["refused"]
@@ -115,7 +115,7 @@ def test_a_source_is_checked_once(checks: CodeChecks, worker: Worker) -> None:
     """Whether a client, a relay or a proposal brings it; then it is known at once."""
     done: list[int] = []
     for nonce in range(3):
-        checks.check_request(request_of(b"one", nonce=nonce), lambda: done.append(0))
+        checks.check_request(0, request_of(b"one", nonce=nonce), lambda: done.append(0))
     checks.check_proposal([request_of(b"one"), request_of(b"one", "upgrade")], lambda: done.append(1))
     worker.answer()
     assert (sorted(done), worker.asked) == ([0, 0, 0, 1], [b"one"])
@@ -128,7 +128,7 @@ def test_one_source_is_with_the_worker_at_a_time_and_proposals_go_first(checks: 
     """So a block waits for one check at most, and what clients send keeps no proposal waiting."""
     done: list[str] = []
     for name in (b"a", b"b"):
-        checks.check_request(request_of(name), lambda name=name: done.append(name.decode()))
+        checks.check_request(0, request_of(name), lambda name=name: done.append(name.decode()))
     checks.check_proposal([request_of(b"c"), request_of(b"d")], lambda: done.append("proposal"))
     for _ in range(4):
         assert len(worker.waiting) == 1
@@ -152,22 +152,38 @@ def test_requests_that_wait_are_bounded(checks: CodeChecks, worker: Worker, monk
     monkeypatch.setattr(code_checks, "REQUESTS_MAX", 2)
     done: list[int] = []
     for number in range(4):
-        checks.check_request(request_of(b"%d" % number), lambda number=number: done.append(number))
+        checks.check_request(0, request_of(b"%d" % number), lambda number=number: done.append(number))
     checks.check_proposal([request_of(b"9")], lambda: done.append(9))
     while worker.waiting:
         worker.answer()
     assert sorted(done) == [0, 1, 9]
     assert worker.counted == ["code_checks_full"] * 2
-    checks.check_request(request_of(b"2"), lambda: done.append(2))
+    checks.check_request(0, request_of(b"2"), lambda: done.append(2))
     worker.answer()
     assert done[-1] == 2
+
+
+def test_who_relays_many_sources_takes_the_place_of_nobody(
+    checks: CodeChecks, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M55: a replica that invents clients fills its own places; one request relayed again and again takes one."""
+    monkeypatch.setattr(code_checks, "REQUESTS_MAX", 2)
+    done: list[bytes] = []
+    for number in range(20):
+        checks.check_request(3, request_of(b"%d" % number), lambda: done.append(b"flood"))
+    for source in (b"a", b"a", b"a", b"b"):
+        checks.check_request(0, request_of(source), lambda source=source: done.append(source))
+    while worker.waiting:
+        worker.answer()
+    assert done == [b"flood", b"flood", b"a", b"b"]
+    assert worker.counted == ["code_checks_full"] * 18
 
 
 def test_verdicts_are_bounded(checks: CodeChecks, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is forgotten, and its source checked again."""
     monkeypatch.setattr(code_checks, "VERDICTS_MAX", 2)
     for source in (b"a", b"b", b"c", b"a"):
-        checks.check_request(request_of(source), lambda: None)
+        checks.check_request(0, request_of(source), lambda: None)
         while worker.waiting:
             worker.answer()
     assert worker.asked == [b"a", b"b", b"c", b"a"]

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 
+import pytest
 from simulation.runtime import RegisterRuntime
 
 from contracts.compiler import SourceVerdict
 from ledger.transaction import parse_receipt
+from pbft.core.messages import Relay
 from pbft.node.worker_messages import UNSURVIVED
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.workload import Workload
+from pbft.wire.codec import encode_peer, parse_request
 
 POISON = b"kills every worker"
 SLOW_MS = 700
@@ -97,3 +100,29 @@ def test_d53_a_slow_check_delays_its_own_batch_alone() -> None:
     assert code.tx_id not in load.acknowledged()
     assert cluster.run(4 * SLOW_MS, until=lambda: load.is_done)
     assert {node.replica.view for node in map(cluster.node, range(4))} == {0}
+
+
+@pytest.mark.parametrize("way", ["door", "relay"])
+def test_d43_what_was_answered_while_its_check_waited_is_not_waited_for(way: str) -> None:
+    """D43: three replicas order what the fourth is still to check. When its worker comes to it, it is answered: who
+    waited for it then would suspect each primary in turn, since none orders it again."""
+    cluster = Cluster(runtime=RegisterRuntime())
+    held: list[Callable[[SourceVerdict], None]] = []
+
+    def hold(source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
+        held.append(on_verdict)
+
+    cluster.node(3).execution._worker.check_source = hold  # type: ignore[method-assign]
+    load = Workload(cluster)
+    code = load.submit(
+        1, "deploy", ["name", b"slow", b"\x90"], through=[0, 3] if way == "door" else [0], contract="code"
+    )
+    node = cluster.node(3)
+    if way == "relay":
+        node.driver.on_frame(1, encode_peer(Relay(requests=(parse_request(code.raw, node.rules),))))
+    assert cluster.run(5_000, until=lambda: load.is_done and cluster.is_level())
+    assert len(held) == 1
+    held.pop()(SourceVerdict(tree_hash=bytes(32)))
+    cluster.run(100)
+    assert node.chain.receipt(code.tx_id) is not None
+    assert node.replica.pending_count == 0
