@@ -62,7 +62,7 @@ def address_key(address: bytes) -> bytes:
 
 
 SIZE_KEY: Final = b"k/#size"
-"""Where [number of contracts, bytes of their sources] is stored."""
+"""Where [number of contracts, bytes of their trees] is stored."""
 
 
 def find_source(contract: str, method: str, arguments: Sequence[object]) -> bytes | None:
