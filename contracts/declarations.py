@@ -112,6 +112,8 @@ class Declarations:
 
     imported: set[str] = field(default_factory=set)
     constants: dict[str, Scalar] = field(default_factory=dict)
+    constant_bytes: int = 0
+    """Of the values that uses of constants stand for, so far; counted when bodies are lowered."""
     classes: dict[str, str] = field(default_factory=dict)
     """Class -> its base among the kit's types."""
     structs: dict[str, Record] = field(default_factory=dict)

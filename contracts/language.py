@@ -14,6 +14,9 @@ FUNCTIONS_MAX: Final = 500
 LOCALS_MAX: Final = 500
 PARAMETERS_MAX: Final = 32
 CODE_CHARS_MAX: Final = 64
+CONSTANT_BYTES_MAX: Final = 262_144
+"""What names of constants stand for, all uses together: each is a value in the tree, which would else be thousands of
+times as large as its source. The tree without them has up to ten bytes for one, so all of it fits (`tree.py`)."""
 
 KIT_TYPES: Final = frozenset({"Address", "Contract", "Event", "Indexed", "Interface", "Ledger", "Map", "Struct", "Vec"})
 KIT_MARKERS: Final = frozenset({"external", "view", "init", "role", "invariant", "migrate", "scheduled"})

@@ -23,6 +23,7 @@ from contracts.language import (
     BUILTINS,
     CODE_PATTERN,
     COMPARISONS,
+    CONSTANT_BYTES_MAX,
     CONTEXT_NAMES,
     HOST_FUNCTIONS,
     KIT_NAMES,
@@ -30,6 +31,7 @@ from contracts.language import (
     VALUE_METHODS,
 )
 from contracts.tree import Node, Scalar
+from ledger.encoding import encode
 
 
 class ExpressionLowering:
@@ -86,12 +88,19 @@ class ExpressionLowering:
             raise refusal(node, "COMPLEX", "only whole numbers exist")
         return Node("const", check_literal(node, node.value))
 
+    def _named_constant(self, node: ast.Name, value: Scalar) -> Node:
+        """The value itself, as often as it is named: counted before anything writes it."""
+        self.declared.constant_bytes += len(encode(value))
+        if self.declared.constant_bytes > CONSTANT_BYTES_MAX:
+            raise refusal(node, "CONSTANTS", f"uses of constants stand for at most {CONSTANT_BYTES_MAX} bytes in all")
+        return Node("const", value)
+
     def _name(self, node: ast.Name) -> Node:
         name = node.id
         if name in self.slots:
             return Node("local", self.slots[name])
         if name in self.declared.constants:
-            return Node("const", self.declared.constants[name])
+            return self._named_constant(node, self.declared.constants[name])
         if name == "self" and self.is_method:
             raise refusal(node, "NAME_USE", "self is used as self.field or self.method(...)")
         is_known = self.declared.is_defined(name) or name in BUILTINS or name in self.declared.imported

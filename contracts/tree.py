@@ -21,7 +21,7 @@ TREE_VERSION: Final = 1
 """Version of the language, its node kinds and their meaning."""
 
 TREE_BYTES_MAX: Final = 1_048_576
-"""A source of 64 KiB lowers to less than half of this (about 8 bytes for each of at most 50,000 nodes)."""
+"""A source of 64 KiB lowers to ten times its size at most, and what its constants repeat (`CONSTANT_BYTES_MAX`)."""
 
 Scalar: TypeAlias = bool | int | str | bytes | None
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.code import SIZE_KEY, address_key, hash_key, source_key, tree_key, version_key
-from contracts.compiler import Weave, compile_source, weave_contract
+from contracts.compiler import Weave, compile_source, judge_source, weave_contract
 from contracts.gas import GAS
 from contracts.runtime import Runtime
 from contracts.standard import source_of
@@ -477,3 +477,19 @@ def test_the_corpus_has_its_verdicts_by_transaction() -> None:
             if name in BENIGN:
                 ran = network.chain.attempt(network.contract("corpus", source), "run", sender=STRANGER)
                 assert decode(ran.result) == BENIGN[name][1], name
+
+
+@pytest.mark.parametrize(
+    "literal",
+    ["'" + "\N{GRINNING FACE}" * 4_000 + "'", "b'" + "x" * 4_000 + "'", "'" + "x" * 100 + "'", str(2**200)],
+    ids=["text", "bytes", "just above the format", "int"],
+)
+def test_a_name_of_a_constant_repeats_nothing_without_bound(network: Network, literal: str) -> None:
+    """Each use stands in the tree as the value: a few bytes of source would be a tree that no worker can hold, and one
+    above its format's limit would stop every replica at the block that brings it."""
+    uses = "        rows = [" + ", ".join(["A"] * 700) + "]\n"
+    head = f"from contracts import Contract, external\n\nA = {literal}\n\n\nclass Long(Contract):\n"
+    source = (head + "    @external\n    def run(self) -> None:\n" + uses * 15).encode()
+    outcome = network.bring("deploy", "long", source, gas=100_000_000)
+    assert (outcome.status, outcome.code) == ("error", "SOURCE")
+    assert judge_source(source).code == "CONSTANTS"
