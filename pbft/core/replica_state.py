@@ -61,6 +61,7 @@ class SnapshotTransfer:
     is_busy: bool = False  # the ledger is at work, and will report
     asked_tick: int = 0  # when offers or a chunk were last asked for
     silences: int = 0  # questions in a row, for offers or for a chunk, that nobody answered
+    unanswered: dict[int, int] = field(default_factory=dict)  # by source: chunks in a row that it did not send
     round: int = 0  # rotates the source
     chunks: int = 0  # taken
 

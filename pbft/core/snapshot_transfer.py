@@ -5,7 +5,7 @@ certificate, or header votes of W replicas, far above e (M46); a STATUS moves no
 An offer is a header with its quorum certificate, so a false one does not exist; chunks are asked for one at a time, of
 all who offered that header in turn, and the ledger judges each when it comes (`ledger.snapshot_install`). Who sends a
 false one is left for good; who sends none is chosen last from then on. An offer proves no intention: blocks are fetched
-beside a transfer whose sources fell silent before, or that takes long with fewer than W sources, all liars perhaps.
+beside a transfer whose sources fell silent before, or that takes long with fewer than W that send, all liars perhaps.
 None of this is journaled: after a restart it begins anew, from the old ledger or the new.
 
 What the jump keeps: the view, P and Q above the snapshot's height, votes and slots above it (D39). h becomes that
@@ -76,6 +76,8 @@ def process_snapshot(state: ReplicaState) -> None:
         _process_whole(state, transfer)
     elif state.ticks - transfer.asked_tick >= FETCH_TICKS << min(transfer.silences, FETCH_DOUBLINGS_MAX):
         transfer.silences += 1
+        if transfer.source is not None:
+            transfer.unanswered[transfer.source] = transfer.unanswered.get(transfer.source, 0) + 1
         _ask_for_chunk(state, transfer)
 
 
@@ -131,7 +133,8 @@ def _compute_sources(state: ReplicaState, transfer: SnapshotTransfer) -> list[in
 
 def is_snapshot_coming(state: ReplicaState) -> bool:
     """Whether blocks can wait for a snapshot: offers were just asked for; or none of its sources was silent before, and
-    W of them, so a correct one, offer it, or it was chosen a short while ago."""
+    W of them, so a correct one, offer it and still send, or it was chosen a short while ago. A correct one may have let
+    go of it, while liars that send an item at a time keep the transfer from its end."""
     transfer = state.snapshot
     if transfer is None:
         return False
@@ -140,7 +143,8 @@ def is_snapshot_coming(state: ReplicaState) -> bool:
     sources = _compute_sources(state, transfer)
     if any(source in state.snapshot_failures for source in sources):
         return False
-    is_vouched = len(sources) >= state.configuration.quorums.weak
+    sending = [source for source in sources if transfer.unanswered.get(source, 0) < SILENT_SOURCES_MAX]
+    is_vouched = len(sending) >= state.configuration.quorums.weak
     return is_vouched or state.ticks - transfer.chosen_tick < UNVOUCHED_TICKS
 
 
@@ -189,6 +193,7 @@ def process_snapshot_chunk(state: ReplicaState, sender: int, message: SnapshotCh
     if (message.height, message.position) != (transfer.chosen.certificate.height, transfer.position):
         raise InvalidMessage("chunk_not_asked", f"height {message.height}")
     transfer.is_busy = True
+    transfer.unanswered.pop(sender, None)
     state.actions.append(StageChunk(height=message.height, position=message.position, chunk=message.chunk))
 
 

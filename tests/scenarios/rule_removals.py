@@ -304,6 +304,8 @@ SNAPSHOTS = [
             "False"),
     without("M46", "snapshot.test_m46_of_w_sources_one_is_correct_and_blocks_wait",
             snapshot_transfer.is_snapshot_coming, "is_vouched or", ""),
+    without("M46, M48", "snapshot.test_m48_blocks_do_not_wait_for_a_correct_source_that_has_let_go",
+            snapshot_transfer.is_snapshot_coming, "transfer.unanswered.get(source, 0) < SILENT_SOURCES_MAX", "True"),
     without("D39, M47", "snapshot.test_d39_a_snapshot_that_comes_whole_too_late_is_never_installed",
             snapshot_transfer._process_whole, "chosen.certificate.height <= state.executed_height", "chunks < 0"),
     without("M47", "snapshot.test_d39_the_switch_waits_for_the_running_block",

@@ -248,6 +248,21 @@ def test_m46_of_w_sources_one_is_correct_and_blocks_wait() -> None:
     assert not bench.linked(FetchBlocks)
 
 
+def test_m48_blocks_do_not_wait_for_a_correct_source_that_has_let_go() -> None:
+    """M46, M48: of W sources the correct one has restarted and sends nothing more, and the liar sends an item at a
+    time: never silent for long, and never done. After ten seconds blocks are fetched beside it."""
+    bench = make_bench(3)
+    choose(bench, lag(bench), (1, 2))
+    stage(bench, FAR, b"next")
+    while bench.replica.state.ticks < 2 * UNVOUCHED_TICKS:
+        if bench.replica.state.snapshot is not None and bench.replica.state.snapshot.source == 2:
+            bench.receive(2, SnapshotChunk(height=FAR, position=b"next", chunk=b"an item"))
+            stage(bench, FAR, b"next")
+        bench.tick()
+    assert asked_of(bench).count(1) > UNVOUCHED_TICKS // FETCH_TICKS // 2
+    assert bench.linked(FetchBlocks)
+
+
 def test_m46_an_offer_is_its_certified_header() -> None:
     """An offer unasked, of no header, of a header with another one's certificate, or of another network: dropped."""
     bench = make_bench(3)
