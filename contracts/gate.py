@@ -219,6 +219,12 @@ class _Scan:
             raise self.refusal("FSTRING", "braces of an f-string do not match (its own quote cannot stand inside)")
         return expressions
 
+    def _is_bare(self, begin: int) -> bool:
+        """A star at the start or a `for` outside of brackets: no Python to one parser, and to another it is."""
+        word = _WORD.match(self.text, self.at)
+        is_loop = word is not None and word.group() == "for"
+        return is_loop or (self.text[self.at] == "*" and not self.text[begin : self.at].strip(" "))
+
     def _scan_expression(self, begin: int, end: int) -> None:
         """An expression inside an f-string, token by token: its brackets, tokens, numbers and names count as others."""
         around = len(self.brackets)
@@ -229,6 +235,8 @@ class _Scan:
                 self.at += 1
             elif len(self.brackets) == around and character in ":!" and not self.text.startswith("!=", self.at):
                 raise self.refusal("FORMAT", "plain {expression} only, without : or !")
+            elif len(self.brackets) == around and self._is_bare(begin):
+                raise self.refusal("FSTRING", "put what begins with a star, or loops, in brackets of its own")
             else:
                 self.count_token()
                 self.token(character)
