@@ -26,7 +26,7 @@ from pbft.core.messages import (
 from pbft.core.requests import compute_batch
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.faulty_machines import Twin
-from pbft.simulation.liars import corrupt, sealed
+from pbft.simulation.liars import corrupt, sealed, spare_own_words
 from pbft.simulation.machine import Machine
 from pbft.simulation.network import LinkFaults
 from pbft.simulation.workload import Workload
@@ -205,18 +205,21 @@ def test_one_liar_among_the_sources_of_catch_up(tell: Callable[[PeerMessage], Pe
 @pytest.mark.parametrize("hears", [(3,), (2, 3), (1, 2, 3)])
 @pytest.mark.parametrize("twice", [0, 1])
 def test_twins(twice: int, hears: Sequence[int]) -> None:
-    """Two processes with the key of the first or second primary, each with clients of its own: the three others agree
-    and execute everything once, whatever the twins sign against each other."""
+    """Two processes with the key of the first or second primary, each with clients of its own, and neither looks for
+    its key in what others say (M28): the three others agree and execute everything once, whatever the twins sign
+    against each other."""
     cluster = Cluster()
     load = Workload(cluster)
+    spare_own_words(cluster, twice)
     twin = Twin(cluster, twice, hears, clock_offset_ms=7)
+    assert twin.node is not None
+    twin.node.replica.state.asks = False
     cluster.run(200)
     honest = honest_replicas(cluster, twice)
     for _ in range(12):
         cluster.at(100, lambda: load.submit(1, "add", [b"total", 1], through=[twice, honest[0], honest[1]]))
         cluster.at(200, lambda: load.submit(2, "add", [b"total", 1], through=honest))
         signed = load.submit(3, "add", [b"total", 1], through=honest[1:])
-        assert twin.node is not None
         twin.node.driver.on_request(parse_request(signed.raw, twin.node.rules))
         cluster.run(500)
     expect_honest_done(cluster, load, twice)
