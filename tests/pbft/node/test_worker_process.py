@@ -62,6 +62,17 @@ class Ledger:
         self.workers.append(worker)
         return worker
 
+    def processes(self) -> set[int]:
+        """The workers over this ledger that live; earlier tests may have left other children (of multiprocessing)."""
+        children = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+        return {pid for pid in children if start_time_of(pid) is not None and self._is_named_by(pid)}
+
+    def _is_named_by(self, pid: int) -> bool:
+        try:
+            return str(self.path / "ledger").encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it has ended meanwhile
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Generator[Ledger, None, None]:
@@ -69,12 +80,6 @@ def ledger(tmp_path: Path) -> Generator[Ledger, None, None]:
     yield ledger
     pytest_twisted.blockon(defer.gatherResults([worker.stop() for worker in ledger.workers]))
     ledger.store.close()
-
-
-def children() -> set[int]:
-    """The worker processes of this one that live."""
-    found = {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
-    return {pid for pid in found if start_time_of(pid) is not None}
 
 
 def call(method: str, *arguments: object) -> Call:
@@ -186,15 +191,15 @@ async def test_an_idle_worker_that_dies_is_replaced_too(ledger: Ledger) -> None:
 async def test_the_next_worker_has_started_before_it_is_needed(ledger: Ledger) -> None:
     """A replacement costs a block no start of an interpreter: the process that takes over is older than the failure."""
     worker = ledger.worker()
-    await until(lambda: len(children()) == 2)
+    await until(lambda: len(ledger.processes()) == 2)
     (first,) = {worker.pid}
-    (spare,) = children() - {first}
+    (spare,) = ledger.processes() - {first}
     await run_view(worker, b"k")
     os.kill(first, signal.SIGKILL)
     await until(lambda: worker.pid != first)
     assert worker.pid == spare
     assert decode((await run_view(worker, b"k")).result) == b"v"
-    await until(lambda: len(children() - {spare}) == 1)
+    await until(lambda: len(ledger.processes() - {spare}) == 1)
 
 
 @pytest_twisted.ensureDeferred
@@ -205,10 +210,10 @@ async def test_a_spare_worker_that_dies_is_replaced_and_disturbs_nobody(
     monkeypatch.setattr(worker_process, "BACKOFF_SECONDS_MAX", 0.01)
     worker = ledger.worker()
     first = worker.pid
-    await until(lambda: len(children()) == 2)
-    (spare,) = children() - {first}
+    await until(lambda: len(ledger.processes()) == 2)
+    (spare,) = ledger.processes() - {first}
     os.kill(spare, signal.SIGKILL)
-    await until(lambda: len(children() - {first, spare}) == 1)
+    await until(lambda: len(ledger.processes() - {first, spare}) == 1)
     assert worker.pid == first
     assert ledger.metrics.worker_restarts_total == {}
 
