@@ -166,15 +166,13 @@ TAIL: Final = """The signature can only be saved by signing more at once, as a g
 is the interpreter: canonical encoding, state tree and contract engine are Python, some thousand small operations for
 each transfer.
 
-Done so far: the collector of cycles looks less often (an eighth of a replica's time under load); each level of the
-state tree is rehashed once per block, from below, and a write goes through each table in the order of its pages (30 us
-for a key of 100,000 before, 21 after); the receipts of a block are parsed once. Known and not done: a bucket of the
-state tree as one record (a third of the tree's time is reading entries one by one); one parse of a transaction between
-ordering and execution; and the contract `readings`, whose judgement takes the engine 120 us a reading, which alone
-rules out that row. Tried and left: the canonical encoding in C behind a check that every value is of a plain type, 6 %
-of a transfer, too little for a second encoder in what replicas must agree on.
+Done so far: the collector of cycles looks less often; each level of the state tree is rehashed once per block, from
+below, and a write goes through each table in the order of its pages; the receipts of a block are parsed once. Known and
+not done: a bucket of the state tree as one record; one parse of a transaction between ordering and execution; and the
+contract `readings`, whose judgement of each reading in the engine alone rules out that row.
 
-Not measured here: 1,000,000 requests in one run, and a state of 10,000,000 keys. The commands are there:
+Not measured here: runs that the tables above do not name (`make bench` makes them all), 1,000,000 requests in one run,
+and a state of 1,000,000 keys and more. The commands are there:
 `gridquorum bench --workload transfer --seconds 600 --json` has the course of memory in `course`, and
 `PYTHONPATH=tests python -m benchmarks.growth --keys 100000 1000000 10000000` measures the state's part.
 """
