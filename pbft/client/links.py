@@ -1,7 +1,9 @@
 """A client's links to all replicas: dialled, kept, dialled again; frames in both directions.
 
 Owns the connections and nothing else: which frame answers which question is the client's matter. Dialling again is
-driven by the client's one tick, with a capped, doubling wait for each replica; there is no timer of its own.
+driven by the client's one tick, with a capped, doubling wait for each replica; there is no timer of its own. The wait
+doubles with each dial that failed and with each link that ended at once, as `pbft.node.dialler` does it: a replica that
+refuses after its Hello (a full port, a certificate of no authority) opens a link for a moment, each time.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from pbft.wire.limits import WireError
 
 REDIAL_TICKS: Final = 4  # first wait after a link was lost or refused
 REDIAL_MAX_TICKS: Final = 40  # a replica that comes back is found within this time
+HELD_TICKS: Final = 100  # a link that ends sooner was not wanted there: its wait goes on doubling
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class _Replica:
     dialling: "Deferred[Link] | None" = None
     wait_ticks: int = 0
     next_wait_ticks: int = REDIAL_TICKS
+    held_ticks: int = 0  # since the link opened
     last_error: str = "not connected yet"
 
 
@@ -85,6 +89,8 @@ class ReplicaLinks:
     def tick(self) -> None:
         """One tick has passed: dial again where the wait is over."""
         for number, replica in self._replicas.items():
+            if replica.link is not None:
+                replica.held_ticks += 1
             if not self._running or replica.link is not None or replica.dialling is not None:
                 continue
             replica.wait_ticks -= 1
@@ -122,7 +128,7 @@ class ReplicaLinks:
             link.close("the client ends")
             return
         replica.link = link
-        replica.next_wait_ticks = REDIAL_TICKS
+        replica.held_ticks = 0
         self._on_up(number)
 
     def _dial_failed(self, failure: Failure, number: int) -> None:
@@ -135,6 +141,8 @@ class ReplicaLinks:
         replica = self._replicas[number]
         was_up = replica.link is not None
         replica.link = None
+        if was_up and replica.held_ticks >= HELD_TICKS:
+            replica.next_wait_ticks = REDIAL_TICKS
         self._wait_to_redial(replica, reason)
         if was_up and self._running:
             self._on_down(number)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from ledger.keys import SigningKey
 from ledger.transaction import Receipt, parse_transaction
 from pbft.client.account import Account
 from pbft.client.errors import NotVouched, QueryFailed
+from pbft.client.links import HELD_TICKS, REDIAL_MAX_TICKS, REDIAL_TICKS
 from pbft.client.network import ReplicaAddress
 from pbft.client.options import REFRESH_TICKS, ClientOptions
 from pbft.client.twisted_client import QueryAnswer, TwistedClient
@@ -448,6 +450,26 @@ def test_frames_that_no_replica_sends_close_the_link() -> None:
     assert not link.is_open
     bench.advance(1)
     assert len(bench.replicas[1].links) == 2
+
+
+def test_a_replica_that_refuses_after_its_hello_is_dialled_less_and_less_often() -> None:
+    """Each link opens for a moment: the wait doubles all the same, and a link that was held starts the waits anew."""
+    bench = Bench().ready()
+    refusing = bench.replicas[1]
+    dialled_at: list[float] = []
+    while len(dialled_at) < 6:
+        if refusing.links[-1].is_open:
+            dialled_at.append(bench.clock.seconds())
+            refusing.links[-1].close("too_many_connections")
+        bench.clock.advance(OPTIONS.tick_ms / 1000)
+    waits = [round((later - earlier) * 1000 / OPTIONS.tick_ms) for earlier, later in pairwise(dialled_at)]
+    assert waits == [REDIAL_TICKS, 2 * REDIAL_TICKS, 4 * REDIAL_TICKS, 8 * REDIAL_TICKS, REDIAL_MAX_TICKS]
+    bench.advance(REDIAL_MAX_TICKS * OPTIONS.tick_ms / 1000)
+    bench.advance(HELD_TICKS * OPTIONS.tick_ms / 1000)
+    links = len(refusing.links)
+    refusing.links[-1].close("lost")
+    bench.advance(REDIAL_TICKS * OPTIONS.tick_ms / 1000)
+    assert len(refusing.links) == links + 1
 
 
 def test_arguments_travel_in_canonical_form() -> None:
