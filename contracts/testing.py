@@ -19,7 +19,7 @@ the fixture `chain` is a new `Chain` (`pytest_plugin.py`); random calls: `state_
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -223,7 +223,7 @@ class Chain:
     ) -> CallOutcome:
         """One transaction in a block of its own, with `private` values beside it: its outcome, whatever it is."""
         call = self._call(contract, method, arguments, sender, gas)
-        outcome = self._block(replace(call, private_values=tuple(encode(value) for value in private)))[0]
+        outcome = self._block(call._replace(private_values=tuple(encode(value) for value in private)))[0]
         self.gas_used += outcome.gas_used
         for watcher in self.watchers:
             watcher(contract, method, outcome)

@@ -2,23 +2,34 @@
 
 They cross a process boundary (D17), so each has `to_bytes` and a total parser. The chain decides what is called, in
 which order, at which agreed time; the runtime decides what the calls do. Neither imports the other.
+
+A block has hundreds of calls of the same form, so both messages hold them by column and not one by one: what has a
+fixed size is one row of a byte string, what most calls have is an array, and what few have is an array of
+[place, value], places ascending. A reader then takes few steps for each call, and each message still has one form.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from operator import ge
+from struct import Struct
+from typing import Any, Final, NamedTuple, Protocol
 
 from ledger.block import TIME_MAX_MS
 from ledger.encoding import Value, decode, encode
+from ledger.errors import EncodingError
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES, Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
-from ledger.transaction import TIME_MAX_S, Event, expect_status, parse_events
+from ledger.transaction import STATUSES, TIME_MAX_S, Event, parse_events
 
 PLAN_BYTES_MAX: Final = 16 * 1024 * 1024
 OUTCOME_BYTES_MAX: Final = 64 * 1024 * 1024
 """What one block may write is bounded by its gas; genesis deploys every standard contract in one outcome."""
 
 _INT_MAX: Final = 2**63 - 1
+_CALL_ROW: Final = Struct(f">{HASH_BYTES}s{PUBLIC_KEY_BYTES}sQI")
+"""Of a call: transaction id, sender, gas limit, and the place of its (contract, method) among the block's."""
+_OUTCOME_ROW: Final = Struct(">BQ")
+"""Of an outcome: the place of its status in `STATUSES`, gas used."""
 
 
 class StateReader(Protocol):
@@ -43,8 +54,7 @@ def scheduled_call_id(height: int, due: int, call_id: int) -> bytes:
     return tagged_hash(Tag.SCHEDULED_CALL, *(number.to_bytes(8, "big") for number in (height, due, call_id)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One transaction's call, already judged as not used, not expired and in order."""
 
     tx_id: bytes
@@ -70,16 +80,20 @@ class BlockPlan:
     scheduled_gas_max: int
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes."""
-        calls = [
-            (c.tx_id, c.sender, c.contract, c.method, c.arguments, c.gas_limit, c.private_values) for c in self.calls
+        """Canonical bytes: the block's own fields, and of its calls methods, rows, arguments, private values."""
+        methods: dict[tuple[str, str], int] = {}
+        rows = [
+            _CALL_ROW.pack(c.tx_id, c.sender, c.gas_limit, methods.setdefault((c.contract, c.method), len(methods)))
+            for c in self.calls
         ]
+        arguments = [call.arguments for call in self.calls]
+        private = [(place, call.private_values) for place, call in enumerate(self.calls) if call.private_values]
+        block = (self.height, self.time_ms, self.network, self.epoch, self.window)
         limits = (self.transaction_gas_max, self.scheduled_gas_max)
-        return encode((self.height, self.time_ms, self.network, self.epoch, self.window, calls, *limits))
+        return encode((*block, *limits, list(methods), b"".join(rows), arguments, private))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallOutcome:
+class CallOutcome(NamedTuple):
     """What a call did, apart from its writes."""
 
     status: str  # ok, reverted, out_of_gas or error
@@ -108,75 +122,134 @@ class BlockOutcome:
     next_due: int | None  # seconds: the earliest due under the key space s/ after the writes
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes."""
-        scheduled = [(item.due, item.call_id, *_outcome_fields(item.outcome)) for item in self.scheduled]
-        return encode((scheduled, [_outcome_fields(call) for call in self.calls], self.writes, self.next_due))
+        """Canonical bytes: what ran by schedule, then rows, codes, results, events of those calls and the planned."""
+        outcomes = [*(run.outcome for run in self.scheduled), *self.calls]
+        place_of = STATUSES.index
+        return encode(
+            (
+                [(run.due, run.call_id) for run in self.scheduled],
+                b"".join([_OUTCOME_ROW.pack(place_of(outcome.status), outcome.gas_used) for outcome in outcomes]),
+                [(place, outcome.code) for place, outcome in enumerate(outcomes) if outcome.code],
+                [outcome.result for outcome in outcomes],
+                [(place, _event_fields(outcome)) for place, outcome in enumerate(outcomes) if outcome.events],
+                [key for key, _ in self.writes],
+                [value for _, value in self.writes],
+                self.next_due,
+            )
+        )
 
 
-def _outcome_fields(outcome: CallOutcome) -> tuple[object, ...]:
-    events = [(event.contract, event.name, event.fields) for event in outcome.events]
-    return (outcome.status, outcome.code, outcome.gas_used, outcome.result, events)
+def _event_fields(outcome: CallOutcome) -> list[tuple[str, str, bytes]]:
+    return [(event.contract, event.name, event.fields) for event in outcome.events]
 
 
 def parse_block_plan(data: bytes) -> BlockPlan:
     """A plan from its canonical bytes. Raises EncodingError."""
-    fields = expect_array(decode(data, max_bytes=PLAN_BYTES_MAX), "plan", 8)
+    fields = expect_array(decode(data, max_bytes=PLAN_BYTES_MAX), "plan", 11)
     return BlockPlan(
         height=expect_int(fields[0], "height", 0, _INT_MAX),
         time_ms=expect_int(fields[1], "time_ms", 0, TIME_MAX_MS),
         network=expect_bytes(fields[2], "network", HASH_BYTES),
         epoch=expect_int(fields[3], "epoch", 0, _INT_MAX),
         window=expect_int(fields[4], "window", 0, _INT_MAX),
-        calls=tuple(_parse_call(item) for item in expect_array(fields[5], "calls")),
-        transaction_gas_max=expect_int(fields[6], "transaction_gas_max", 0, _INT_MAX),
-        scheduled_gas_max=expect_int(fields[7], "scheduled_gas_max", 0, _INT_MAX),
+        transaction_gas_max=expect_int(fields[5], "transaction_gas_max", 0, _INT_MAX),
+        scheduled_gas_max=expect_int(fields[6], "scheduled_gas_max", 0, _INT_MAX),
+        calls=_parse_calls(fields[7], fields[8], fields[9], fields[10]),
     )
 
 
-def _parse_call(value: Value) -> Call:
-    fields = expect_array(value, "call", 7)
-    return Call(
-        tx_id=expect_bytes(fields[0], "tx_id", HASH_BYTES),
-        sender=expect_bytes(fields[1], "sender", PUBLIC_KEY_BYTES),
-        contract=expect_name(fields[2], "contract"),
-        method=expect_name(fields[3], "method"),
-        arguments=expect_bytes(fields[4], "arguments"),
-        gas_limit=expect_int(fields[5], "gas_limit", 0, _INT_MAX),
-        private_values=tuple(expect_bytes(item, "value") for item in expect_array(fields[6], "private values")),
+def _parse_calls(methods: Value, row_bytes: Value, argument_list: Value, private: Value) -> tuple[Call, ...]:
+    named = [_parse_method(item) for item in expect_array(methods, "methods")]
+    arguments = _expect_column(argument_list, "arguments", bytes)
+    rows = _split_rows(_CALL_ROW, row_bytes, len(arguments))
+    values = {
+        place: tuple(_expect_column(item, "private values", bytes))
+        for place, item in _parse_sparse(private, "private values", len(arguments))
+    }
+    if () in values.values():
+        raise EncodingError("shape", "private values: none at all take no place")
+    # Methods stand in the order of their first call, each once: a plan has one form.
+    if list(dict.fromkeys([row[3] for row in rows])) != list(range(len(named))) or len({*named}) != len(named):
+        raise EncodingError("shape", "methods: not those of the calls, each once, in the order of the calls")
+    if any(row[2] > _INT_MAX for row in rows):
+        raise EncodingError("shape", "gas_limit: out of range", expected_max=_INT_MAX)
+    return tuple(
+        [
+            Call(tx_id, sender, named[method][0], named[method][1], encoded, gas_limit, values.get(place, ()))
+            for place, ((tx_id, sender, gas_limit, method), encoded) in enumerate(zip(rows, arguments, strict=True))
+        ]
     )
+
+
+def _parse_method(value: Value) -> tuple[str, str]:
+    contract, method = expect_array(value, "method", 2)
+    return expect_name(contract, "contract"), expect_name(method, "method")
 
 
 def parse_block_outcome(data: bytes) -> BlockOutcome:
     """An outcome from its canonical bytes. Raises EncodingError."""
-    fields = expect_array(decode(data, max_bytes=OUTCOME_BYTES_MAX), "outcome", 4)
-    due = fields[3]
+    fields = expect_array(decode(data, max_bytes=OUTCOME_BYTES_MAX), "outcome", 8)
+    ran = [_parse_scheduled(item) for item in expect_array(fields[0], "scheduled")]
+    outcomes = _parse_outcomes(fields[1], fields[2], fields[3], fields[4])
+    if len(outcomes) < len(ran):
+        raise EncodingError("shape", "scheduled: more than there are outcomes")
+    keys = _expect_column(fields[5], "keys", bytes)
+    values = _expect_column(fields[6], "values", bytes, type(None))
+    if len(keys) != len(values) or any(map(ge, keys, keys[1:])):
+        raise EncodingError("shape", "writes: a value for each key, keys ascending", keys=len(keys), values=len(values))
+    due = fields[7]
     return BlockOutcome(
-        scheduled=tuple(_parse_scheduled(item) for item in expect_array(fields[0], "scheduled")),
-        calls=tuple(_parse_outcome(expect_array(item, "call", 5)) for item in expect_array(fields[1], "calls")),
-        writes=tuple(_parse_write(item) for item in expect_array(fields[2], "writes")),
+        scheduled=tuple(
+            ScheduledOutcome(due=due, call_id=call_id, outcome=outcome)
+            for (due, call_id), outcome in zip(ran, outcomes, strict=False)
+        ),
+        calls=tuple(outcomes[len(ran) :]),
+        writes=tuple(zip(keys, values, strict=True)),
         next_due=None if due is None else expect_int(due, "next_due", 0, TIME_MAX_S),
     )
 
 
-def _parse_scheduled(value: Value) -> ScheduledOutcome:
-    fields = expect_array(value, "scheduled", 7)
-    return ScheduledOutcome(
-        due=expect_int(fields[0], "due", 0, TIME_MAX_S),
-        call_id=expect_int(fields[1], "call_id", 0, _INT_MAX),
-        outcome=_parse_outcome(fields[2:]),
-    )
+def _parse_scheduled(value: Value) -> tuple[int, int]:
+    due, call_id = expect_array(value, "scheduled", 2)
+    return expect_int(due, "due", 0, TIME_MAX_S), expect_int(call_id, "call_id", 0, _INT_MAX)
 
 
-def _parse_outcome(fields: list[Value]) -> CallOutcome:
-    return CallOutcome(
-        status=expect_status(fields[0]),
-        code=expect_str(fields[1], "code", 64),
-        gas_used=expect_int(fields[2], "gas_used", 0, _INT_MAX),
-        result=expect_bytes(fields[3], "result"),
-        events=parse_events(fields[4]),
-    )
+def _parse_outcomes(row_bytes: Value, codes: Value, result_list: Value, events: Value) -> list[CallOutcome]:
+    results = _expect_column(result_list, "results", bytes)
+    count = len(results)
+    rows = _split_rows(_OUTCOME_ROW, row_bytes, count)
+    code_of = {place: expect_str(code, "code", 64) for place, code in _parse_sparse(codes, "codes", count)}
+    events_of = {place: parse_events(item) for place, item in _parse_sparse(events, "events", count)}
+    if any(status >= len(STATUSES) or gas_used > _INT_MAX for status, gas_used in rows):
+        raise EncodingError("shape", "outcomes: a status or gas used out of range")
+    if "" in code_of.values() or () in events_of.values():
+        raise EncodingError("shape", "outcomes: an empty code or no events at all take no place")
+    return [
+        CallOutcome(STATUSES[status], code_of.get(place, ""), gas_used, result, events_of.get(place, ()))
+        for place, ((status, gas_used), result) in enumerate(zip(rows, results, strict=True))
+    ]
 
 
-def _parse_write(value: Value) -> tuple[bytes, bytes | None]:
-    key, written = expect_array(value, "write", 2)
-    return expect_bytes(key, "key"), None if written is None else expect_bytes(written, "value")
+# --- columns ---
+
+
+def _expect_column(value: Value, what: str, *kinds: type) -> list[Any]:
+    """An array whose elements have these types."""
+    column = expect_array(value, what)
+    if not set(map(type, column)) <= {*kinds}:
+        raise EncodingError("shape", f"{what}: an element of another type", expected=sorted(k.__name__ for k in kinds))
+    return column
+
+
+def _split_rows(row: Struct, value: Value, count: int) -> list[tuple[Any, ...]]:
+    """The rows of a byte string that holds exactly `count` of them."""
+    return list(row.iter_unpack(expect_bytes(value, "rows", row.size * count)))
+
+
+def _parse_sparse(value: Value, what: str, count: int) -> Iterator[tuple[int, Value]]:
+    """(place, value) of an array of those: places ascend, below `count`."""
+    least = 0
+    for item in expect_array(value, what):
+        place, part = expect_array(item, what, 2)
+        least = expect_int(place, f"{what}: place", least, count - 1) + 1
+        yield least - 1, part

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.execution import (
     BlockOutcome,
+    Call,
     ScheduledOutcome,
     contract_address,
     parse_block_outcome,
@@ -74,6 +76,92 @@ def test_every_element_has_its_check(data: bytes, parse: Callable[[bytes], objec
         parent[path[-1]] = -1
         with pytest.raises(EncodingError):
             parse(encode(document))
+
+
+HASH = bytes(32)
+CALL = Call(HASH, HASH, "notes", "put", b"\x90", 7)
+OTHER = CALL._replace(method="drop", private_values=(b"\xc0",))
+METHODS, ROWS, ARGUMENTS, PRIVATE = 7, 8, 9, 10
+
+
+def plan_with(place: int, part: object) -> bytes:
+    """A plan of two calls, two methods and one private value, with another part at this place."""
+    fields: Any = decode(replace(PLAN, calls=(CALL, OTHER)).to_bytes())
+    fields[place] = part
+    return encode(fields)
+
+
+def row(gas: int, method: int) -> bytes:
+    """The row of a call."""
+    return HASH + HASH + gas.to_bytes(8, "big") + method.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        (METHODS, [["notes", "put"], ["notes", "drop"], ["notes", "more"]]),
+        (METHODS, [["notes", "put"]]),
+        (METHODS, [["notes", "put"], ["notes", "put"]]),
+        (METHODS, [["notes", "put"], ["notes", "NO"]]),
+        (ROWS, row(7, 1) + row(7, 0)),
+        (ROWS, row(7, 0) + row(7, 2)),
+        (ROWS, row(7, 0) + row(2**63, 1)),
+        (ROWS, row(7, 0) + row(7, 1)[:-1]),
+        (ROWS, row(7, 0)),
+        (ARGUMENTS, [b"\x90"]),
+        (ARGUMENTS, [b"\x90", None]),
+        (PRIVATE, [[1, []]]),
+        (PRIVATE, [[2, [b""]]]),
+        (PRIVATE, [[1, [b""]], [0, [b""]]]),
+        (PRIVATE, [[1, [b""]], [1, [b""]]]),
+        (PRIVATE, [[1, [None]]]),
+    ],
+)
+def test_a_plan_has_one_form(place: int, part: object) -> None:
+    """Methods stand in the order of their calls, columns are as long as each other, places ascend and have values."""
+    assert parse_block_plan(plan_with(PRIVATE, [[1, [b"\xc0"]]])).calls == (CALL, OTHER)
+    with pytest.raises(EncodingError):
+        parse_block_plan(plan_with(place, part))
+
+
+def outcome_with(place: int, part: object) -> bytes:
+    """An outcome of one scheduled call that failed and two calls, with another part at this place."""
+    fields: Any = decode(OUTCOME.to_bytes())
+    fields[place] = part
+    return encode(fields)
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        (0, [[5, 6], [5, 7], [5, 8], [5, 9]]),
+        (1, bytes(3 * 9 - 1)),
+        (1, bytes(4 * 9)),
+        (1, bytes(18) + b"\x05" + bytes(8)),
+        (1, bytes(18) + b"\x00\x80" + bytes(7)),
+        (2, [[0, ""]]),
+        (2, [[3, "NO"]]),
+        (2, [[0, "A" * 65]]),
+        (3, [b"\xc0", b"\xc0", 0]),
+        (4, [[1, []]]),
+        (4, [[-1, [["notes", "Noted", b"\x80"]]]]),
+        (5, [b"b", b"a"]),
+        (5, [b"a", b"a"]),
+        (5, [b"a"]),
+        (6, [None, 1]),
+    ],
+)
+def test_an_outcome_has_one_form(place: int, part: object) -> None:
+    """Every column is as long as there are calls, empty values take no place, keys ascend."""
+    assert parse_block_outcome(outcome_with(2, [[0, "INTERNAL"]])) == OUTCOME
+    with pytest.raises(EncodingError):
+        parse_block_outcome(outcome_with(place, part))
+
+
+def test_private_values_cross() -> None:
+    """They stand beside the calls that have some."""
+    plan = replace(PLAN, calls=(CALL, OTHER, CALL._replace(contract="cash")))
+    assert parse_block_plan(plan.to_bytes()) == plan
 
 
 @given(st.binary(max_size=200))
