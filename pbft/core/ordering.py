@@ -37,7 +37,7 @@ def process_proposals(state: ReplicaState) -> None:
             return  # M14: the queue stays
         requests, is_full = compute_candidates(state, height)
         is_idle = compute_committed_top(state) == height - 1 and height - 1 - state.executed_height <= 1
-        is_filling = state.epoch_end is not None and is_idle  # the limit above is E
+        is_filling = state.epoch_end is not None  # the limit above is E: all at once, as it is timed as a whole
         is_due = (
             not requests
             and height - 1 == state.executed_height
@@ -372,7 +372,8 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
         state.due_since = None  # the block ran what was due, or goes on in the next (D63, D65)
     state.next_due_ms = executed.next_due_ms
     state.epoch_end, state.next_epoch = executed.epoch_end, executed.next_epoch
-    state.filling_since = None
+    if executed.finished:
+        state.filling_since = None  # a block that did work; empty ones renew no patience (D64)
     state.progress_tick = state.ticks
     state.executed_clock = state.clock
     state.fetched.pop(height, None)

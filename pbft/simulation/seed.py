@@ -151,12 +151,14 @@ def liveness_bound_ms(n: int, base_timer_ms: int, *, is_changing: bool) -> int:
     Timers may have grown to their cap of 32 T (D57). 16 T until a request is known to all (D56), 32 T until all suspect
     and 32 T for each of the f faulty primaries that may follow in a row are less than (f + 2) 32 T; 10 s are for
     exchange, blocks and snapshots, and for proofs of expiry, which wait for a certified height. An epoch begins with
-    new timers in view 0, and so meets the faulty primaries once more, at T, 2 T, 4 T (D41); its last height is filled
-    within the same patience (D64): 2^(f+2) T where the configuration changes.
+    new timers in view 0, and so meets the faulty primaries once more, at T, 2 T, 4 T (D41): 2^(f+2) T where the
+    configuration changes. And a faulty primary that worked the requests off at last, the change among them, has another
+    32 T to fill the epoch (D64); those after it in a row are timed for both at once.
     """
     faults = (n - 1) // 3
-    anew_ms = base_timer_ms << (faults + 2) if is_changing else 0
-    return (faults + 2) * (base_timer_ms << TIMER_DOUBLINGS_MAX) + 10_000 + anew_ms
+    longest_ms = base_timer_ms << TIMER_DOUBLINGS_MAX
+    changing_ms = longest_ms + (base_timer_ms << (faults + 2)) if is_changing else 0
+    return (faults + 2) * longest_ms + 10_000 + changing_ms
 
 
 def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> SeedReport:

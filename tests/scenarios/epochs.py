@@ -71,7 +71,7 @@ def nobody_votes_beyond_the_end(stage: Stage) -> None:
             edits=(
                 Edit(
                     function=ordering.process_proposals,
-                    old="is_filling = state.epoch_end is not None and is_idle",
+                    old="is_filling = state.epoch_end is not None",
                     new="is_filling = False",
                 ),
             ),
@@ -82,8 +82,8 @@ def an_idle_network_reaches_the_end(stage: Stage) -> None:
     """A stolen key is voted out at height 1, and then nobody submits anything. If the epoch ended at a far, fixed
     height, or waited for requests to get there, the thief would stay a member for as long as the network is idle.
 
-    So E is one window away, and while an epoch is ending the primary proposes empty batches, one after the other, up
-    to E: one of the two reasons for an empty batch, beside a due call.
+    So E is one window away, and while an epoch is ending the primary proposes empty batches up to E, all that its
+    limits admit at once: one of the two reasons for an empty batch, beside a due call.
     """
     stage.change_at = 1
     with stage.quietly("a1 at height 1 decides on the next configuration; nothing else is ever submitted"):

@@ -205,7 +205,7 @@ def test_all_restart_at_the_boundary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("disk", "write"), [*(("journal", write) for write in range(8)), *(("ledger", write) for write in range(4))]
+    ("disk", "write"), [*(("journal", write) for write in range(6)), *(("ledger", write) for write in range(4))]
 )
 def test_a_crash_at_any_write_around_the_boundary(disk: str, write: int) -> None:
     """From the block before E on, power fails inside each write of the primary in turn: journal and ledger always tell
