@@ -1,6 +1,6 @@
 """For each rule of the core's paper tests: an edit that takes the rule away, and the test that must then fail.
 
-`tests/pbft/core/test_paper.py` runs them. A rule that scenarios play without is here too: a paper test is the smallest
+`tests/pbft/test_paper.py` runs them. A rule that scenarios play without is here too: a paper test is the smallest
 thing that shows it.
 """
 

@@ -1,6 +1,6 @@
 """The paper tests as a whole: each fails where its rule is taken away.
 
-The tests stand beside this file in `test_paper_<subject>.py`.
+The tests stand in `core/test_paper_<subject>.py`.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from scenarios.rule_removals import REMOVALS, Removal
 from ledger.errors import InvalidBlock, InvariantViolation
 from pbft.core.quorum import Quorums
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "core"
 FAILURES = (AssertionError, LookupError, ValueError, InvariantViolation, InvalidBlock, pytest.fail.Exception)
 MODULES: dict[str, ModuleType] = {}
 

@@ -10,7 +10,7 @@ from pbft.core.messages import Forward
 from pbft.core.replica import LINK, SIGNED
 
 RULE = re.compile(r"\b[DM][1-9][0-9]?\b")
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 RULES = {f"D{number}" for number in range(1, 66)} | {f"M{number}" for number in range(1, 61)}
 EXCLUDED = {
     "D18": "standard contracts are ordinary contracts: tests/contracts/standard; no rule of ordering or execution",
