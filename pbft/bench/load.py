@@ -2,8 +2,9 @@
 
 A request goes to the primary; its first reply sends it to W witnesses; it is done when W replicas have sent equal bytes
 (`core.client_session`, whose rule this is, without what a program's one transaction needs and a load does not). What is
-not done after a second goes to all, then every two seconds again. Latency is counted until it is done: in a closed loop
-from sending, in an open loop from the moment at which it was due, so that a stall is seen in all that it delays.
+not done in time (`client.patience`) goes to all, then every two seconds again. Latency is counted until it is done: in
+a closed loop from sending, in an open loop from the moment at which it was due, so that a stall is seen in all that it
+delays.
 
 Lives in the reactor's thread; one timer, no log line, nothing kept of a request that is done but its latency.
 """
@@ -22,6 +23,7 @@ from pbft.bench.options import BenchError
 from pbft.bench.workload import Situation
 from pbft.client.links import ReplicaLinks
 from pbft.client.network import ClientNetwork
+from pbft.client.patience import Patience
 from pbft.core.client_session import parse_reply
 from pbft.node.tls import TlsIdentity
 from pbft.wire.client_frames import HeadRequest, Refused, ReplicaFrame, Reply, Submit
@@ -29,7 +31,7 @@ from pbft.wire.client_frames import HeadRequest, Refused, ReplicaFrame, Reply, S
 TICK_SECONDS: Final = 0.01  # how even an open loop is; a closed loop is driven by replies
 LINK_TICKS: Final = 5  # of them make one of `ReplicaLinks`
 LOOK_TICKS: Final = 25  # how often it is looked for requests without an answer
-ALONE_SECONDS: Final = 1.0  # how long the primary has a request to itself
+ALONE_SECONDS: Final = 1.0  # how long the primary has a request to itself at least
 AGAIN_SECONDS: Final = 2.0  # between two sendings to all
 OUTSTANDING_PER_LINK_MAX: Final = 1_000  # a replica's door takes 1,024 of one connection
 STEP_SECONDS_MAX: Final = 60.0  # without an answer to anything, a preparation has failed
@@ -38,12 +40,14 @@ STEP_SECONDS_MAX: Final = 60.0  # without an answer to anything, a preparation h
 class _Sent:
     """A transaction on its way."""
 
-    __slots__ = ("began", "connection", "done", "last", "raw", "replies", "witnessed")
+    __slots__ = ("began", "connection", "done", "first", "last", "raw", "replies", "witnessed")
 
-    def __init__(self, raw: bytes, began: float, connection: int, done: "Callable[[bytes], None] | None") -> None:
+    def __init__(
+        self, raw: bytes, began: float, now: float, connection: int, done: "Callable[[bytes], None] | None"
+    ) -> None:
         self.raw = raw
         self.began = began  # when it was due
-        self.last = began  # when it was sent to anybody
+        self.first = self.last = now  # when it was sent to anybody
         self.connection = connection
         self.done = done  # told the reply; None for load
         self.replies: dict[int, bytes] = {}
@@ -83,6 +87,7 @@ class Load:
         self._is_counting = True
         self._due = 0.0  # open loop: when the next request is due
         self._ticks = 0
+        self._patience = Patience(ALONE_SECONDS)
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
         count = -(-clients // OUTSTANDING_PER_LINK_MAX)
         self._connections = [self._connect(number, identity) for number in range(count)]
@@ -191,7 +196,7 @@ class Load:
 
     def _send(self, raw: bytes, due: float, done: "Callable[[bytes], None] | None") -> None:
         self._correlation += 1
-        sent = _Sent(raw, due, self._correlation % len(self._connections), done)
+        sent = _Sent(raw, due, self._reactor.seconds(), self._correlation % len(self._connections), done)
         self._sent[self._correlation] = sent
         self._send_to(self._primary, self._correlation, sent)
 
@@ -228,6 +233,7 @@ class Load:
     def _done(self, correlation: int, sent: _Sent, reply: bytes) -> None:
         del self._sent[correlation]
         now = self._reactor.seconds()
+        self._patience.note(now - sent.first)
         if sent.done is not None:
             sent.done(reply)
             return
@@ -265,7 +271,7 @@ class Load:
 
     def _send_again(self, now: float) -> None:
         for correlation, sent in list(self._sent.items()):
-            patience = ALONE_SECONDS if sent.last == sent.began else AGAIN_SECONDS
+            patience = self._patience.value if sent.last == sent.first else AGAIN_SECONDS
             if now - sent.last >= patience:
                 sent.last = now
                 self.resent += 1

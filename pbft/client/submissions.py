@@ -5,7 +5,7 @@ released, whether or not anybody still waits. What a reply means is the session'
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -14,6 +14,7 @@ from ledger.transaction import SignedTransaction
 from pbft.client.account import Account
 from pbft.client.errors import TooManyWaiting
 from pbft.client.options import SESSIONS_MAX, ClientOptions
+from pbft.client.patience import Patience
 from pbft.core.client_session import (
     AskHead,
     AskNonceProof,
@@ -39,6 +40,7 @@ class _Running:
 
     session: ClientSession
     correlation: int
+    began: int  # the tick of its first sending
     waiters: list[tuple[int, "Deferred[SubmitResult]"]] = field(default_factory=list)  # (until tick, who)
     accounts: list[Account] = field(default_factory=list)
 
@@ -68,6 +70,7 @@ class Submissions:
         self._ask_head = ask_head
         self._ask_nonce_proof = ask_nonce_proof
         self._ticks = 0
+        self._patience = Patience(options.timing.primary_alone_ticks)
         self._by_tx_id: dict[bytes, _Running] = {}
         self._by_correlation: dict[int, _Running] = {}
 
@@ -143,9 +146,9 @@ class Submissions:
             replicas=self._replicas,
             weak_quorum=self._weak_quorum,
             primary=self._belief.primary,
-            timing=self._options.timing,
+            timing=replace(self._options.timing, primary_alone_ticks=round(self._patience.value)),
         )
-        running = _Running(session=session, correlation=self._next_correlation())
+        running = _Running(session=session, correlation=self._next_correlation(), began=self._ticks)
         self._by_tx_id[signed.tx_id] = running
         self._by_correlation[running.correlation] = running
         return running
@@ -169,6 +172,7 @@ class Submissions:
             return
         del self._by_correlation[running.correlation]
         if outcome.reply is not None:
+            self._patience.note(self._ticks - running.began)
             for replica in outcome.vouched_by:  # a busy client learns the height from its outcomes
                 self._belief.receive_head(replica, outcome.reply.height, 0)
         for account in running.accounts:

@@ -19,6 +19,7 @@ from pbft.client.errors import NotVouched, QueryFailed
 from pbft.client.links import HELD_TICKS, REDIAL_MAX_TICKS, REDIAL_TICKS
 from pbft.client.network import ReplicaAddress
 from pbft.client.options import REFRESH_TICKS, ClientOptions
+from pbft.client.patience import Patience
 from pbft.client.twisted_client import QueryAnswer, TwistedClient
 from pbft.core.client_session import Committed, OutcomeUnknown, Rejected, ReplyContent
 from pbft.wire.client_frames import (
@@ -215,6 +216,40 @@ def test_a_transaction_goes_to_the_primary_and_needs_a_second_voice() -> None:
     assert isinstance(outcome, Committed)
     assert (outcome.reply.height, outcome.receipt.value) == (8, 42)
     assert bench.account.nonces.base == 1
+
+
+def test_a_slow_network_is_not_asked_twice_as_much() -> None:
+    """Answers take longer than the fixed wait: after a few of them the others are left alone until it is late."""
+    bench = Bench()
+    for replica in bench.replicas:
+        replica.silent_to = (Submit,)
+    bench.ready()
+
+    def submit_and_count() -> int:
+        """A transaction that is answered after 1.5 times the wait: how many replicas had it by then."""
+        for replica in bench.replicas:
+            replica.heard.clear()
+        waiting = bench.client.submit(bench.account, "ping", "ping")
+        bench.advance(1.5 * PRIMARY_ALONE_S)
+        asked = sum(replica.count(Submit) for replica in bench.replicas)
+        (frame,) = (frame for frame in bench.replicas[0].heard[:1] if isinstance(frame, Submit))
+        for replica in bench.replicas[:2]:
+            replica.links[-1].on_frame(encode_replica_frame(replica.execute(frame, "ok", "")))
+        result_of(waiting)
+        return asked
+
+    assert [submit_and_count() for _ in range(3)] == [5, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("latencies", "expected"), [([], 10), ([1, 1, 1], 10), ([20], 40), ([20] * 9 + [28], 42), ([10_000], 80)]
+)
+def test_patience_is_twice_the_smoothed_latency_within_bounds(latencies: list[float], expected: float) -> None:
+    """Never below what it began with, and no primary can make it grow for ever."""
+    patience = Patience(10)
+    for latency in latencies:
+        patience.note(latency)
+    assert patience.value == expected
 
 
 def test_the_belief_in_the_primary_follows_the_replicas() -> None:

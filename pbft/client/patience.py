@@ -1,0 +1,33 @@
+"""How long the primary has a request to itself, learned from how long answers take.
+
+Section 4.1 lets a client send to all when the primary does not answer "soon enough". Under load a fixed wait is wrong:
+once answers take longer than it, every request goes to every replica, each reads and passes on all of them, answers
+take longer still, and a network that was busy is overwhelmed (a congestion collapse, RFC 6298 section 5, RFC 896). So
+the wait follows the answers: twice the smoothed latency, within bounds. Refused: four times its variance, as TCP has
+it. Answers come in blocks of hundreds that are alike, and the next block may well be a little slower.
+"""
+
+from typing import Final
+
+GAIN: Final = 1 / 8  # weight of the newest latency (RFC 6298 section 2)
+FACTOR: Final = 2.0  # an answer that takes twice the usual time is late
+FACTOR_OF_LEAST_MAX: Final = 8.0  # a faulty primary cannot teach its clients to wait for ever
+
+
+class Patience:
+    """A wait, at least `least` (in any unit) and at most `FACTOR_OF_LEAST_MAX` times that."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._smoothed: float | None = None
+
+    @property
+    def value(self) -> float:
+        """How long to wait for the next answer, in the unit of `least`."""
+        usual = FACTOR * (self._smoothed or 0.0)
+        return min(max(usual, self._least), FACTOR_OF_LEAST_MAX * self._least)
+
+    def note(self, latency: float) -> None:
+        """An answer took this long, from the first sending on, whoever was asked meanwhile."""
+        before = latency if self._smoothed is None else self._smoothed
+        self._smoothed = before + GAIN * (latency - before)
