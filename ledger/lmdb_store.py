@@ -26,8 +26,8 @@ file that grows. A process limited by RLIMIT_AS must allow for it."""
 SCHEMA_VERSION: Final = 1
 """Of the tables' formats. A later version brings an upgrader from this one."""
 
-READERS_MAX: Final = 16
-"""Processes and threads that read at once: a worker, a tool, a backup, with room."""
+READERS_MAX: Final = 32
+"""Who reads at once: the worker, a tool, a backup, a pinned snapshot for each of 15 other replicas; with room."""
 
 _SCHEMA_TABLE: Final = b"schema"
 _SCHEMA_KEY: Final = b"version"

@@ -376,10 +376,10 @@ class Driver:
         snapshots = self._execution.snapshots
         match action:
             case OfferSnapshot():
-                self._send_if(action.replica, snapshots.compute_offer(action.above_height))
+                self._send_if(action.replica, snapshots.compute_offer(action.replica, action.above_height))
             case SendSnapshotChunk():
-                chunk = snapshots.compute_chunk(action.height, action.position)
-                self._send_if(action.replica, chunk or snapshots.compute_offer(action.height))
+                chunk = snapshots.compute_chunk(action.replica, action.height, action.position)
+                self._send_if(action.replica, chunk or snapshots.compute_offer(action.replica, action.height))
             case BeginSnapshot():
                 self._reports.append(snapshots.begin(action.header, action.certificate))
             case StageChunk():

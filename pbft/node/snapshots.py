@@ -2,12 +2,13 @@
 
 As a source it pins the ledger after a block that has, or will have, a certificate of its own: the head where it is
 certified, else the next height that everybody votes on (D24), so that several sources pin the same one. A pinned
-snapshot keeps old pages of the store alive, so there are `PINNED_MAX` at most, each for a bounded time. As a receiver
-it drives `ledger.snapshot_install`. Which replica is asked, and what a false chunk means for its source, is the core's.
+snapshot keeps old pages of the store alive: each replica that asks holds one at most, for a bounded time, and what one
+asks for never takes another's away. As a receiver it drives `ledger.snapshot_install`. Which replica is asked, and what
+a false chunk means for its source, is the core's.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.block import Header, parse_header
@@ -19,16 +20,17 @@ from ledger.snapshot_install import SnapshotInstaller
 from pbft.core.messages import Request, SnapshotChunk, SnapshotInstalled, SnapshotOffer, SnapshotStaged
 from pbft.node.epochs import EpochBook
 
-PINNED_MAX: Final = 2  # each takes a reader's slot of the store, 11 MB, and the pages that were written since
 PINNED_IDLE_TICKS: Final = 600  # 30 s without a question: whoever took it has it, or is gone
 PINNED_TICKS_MAX: Final = 36_000  # 30 minutes in all: ten million keys take about five
 
 
 @dataclass(slots=True, kw_only=True)
 class _Pin:
+    """A snapshot that is held: it takes a reader's slot of the store, 11 MB, and the pages that were written since."""
+
     snapshot: PinnedSnapshot
     since_tick: int
-    asked_tick: int  # by anybody, the last time
+    holders: dict[int, int] = field(default_factory=dict)  # replica -> the tick at which it asked the last time
 
 
 class Snapshots:
@@ -39,7 +41,7 @@ class Snapshots:
         self._chain = chain
         self._epochs = epochs
         self._pins: dict[int, _Pin] = {}  # by height
-        self._is_wanted = False  # somebody asked, and there was nothing to pin yet
+        self._waiting: set[int] = set()  # replicas that asked when there was nothing to pin yet
         self._installer: SnapshotInstaller | None = None
         self._ticks = 0
 
@@ -49,43 +51,47 @@ class Snapshots:
         """To be called every `pbft.core.config.TICK_MS`: lets go of what nobody asks for, or holds for too long."""
         self._ticks += 1
         for height, pin in list(self._pins.items()):
-            is_idle = self._ticks - pin.asked_tick >= PINNED_IDLE_TICKS
-            if is_idle or self._ticks - pin.since_tick >= PINNED_TICKS_MAX:
+            if self._ticks - pin.since_tick >= PINNED_TICKS_MAX:
+                pin.holders.clear()
+            for replica, asked_tick in list(pin.holders.items()):
+                if self._ticks - asked_tick >= PINNED_IDLE_TICKS:
+                    del pin.holders[replica]
+            if not pin.holders:
                 self._release(height)
 
-    def compute_offer(self, above_height: int) -> SnapshotOffer | None:
-        """The newest certified snapshot that is held, if it is above this height; None where one must be waited for.
+    def compute_offer(self, replica: int, above_height: int) -> SnapshotOffer | None:
+        """For a replica: the newest certified snapshot that is held, for whomever, if it is above this height; None
+        where one must be waited for.
 
         One that has fallen behind the head by two windows is not offered any more: a newer one is pinned.
         """
-        offer = self._compute_held(above_height)
-        if offer is None and self._pin_certified_head():
-            offer = self._compute_held(above_height)
-        self._is_wanted = offer is None
-        return offer
+        if (offer := self._offer_held(replica, above_height)) is not None:
+            return offer
+        if not self._is_head_certified():
+            self._waiting.add(replica)
+            return None
+        self._pin({replica})
+        return self._offer_held(replica, above_height)
 
-    def _compute_held(self, above_height: int) -> SnapshotOffer | None:
-        oldest = max(
-            above_height + 1, self._chain.height - 2 * self._chain.configuration(self._chain.height).parameters.window
-        )
+    def _offer_held(self, replica: int, above_height: int) -> SnapshotOffer | None:
+        head = self._chain.height
+        oldest = max(above_height + 1, head - 2 * self._chain.configuration(head).parameters.window)
         for height in sorted(self._pins, reverse=True):
             certificate = self._chain.certificate(height)
             if certificate is not None and height >= oldest:
-                pin = self._pins[height]
-                pin.asked_tick = self._ticks
-                return SnapshotOffer(header=pin.snapshot.header.to_bytes(), certificate=certificate)
+                self._hold(height, replica)
+                return SnapshotOffer(header=self._pins[height].snapshot.header.to_bytes(), certificate=certificate)
         return None
 
-    def compute_chunk(self, height: int, position: bytes) -> SnapshotChunk | None:
+    def compute_chunk(self, replica: int, height: int, position: bytes) -> SnapshotChunk | None:
         """A chunk of a snapshot that is held; None where it is not, or not at such a position."""
-        if height == self._chain.height:
-            self._pin_certified_head()  # it was let go of meanwhile, and nothing has happened since
-        pin = self._pins.get(height)
-        if pin is None:
+        if height == self._chain.height and self._is_head_certified():
+            self._pin({replica})  # it may have been let go of meanwhile, and nothing has happened since
+        if height not in self._pins:
             return None
-        pin.asked_tick = self._ticks
+        self._hold(height, replica)
         try:
-            chunk = pin.snapshot.compute_chunk(position)
+            chunk = self._pins[height].snapshot.compute_chunk(position)
         except InvalidSnapshot:
             return None
         if chunk is None:
@@ -95,25 +101,28 @@ class Snapshots:
 
     def process_executed(self, height: int) -> None:
         """A block is the head now: if a snapshot is wanted, the heights that everybody votes on are the ones to pin."""
-        if self._is_wanted and height % self._chain.configuration(height).parameters.stride == 0:
-            self._pin()
+        if self._waiting and height % self._chain.configuration(height).parameters.stride == 0:
+            waiting, self._waiting = self._waiting, set()
+            self._pin(waiting)
 
-    def _pin_certified_head(self) -> bool:
-        is_certified = self._chain.height > 0 and self._chain.certificate(self._chain.height) is not None
-        if is_certified:
-            self._pin()
-        return is_certified
+    def _is_head_certified(self) -> bool:
+        return self._chain.height > 0 and self._chain.certificate(self._chain.height) is not None
 
-    def _pin(self) -> None:
-        """Pins the head, in place of the one that was asked for least recently if there are too many."""
+    def _pin(self, replicas: set[int]) -> None:
+        """Pins the head for these replicas."""
         height = self._chain.height
-        self._is_wanted = False
-        if height in self._pins:
-            return
-        if len(self._pins) >= PINNED_MAX:
-            oldest = min(self._pins, key=lambda held: (self._pins[held].asked_tick, held))
-            self._release(oldest)
-        self._pins[height] = _Pin(snapshot=self._chain.pin(), since_tick=self._ticks, asked_tick=self._ticks)
+        if height not in self._pins:
+            self._pins[height] = _Pin(snapshot=self._chain.pin(), since_tick=self._ticks)
+        for replica in replicas:
+            self._hold(height, replica)
+
+    def _hold(self, height: int, replica: int) -> None:
+        """Notes that the replica asked for this one now; one that it held before is let go of if nobody else does."""
+        self._waiting.discard(replica)
+        self._pins[height].holders[replica] = self._ticks
+        for other, pin in list(self._pins.items()):
+            if other != height and pin.holders.pop(replica, None) is not None and not pin.holders:
+                self._release(other)
 
     def _release(self, height: int) -> None:
         self._pins.pop(height).snapshot.close()

@@ -31,6 +31,8 @@ from pbft.simulation.workload import Workload
 
 PROTOCOL = ProtocolParameters(window=16, stride=4)
 LAG = 32
+FIRST = encode((1, bytes(32)))
+"""The position of a snapshot's first chunk."""
 
 
 @pytest.fixture(autouse=True)
@@ -205,17 +207,40 @@ def test_sources_that_fall_silent_are_replaced() -> None:
 
 
 def test_every_source_answers_no_more_than_it_may() -> None:
-    """M50, M55: questions without end cost a source two chunks in 100 ms, and two pinned snapshots."""
+    """M50, M55: questions without end cost a source two chunks in 100 ms."""
     cluster, load = make_cluster()
     grow(cluster, load, 10)
     height = cluster.node(0).chain.height
-    question = FetchSnapshotChunk(height=height, position=encode((1, bytes(32))))
+    question = FetchSnapshotChunk(height=height, position=FIRST)
     before = cluster.node(0).execution.snapshots.served
     node = cluster.node(0)
     for _ in range(200):
         node.driver._actions += node.replica.receive(2, question)
     node.driver.flush()
     assert node.execution.snapshots.served - before <= 2
+
+
+def test_what_one_replica_asks_for_takes_nothing_from_another() -> None:
+    """M50: a liar that asks for an offer after each block holds one snapshot, and the laggard keeps its own."""
+    cluster, load = make_cluster()
+    grow(cluster, load, 2)
+    node = cluster.node(0)
+    snapshots = node.execution.snapshots
+    is_certified = lambda: node.chain.certificate(node.chain.height) is not None  # noqa: E731
+    offer = snapshots.compute_offer(3, 0)
+    assert offer is not None
+    held = offer.certificate.height
+    for _ in range(3 * PROTOCOL.window):
+        grow(cluster, load, 1)
+        assert cluster.run(2_000, until=is_certified), cluster.describe()
+        snapshots.compute_offer(2, node.chain.height - 1)
+        assert snapshots.compute_chunk(3, held, FIRST) is not None
+        assert snapshots.compute_chunk(2, node.chain.height, FIRST) is not None
+    mine, its = node.chain.height, held
+    grow(cluster, load, 1)
+    assert cluster.run(2_000, until=is_certified), cluster.describe()
+    assert [snapshots.compute_chunk(2, height, FIRST) is not None for height in (mine, its)] == [True, True]
+    assert snapshots.compute_chunk(3, mine, FIRST) is None, "let go of when its only holder moved on"
 
 
 @pytest.mark.parametrize("writes", [1, 2, 4, 9, 14, 19, 24])
