@@ -8,6 +8,7 @@ that vanish, are left to LMDB and to the comparison of headers (D26).
 """
 
 import zlib
+from collections.abc import Iterable
 from typing import Final
 
 from ledger.errors import DamagedRecord
@@ -26,3 +27,17 @@ def unprotect(table: str, key: bytes, stored: bytes) -> bytes:
     if stored[:CHECKSUM_BYTES] != zlib.crc32(value, zlib.crc32(key, len(key))).to_bytes(CHECKSUM_BYTES, "big"):
         raise DamagedRecord(table, key)
     return value
+
+
+def unprotect_many(table: str, records: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The values of (key, what is stored) as they were written, by key. Raises DamagedRecord.
+
+    The same as `unprotect` for each, written out: a block reads thousands.
+    """
+    values: dict[bytes, bytes] = {}
+    crc32 = zlib.crc32
+    for key, stored in records:
+        value = values[key] = stored[CHECKSUM_BYTES:]
+        if stored[:CHECKSUM_BYTES] != crc32(value, crc32(key, len(key))).to_bytes(CHECKSUM_BYTES, "big"):
+            raise DamagedRecord(table, key)
+    return values

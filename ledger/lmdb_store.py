@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import lmdb
 
-from ledger.checksum import protect, unprotect
+from ledger.checksum import protect, unprotect, unprotect_many
 from ledger.errors import StoreError
 from ledger.store import Delete, Operation, Put, Snapshot, check_key, prefix_end
 
@@ -48,6 +48,16 @@ class _View:
         except lmdb.Error as error:
             raise _read_failed(error) from None
         return None if found is None else unprotect(table, key, found)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        database = _table(self._tables, table)
+        try:
+            with self._transaction.cursor(db=database) as cursor:
+                found = cursor.getmulti([key for key in keys if key])
+        except lmdb.Error as error:
+            raise _read_failed(error) from None
+        return unprotect_many(table, found)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
@@ -185,6 +195,11 @@ class LmdbStore:
         """See `ReadView.get`."""
         with self.snapshot() as view:
             return view.get(table, key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        with self.snapshot() as view:
+            return view.get_many(table, keys)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False

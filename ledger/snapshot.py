@@ -39,7 +39,7 @@ from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.state_ranges import END, prove_range
 from ledger.store import ReadView, Snapshot
-from ledger.world_state import StateTrie
+from ledger.stored_trie import StateTrie
 
 POSITION_BYTES_MAX: Final = 64
 """The longest position names a client and a nonce."""
@@ -160,8 +160,7 @@ class PinnedSnapshot:
         tables, size = self._trie.tables, 0
         entries: list[tuple[bytes, bytes]] = []
         end = END
-        for key_hash, record in self._view.scan(tables.entries, start=start.to_bytes(HASH_BYTES, "big")):
-            key = record[HASH_BYTES:]
+        for key_hash, key in self._trie.scan(self._view, start):
             value = self._view.get(tables.values, key)
             if value is None:
                 raise InvariantViolation("state_entry", "an entry of the world state has no value", key=key)

@@ -33,10 +33,16 @@ Nodes: TypeAlias = dict[tuple[int, int], bytes | None]
 first 2 x depth bits of the key hashes below it, as a number."""
 
 
-# The state's hashes are the most frequent of all: `tagged_hash` of one tag each, written out.
+# The state's hashes are the most frequent of all: `tagged_hash` of one tag each, written out. The first byte after the
+# tag separates buckets from nodes.
 _new_key_hash: Final = Tag.STATE_KEY.prefix.copy
 _new_leaf_hash: Final = Tag.STATE_LEAF.prefix.copy
-_new_node_hash: Final = Tag.STATE_NODE.prefix.copy
+_bucket_prefix: Final = Tag.STATE_NODE.prefix.copy()
+_bucket_prefix.update(b"\x00")
+_new_bucket_hash: Final = _bucket_prefix.copy
+_node_prefix: Final = Tag.STATE_NODE.prefix.copy()
+_node_prefix.update(b"\x01")
+_new_node_hash: Final = _node_prefix.copy
 
 
 def hash_key(key: bytes) -> bytes:
@@ -54,18 +60,21 @@ def hash_entry(key_hash: bytes, value: bytes) -> bytes:
 
 
 def hash_bucket(entries: Sequence[Entry]) -> bytes:
-    """The hash of a bucket's entries, ascending by key hash. The first byte separates buckets from nodes."""
-    if not entries:
-        return EMPTY
-    state = _new_node_hash()
-    state.update(b"\x00" + b"".join([part for entry in entries for part in entry]))
+    """The hash of a bucket's entries, ascending by key hash."""
+    return hash_entries(b"".join([part for entry in entries for part in entry])) if entries else EMPTY
+
+
+def hash_entries(joined: bytes) -> bytes:
+    """The hash of a bucket from its entries' bytes, one behind the other; at least one entry."""
+    state = _new_bucket_hash()
+    state.update(joined)
     return state.digest()
 
 
 def hash_node(children: bytes | bytearray) -> bytes:
     """The hash of a node over its four subtree hashes."""
     state = _new_node_hash()
-    state.update(b"\x01" + children)
+    state.update(children)
     return state.digest()
 
 

@@ -49,6 +49,10 @@ class ReadView(Protocol):
         """The value of a key, None if absent, as every key is that a store cannot hold."""
         ...
 
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are there, by key; read faster than one by one, most of all in their order."""
+        ...
+
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -116,6 +120,10 @@ class _Table:
             del self.keys[bisect_left(self.keys, key)]
 
 
+def _get_many(table: _Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    return {key: table.values[key] for key in keys if key in table.values}
+
+
 def _scan_table(table: _Table, prefix: bytes, start: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
     """Scans a table that does not change meanwhile."""
     keys, values = table.keys, table.values
@@ -143,6 +151,10 @@ class _MemorySnapshot:
     def get(self, table: str, key: bytes) -> bytes | None:
         """See `ReadView.get`."""
         return _table_of(self.tables, table).values.get(key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        return _get_many(_table_of(self.tables, table), keys)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
@@ -182,6 +194,10 @@ class MemoryStore:
     def get(self, table: str, key: bytes) -> bytes | None:
         """See `ReadView.get`."""
         return _table_of(self._tables, table).values.get(key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        return _get_many(_table_of(self._tables, table), keys)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False

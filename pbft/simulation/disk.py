@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from random import Random
 from typing import Final, Self
 
-from ledger.checksum import protect, unprotect
+from ledger.checksum import protect, unprotect, unprotect_many
 from ledger.encoding import encode
 from ledger.store import MemoryStore, Operation, Put, Snapshot
 
@@ -45,6 +45,10 @@ class SimulatedDisk:
         """See `ReadView.get`."""
         stored = self._synced.get(table, key)
         return None if stored is None else unprotect(table, key, stored)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        return unprotect_many(table, self._synced.get_many(table, keys).items())
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
@@ -123,6 +127,10 @@ class _View(AbstractContextManager["_View"]):
         """See `ReadView.get`."""
         stored = self._view.get(table, key)
         return None if stored is None else unprotect(table, key, stored)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        return unprotect_many(table, self._view.get_many(table, keys).items())
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False

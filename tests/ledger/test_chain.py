@@ -359,9 +359,8 @@ def test_a_damaged_state_stops_the_start() -> None:
     """A state that is not what the head says is found before the replica votes."""
     store = MemoryStore(LEDGER_TABLES)
     chain = sample.new_chain(store)
-    key = chain._store.scan("state_entries")
-    entry_key, _ = next(key)
-    store.write([Put("state_entries", entry_key, bytes(32))])
+    place, record = next(chain._store.scan(GENERATIONS[0].trie))
+    store.write([Put(GENERATIONS[0].trie, place, record[:33] + bytes(32) + record[65:])])  # another entry hash
     with pytest.raises(InvariantViolation, match="state"):
         Chain.open(store, sample.GENESIS)
     assert store.get(VALUES_TABLE, b"c/notes/founded/000") is not None

@@ -15,6 +15,7 @@ from ledger.snapshot import PinnedSnapshot, parse_position
 from ledger.snapshot_install import SnapshotInstaller
 from ledger.store import MemoryStore, Operation
 from ledger.transaction import parse_receipt
+from ledger.world_state import GENERATIONS
 
 T = sample.TIME_MS
 CLIENTS = (sample.CLIENT, sample.OTHER_CLIENT, *(sample.seeded_key(f"client {number}") for number in range(6)))
@@ -398,7 +399,7 @@ def test_a_crash_at_any_write_leaves_the_old_ledger_or_the_new_one(is_applied: b
             assert restarted.find_used(CLIENTS[3].public_key, 5) is None
             restarted.install(receive(restarted, source.pin()))
         expect_equal(restarted, source, range(3, 9))
-        idle = [key for table in ("state", "state_entries", "state_nodes") for key in survivor.scan(table)]
+        idle = [key for table in GENERATIONS[0] for key in survivor.scan(table)]
         assert not idle, "the replaced state is gone"
     assert seen == {2, 8}
 

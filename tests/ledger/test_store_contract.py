@@ -157,6 +157,7 @@ def test_keys_that_no_store_can_hold_are_absent(store: Store) -> None:
         assert store.get("a", key) is None
         with store.snapshot() as view:
             assert view.get("a", key) is None
+            assert view.get_many("a", [key, b"k"]) == store.get_many("a", [b"k", key]) == {b"k": b"1"}
     for reverse in (False, True):
         assert list(store.scan("a", b"k" * 2_000, reverse=reverse)) == []
         assert list(store.scan("a", start=b"\xff" * 2_000, reverse=reverse)) == [(b"k", b"1")] * reverse
@@ -201,6 +202,8 @@ def compare_with_dict(store: Store, writes: list[list[Operation]], prefix: bytes
     for table in TABLES:
         under = sorted(item for item in model[table].items() if item[0].startswith(prefix))
         assert list(store.scan(table, prefix)) == under
+        asked = [start, prefix, *sorted(model[table])[::2], start]
+        assert store.get_many(table, asked) == {key: model[table][key] for key in asked if key in model[table]}
         assert list(store.scan(table, prefix, reverse=True)) == under[::-1]
         assert list(store.scan(table, prefix, start=start)) == [item for item in under if item[0] >= start]
         down = [item for item in under[::-1] if item[0] <= start]

@@ -8,14 +8,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import world_state
+from ledger import stored_trie
 from ledger.errors import InvalidProof, InvariantViolation, StoreError
 from ledger.hashing import Tag, tagged_hash
-from ledger.state_trie import BUCKET_MAX, EMPTY, Nodes, compute_subtree, hash_entry, hash_key, verify_state_proof
-from ledger.store import Delete, MemoryStore, Put
-from ledger.world_state import GENERATIONS, RESIDENT_DEPTH, STATE_TABLES, StateSnapshot, WorldState
+from ledger.state_records import (
+    Change,
+    Item,
+    change_items,
+    hash_record,
+    place_key,
+    read_bucket,
+    read_entries,
+    read_node,
+    replace_entries,
+    write_bucket,
+)
+from ledger.state_trie import (
+    BUCKET_MAX,
+    EMPTY,
+    compute_subtree,
+    hash_bucket,
+    hash_entry,
+    hash_key,
+    verify_state_proof,
+)
+from ledger.store import Delete, MemoryStore
+from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, WorldState
 
-VALUES_TABLE, ENTRIES_TABLE, NODES_TABLE = GENERATIONS[0]
+VALUES_TABLE, TRIE_TABLE = GENERATIONS[0]
 
 Content = dict[bytes, bytes]
 Writes = dict[bytes, bytes | None]
@@ -66,12 +86,13 @@ class Fixture:
         assert self.state.root == slow_root(self.content)
         assert dict(self.store.scan(VALUES_TABLE)) == self.content
         assert WorldState(self.store).root == self.state.root
+        assert list(self.state.trie.scan(self.store, 0)) == sorted((hash_key(key), key) for key in self.content)
 
 
 @pytest.fixture(params=[9, 2, 0], ids=["resident 9", "resident 2", "resident 0"])
 def fixture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
     """Real residency, and such that most or all nodes are in the store, as with 10,000,000 keys."""
-    monkeypatch.setattr(world_state, "RESIDENT_DEPTH", request.param)
+    monkeypatch.setattr(stored_trie, "RESIDENT_DEPTH", request.param)
     return Fixture()
 
 
@@ -89,7 +110,7 @@ def test_random_histories_give_the_slow_root(fixture: Fixture) -> None:
     fixture.apply(dict.fromkeys(fixture.content))
     fixture.check()
     assert fixture.state.root == EMPTY
-    assert list(fixture.store.scan(NODES_TABLE)) == []
+    assert list(fixture.store.scan(TRIE_TABLE)) == []
 
 
 keys = st.integers(0, 60).map(lambda number: b"k%d" % number)
@@ -125,7 +146,7 @@ def test_the_order_of_writes_leaves_no_trace(content: Content, numbers: random.R
 
 def test_ground_keys_deepen_only_their_branch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that share 20 bits of hash split deep below a shallow tree, and are found and proved there."""
-    monkeypatch.setattr(world_state, "RESIDENT_DEPTH", 3)
+    monkeypatch.setattr(stored_trie, "RESIDENT_DEPTH", 3)
     prefix = hash_key(b"0")[:1]
     ground = [key for key in (b"%d" % number for number in range(12_000)) if hash_key(key)[:1] == prefix]
     assert len(ground) > 4 * BUCKET_MAX
@@ -140,13 +161,26 @@ def test_ground_keys_deepen_only_their_branch(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_node_that_is_missing_stops_the_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged store is found when the resident nodes are computed, not when a vote differs."""
-    monkeypatch.setattr(world_state, "RESIDENT_DEPTH", 1)
+    monkeypatch.setattr(stored_trie, "RESIDENT_DEPTH", 1)
     fixture = Fixture()
     fixture.apply({b"%d" % number: b"v" for number in range(200)})
-    node = next(iter(fixture.store.scan(NODES_TABLE)))[0]
-    fixture.store.write([Delete(NODES_TABLE, node)])
+    node = next(key for key, record in fixture.store.scan(TRIE_TABLE) if not record[0])
+    fixture.store.write([Delete(TRIE_TABLE, node)])
     with pytest.raises(InvariantViolation, match="state_nodes"):
         WorldState(fixture.store)
+
+
+@pytest.mark.parametrize("resident_depth", [0, 2, 9])
+def test_a_bucket_that_is_missing_stops_the_replica(resident_depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node says that something is there: a change of one of its keys does not begin an empty one in its place."""
+    monkeypatch.setattr(stored_trie, "RESIDENT_DEPTH", resident_depth)
+    fixture = Fixture()
+    fixture.apply({b"%d" % number: b"v" for number in range(200)})
+    lost, record = next((key, record) for key, record in fixture.store.scan(TRIE_TABLE) if record[0])
+    fixture.store.write([Delete(TRIE_TABLE, lost)])
+    for _, _, key in read_bucket(record):
+        with pytest.raises(InvariantViolation, match="state_bucket"):
+            fixture.state.compute_update(fixture.store, [(key, b"w")])
 
 
 @pytest.mark.parametrize("writes", [[(b"", b"x")], [(b"b", b"x"), (b"a", b"x")], [(b"a", b"x"), (b"a", None)]])
@@ -245,11 +279,11 @@ def test_proofs_are_small() -> None:
     store = MemoryStore(STATE_TABLES)
     content = {b"key %d" % number: b"value" for number in range(20_000)}
     entries = sorted((hash_key(key), hash_entry(hash_key(key), value)) for key, value in content.items())
-    nodes: Nodes = {}
-    root = compute_subtree(entries, 0, 0, nodes)
-    store.write([Put(ENTRIES_TABLE, *entry) for entry in entries])
-    store.write([Put(VALUES_TABLE, *item) for item in content.items()])
+    root = compute_subtree(entries, 0, 0, {})
     state = WorldState(store)
+    update = state.compute_update(store, sorted(content.items()))
+    store.write(update.operations)
+    state.adopt(update)
     assert state.root == root
     sizes = []
     for number in range(0, 20_000, 500):
@@ -260,21 +294,51 @@ def test_proofs_are_small() -> None:
     assert max(sizes) < 1500
 
 
-@given(st.lists(st.lists(st.binary(min_size=1, max_size=2), min_size=1, max_size=120), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
-def test_blocks_without_deletions_take_the_short_way_to_the_same_root(blocks: list[list[bytes]]) -> None:
-    """The level-by-level update and the descent from the root compute the same root and the same nodes."""
-    store = MemoryStore(STATE_TABLES)
-    with store.snapshot() as view:
-        state = WorldState(view)
-    for number, keys in enumerate(blocks):
-        writes = [(key, bytes((number,))) for key in sorted(set(keys))]
-        changes = sorted((hash_key(key), hash_entry(hash_key(key), value)) for key, value in writes)
-        with store.snapshot() as view:
-            update = state.compute_update(view, writes)
-            nodes: dict[tuple[int, int], bytes | None] = {}
-            root = state._update(view, 0, 0, list(changes), nodes)  # the general way, which deletions need
-        assert update.root == root
-        assert update.resident == {place: hashes for place, hashes in nodes.items() if place[0] < RESIDENT_DEPTH}
-        store.write(update.operations)
-        state.adopt(update)
+# --- records ---
+
+items = st.lists(
+    st.tuples(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32), st.binary(max_size=480)),
+    min_size=1,
+    max_size=BUCKET_MAX,
+    unique_by=lambda item: item[0],
+).map(sorted)
+
+
+@given(items)
+def test_a_bucket_is_read_as_it_was_written(bucket: list[Item]) -> None:
+    """Items, entries and hash are those of the definition."""
+    record = write_bucket(bucket)
+    assert read_bucket(record) == bucket
+    assert read_entries(record) == [item[:2] for item in bucket]
+    assert hash_record(record) == hash_bucket([item[:2] for item in bucket])
+    assert read_node(record) is None
+
+
+@given(items, st.data())
+def test_entries_are_replaced_in_place_or_not_at_all(bucket: list[Item], data: st.DataObject) -> None:
+    """Changed values of keys that are there: the record that would be written. Anything else: None."""
+    chosen = data.draw(st.lists(st.sampled_from(bucket), unique=True))
+    changes: list[Change] = [(key_hash, entry_hash[::-1], key) for key_hash, entry_hash, key in chosen]
+    assert replace_entries(write_bucket(bucket), changes) == write_bucket(change_items(bucket, changes))
+    others = [(bucket[0][0], None, b""), (bucket[-1][0][1:] + b"\x00", bytes(32), b"")]
+    for other in others:
+        if other[1] is None or all(other[0] != item[0] for item in bucket):
+            assert replace_entries(write_bucket(bucket), [*changes, other]) is None
+
+
+def test_what_looks_like_an_entry_inside_a_key_is_none() -> None:
+    """A contract may choose a key that holds another key's hash, where an entry would stand if there were one more."""
+    wanted = hash_key(b"wanted")
+    for padding in range(130):
+        record = write_bucket([(bytes(32), bytes(32), bytes(padding) + wanted)])
+        assert replace_entries(record, [(wanted, bytes(32), b"wanted")]) is None
+    record = write_bucket([(bytes(32), wanted, b"k")])  # and no entry hash is taken for a key hash
+    assert replace_entries(record, [(wanted, bytes(32), b"wanted")]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 128), st.integers(0, 2**256 - 1)), min_size=2, max_size=20))
+def test_records_lie_in_the_order_of_what_is_below_them(drawn: list[tuple[int, int]]) -> None:
+    """By lowest key hash, and a node before all that is below it."""
+    places = [(depth, number >> 256 - 2 * depth) for depth, number in drawn]
+    by_key = sorted(places, key=lambda place: place_key(*place))
+    assert by_key == sorted(places, key=lambda place: (place[1] << 256 - 2 * place[0], place[0]))

@@ -1,0 +1,129 @@
+"""The trie of a world state as it stands: upper nodes in RAM, lower nodes and buckets in a table.
+
+The nodes above `RESIDENT_DEPTH` live in RAM alone, in one flat array a level: they change with nearly every block, and
+are computed again from the table when the store is opened. So memory is bounded by `RESIDENT_DEPTH`, not by the number
+of keys, and a change of a value costs the store one record read and written. Every bucket has a record, and every node
+from `RESIDENT_DEPTH` on (`ledger.state_records`). How a block changes the trie is `ledger.state_update`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, NamedTuple
+
+from ledger.errors import InvariantViolation
+from ledger.hashing import HASH_BYTES
+from ledger.state_records import Place, hash_record, place_key, read_bucket, read_entries, read_node
+from ledger.state_trie import EMPTY, NODE_BYTES, Entry, hash_node
+from ledger.store import ReadView
+
+
+class StateTables(NamedTuple):
+    """The tables of one generation of the world state."""
+
+    values: str  # key -> value
+    trie: str  # place -> bucket, or node from RESIDENT_DEPTH on
+
+
+RESIDENT_DEPTH: Final = 9
+"""Nodes above this depth are held in RAM: 4^9 hashes at the lowest level, 11 MB in all however many keys there are,
+leaving two stored levels at 10,000,000 keys. One level more would take 45 MB."""
+
+NO_CHILDREN: Final = bytes(NODE_BYTES)
+_HASH_BITS: Final = HASH_BYTES * 8
+
+ResidentNodes = Mapping[int, Mapping[int, bytes | bytearray | None]]
+"""Changed nodes above RESIDENT_DEPTH, by depth and index: the four subtree hashes; None where a bucket is now."""
+
+
+class StateTrie:
+    """The trie of one generation."""
+
+    def __init__(self, tables: StateTables) -> None:
+        self.tables = tables
+        self.resident_depth = RESIDENT_DEPTH
+        self._levels: dict[int, bytearray] = {}
+
+    def copy(self) -> "StateTrie":
+        """The trie as it stands now, to be read with a view of the same moment: up to 11 MB, whatever the state."""
+        twin = StateTrie(self.tables)
+        twin._levels = {depth: bytearray(level) for depth, level in self._levels.items()}
+        return twin
+
+    def load(self, view: ReadView) -> bytes:
+        """Computes the resident nodes from the table, one short scan for each of them. Returns the state root."""
+        self._levels = {}
+        return self._load(view, 0, 0)
+
+    def _load(self, view: ReadView, depth: int, index: int) -> bytes:
+        key, shift = place_key(depth, index), _HASH_BITS - 2 * depth
+        last = ((index + 1 << shift) - 1).to_bytes(HASH_BYTES, "big")
+        for found, record in view.scan(self.tables.trie, start=key):
+            if found == key:
+                return hash_record(record)
+            if found[:HASH_BYTES] > last:
+                break
+            if depth >= self.resident_depth:
+                raise InvariantViolation("state_nodes", "a node of the world state is missing", depth=depth)
+            children = b"".join(self._load(view, depth + 1, index * 4 + branch) for branch in range(4))
+            self.keep({depth: {index: children}})
+            return hash_node(children)
+        return EMPTY
+
+    def keep(self, nodes: ResidentNodes) -> None:
+        """Takes over changed nodes above RESIDENT_DEPTH."""
+        for depth, changed in nodes.items():
+            level = self._levels.get(depth)
+            if level is None:
+                level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
+            for index, children in changed.items():
+                level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = NO_CHILDREN if children is None else children
+
+    # --- reads; `view` shows the state that the trie stands for ---
+
+    def children(self, view: ReadView, depth: int, index: int) -> bytes | None:
+        """The four subtree hashes of the node at this place; None where there is a bucket."""
+        if depth < self.resident_depth:
+            children = bytes(self.resident_node(depth, index))
+            return None if children == NO_CHILDREN else children
+        record = view.get(self.tables.trie, place_key(depth, index))
+        return None if record is None else read_node(record)
+
+    def entries(self, view: ReadView, depth: int, index: int) -> list[Entry]:
+        """The entries of the bucket at this place, ascending."""
+        return read_entries(view.get(self.tables.trie, place_key(depth, index)))
+
+    def scan(self, view: ReadView, start: int) -> Iterator[tuple[bytes, bytes]]:
+        """All (key hash, key) of the state, by key hash, from a key hash on."""
+        lowest = start.to_bytes(HASH_BYTES, "big")
+        table = self.tables.trie
+        # The bucket that a key hash belongs to begins at or before it, and so does every node above the bucket.
+        first = next((key for key, _ in islice(view.scan(table, start=lowest + b"\xff", reverse=True), 1)), b"")
+        for _, record in view.scan(table, start=first):
+            if record[0]:
+                yield from ((key_hash, key) for key_hash, _, key in read_bucket(record) if key_hash >= lowest)
+
+    def resident_node(self, depth: int, index: int) -> bytearray:
+        """The four subtree hashes of a place above RESIDENT_DEPTH, to be kept by the caller; NO_CHILDREN for a bucket:
+        a node has entries below it, so some hash."""
+        level = self._levels.get(depth)
+        return bytearray(NODE_BYTES) if level is None else level[index * NODE_BYTES : (index + 1) * NODE_BYTES]
+
+    def find_places(self, key_hashes: Iterable[bytes]) -> Iterator[Place]:
+        """For each key hash the place on its way down that is not a node in RAM: its bucket, or a node in the table.
+
+        Looked for from the depth of the one before on: neighbours are alike.
+        """
+        levels, deepest, depth = self._levels, self.resident_depth, 0
+        for key_hash in key_hashes:
+            number = int.from_bytes(key_hash[:8], "big")  # more bits than resident nodes have
+            while depth < deepest and self._is_node(levels, depth, number):
+                depth += 1
+            while depth and not self._is_node(levels, depth - 1, number):
+                depth -= 1
+            yield depth, number >> 64 - 2 * depth
+
+    @staticmethod
+    def _is_node(levels: Mapping[int, bytearray], depth: int, number: int) -> bool:
+        level = levels.get(depth)
+        at = (number >> 64 - 2 * depth) * NODE_BYTES
+        return level is not None and level[at : at + NODE_BYTES] != NO_CHILDREN
