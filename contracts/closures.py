@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.calls import CallWeaver, Routine
+from contracts.entries import make_entry_changer, make_entry_writer
 from contracts.errors import Fault, OutOfGas
 from contracts.expressions import Env, Expression
 from contracts.gas import GAS, compute_run_cost, compute_step_cost, split_runs
 from contracts.operations import BINARY, delete_item, get_item, iterate, set_item
-from contracts.storage import MapHandle, make_place_writer
+from contracts.storage import MapHandle
 from contracts.tree import Function, Node
 
 Statement = Callable[[Env], Any]
@@ -119,6 +120,8 @@ class Weaver(CallWeaver):
     # --- simple statements ---
 
     def _weave_expr(self, node: Node) -> Statement:
+        if node.children[0].kind == "host" and node.children[0].value == "require":
+            return self._weave_assert(node.children[0])
         expression = self.expression(node.children[0])
 
         def evaluate(env: Env) -> None:
@@ -157,14 +160,7 @@ class Weaver(CallWeaver):
         container, index, value = self.expressions(node.children)
         handle = self._map_field(node.children[0])
         if handle is not None and handle.codec is not None:
-            write, place_of = handle.codec.write, make_place_writer(handle.prefix, handle.key_hint)
-
-            def set_entry(env: Env) -> None:
-                key = index(env)
-                entry = value(env)
-                write(place_of(key), entry)
-
-            return set_entry
+            return make_entry_writer(handle, handle.codec, index, value)
 
         def set_in(env: Env) -> None:
             holder = container(env)
@@ -200,14 +196,7 @@ class Weaver(CallWeaver):
         handle = self._map_field(node.children[0])
         codec = handle.codec if handle is not None else None
         if handle is not None and codec is not None:
-            key_of, read, write = make_place_writer(handle.prefix, handle.key_hint), codec.read, codec.write
-
-            def augment_entry(env: Env) -> None:
-                place = key_of(index(env))
-                before = read(place)
-                write(place, combine(machine, before, operand(env)))
-
-            return augment_entry
+            return make_entry_changer(handle, codec, index, str(node.value), operand)
 
         def augment(env: Env) -> None:
             holder = container(env)

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from contracts.boundary import Boundary
 from contracts.calls import HostOperation, call_routine
 from contracts.closures import Weaver, routine_name
 from contracts.declarations import check_name, read_module
 from contracts.errors import ContractRefused
 from contracts.gate import check_gate
-from contracts.hints import Hint
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
-from contracts.tree import Function, Parameter, Tree, compute_tree_hash, parse_tree
-from contracts.values import InterfaceValue, Shapes, StructShape
+from contracts.tree import Function, Tree, compute_tree_hash, parse_tree
+from contracts.values import InterfaceValue, StructShape
 from ledger.encoding import decode, encode
 from ledger.hashing import Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
@@ -138,10 +138,13 @@ class Entry:
     name: str
     kind: str
     roles: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
     least: int
     """Parameters without a default."""
-    result: Hint
+    most: int
+    read_arguments: Callable[[list[Any]], list[Any]]
+    """From decoded values to argument values. Raises Fault."""
+    write_result: Callable[[Any], Any]
+    """From the result to plain values. Raises Fault."""
     call: Callable[[list[Any]], Any]
     """Runs it with its argument values; missing ones take their defaults."""
 
@@ -153,7 +156,7 @@ class Woven:
     contract: str
     address: bytes
     entries: dict[str, Entry]
-    shapes: Shapes
+    boundary: Boundary
     events: dict[str, StructShape]
     storage: Tree
     """Its tree without the functions: what an upgrade must keep."""
@@ -184,7 +187,7 @@ def weave_contract(
     return describe_contract(
         tree,
         contract,
-        weaver.shapes,
+        weaver.boundary,
         weaver.events,
         lambda function: partial(call_routine, machine, weaver.routines[routine_name(function)]),
     )
@@ -193,20 +196,29 @@ def weave_contract(
 def describe_contract(
     tree: Tree,
     contract: str,
-    shapes: Shapes,
+    boundary: Boundary,
     events: dict[str, StructShape],
     call_of: Callable[[Function], Callable[[list[Any]], Any]],
 ) -> Woven:
     """What the host needs to know of a tree that something can run: `call_of` gives the way into a function."""
     entries = {
-        function.name: _entry(function, call_of(function))
+        function.name: _entry(function, boundary, call_of(function))
         for function in tree.functions
         if function.kind not in {"helper", "internal"}
     }
     storage = replace(tree, functions=())
-    return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, shapes, events, storage)
+    return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, boundary, events, storage)
 
 
-def _entry(function: Function, call: Callable[[list[Any]], Any]) -> Entry:
-    least = sum(not parameter.has_default for parameter in function.parameters)
-    return Entry(function.name, function.kind, function.roles, function.parameters, least, function.result, call)
+def _entry(function: Function, boundary: Boundary, call: Callable[[list[Any]], Any]) -> Entry:
+    hints = [parameter.hint for parameter in function.parameters]
+    return Entry(
+        name=function.name,
+        kind=function.kind,
+        roles=function.roles,
+        least=sum(not parameter.has_default for parameter in function.parameters),
+        most=len(hints),
+        read_arguments=boundary.row_reader(hints),
+        write_result=boundary.writer(function.result),
+        call=call,
+    )

@@ -9,12 +9,14 @@ import operator
 from collections.abc import Callable
 from typing import Any, Final
 
+from contracts.boundary import Boundary
 from contracts.builtins import BUILTIN_OPERATIONS
+from contracts.entries import make_entry_reader
 from contracts.errors import Fault, OutOfGas
 from contracts.gas import GAS, compute_run_cost, compute_step_cost
 from contracts.machine import Machine
 from contracts.operations import get_item, get_slice, iterate, pay_text
-from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle, make_place_writer
+from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle
 from contracts.tree import Node, Tree
 from contracts.values import ADDRESS_BYTES, InterfaceValue, StructShape, StructValue, make_key
 
@@ -42,19 +44,18 @@ class ExpressionWeaver:
     ) -> None:
         self.machine = machine
         self.shapes = {record.name: StructShape(record) for record in tree.structs}
+        self.boundary = Boundary(machine, self.shapes)
         self.events = {record.name: StructShape(record) for record in tree.events}
         self.interfaces = {declaration.name: declaration for declaration in tree.interfaces}
         self.fields = {field.name: field.hint for field in tree.fields}
         self.prefixes = {name: field_prefix(contract, name) for name in self.fields}
         self.handles: dict[str, Handle] = {
-            name: make_handle(machine, hint, self.shapes, self.prefixes[name])
+            name: make_handle(self.boundary, hint, self.prefixes[name])
             for name, hint in self.fields.items()
             if hint.kind in {"map", "indexed", "vec", "ledger"}
         }
         self.codecs = {
-            name: make_codec(machine, hint, self.shapes)
-            for name, hint in self.fields.items()
-            if name not in self.handles
+            name: make_codec(self.boundary, hint) for name, hint in self.fields.items() if name not in self.handles
         }
         self.assigned: set[int] = set()
         """Slots that are certainly assigned where the weaver is."""
@@ -316,8 +317,7 @@ class ExpressionWeaver:
                 if handle.codec is None:
                     get = handle.get
                     return lambda env: get(index(env))
-                read, place_of = handle.codec.read, make_place_writer(handle.prefix, handle.key_hint)
-                return lambda env: read(place_of(index(env)))
+                return make_entry_reader(handle, handle.codec, index)
         container = self.expression(node.children[0])
 
         def subscript(env: Env) -> Any:

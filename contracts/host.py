@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from contracts.boundary import encode_plain, put_any_together, take_any_apart
 from contracts.calls import HostOperation
 from contracts.code import GOVERNANCE_CONTRACT, MEMBERS_CONTRACT, address_key, hash_key, tree_key
 from contracts.compiler import Entry, Weave, Woven, weave_contract
@@ -26,15 +27,7 @@ from contracts.lifecycle import Lifecycle
 from contracts.machine import Machine
 from contracts.operations import checked
 from contracts.tree import compute_tree_hash
-from contracts.values import (
-    InterfaceValue,
-    StructValue,
-    encode_plain,
-    put_any_together,
-    put_together,
-    take_any_apart,
-    take_apart,
-)
+from contracts.values import InterfaceValue, StructValue
 from ledger.configuration import configuration_key, encode_decision, parse_configuration
 from ledger.curves import CURVES, ClaimHolds, Curve, read_claim, read_der_signature
 from ledger.encoding import decode, encode
@@ -68,8 +61,9 @@ class Host:
         self._run_tree = weave
         self._verify_signature = verify_signature
         self._claim_holds = claim_holds
-        self._woven: dict[str, tuple[bytes, Woven]] = {}
-        self._replaced: dict[str, tuple[bytes, Woven]] = {}
+        self._woven: dict[str, tuple[bytes, bytes, Woven]] = {}
+        """By name: the key where the state has the code's hash, that hash, and the code."""
+        self._replaced: dict[str, tuple[bytes, bytes, Woven]] = {}
         """What the running transaction put other code in the place of: it may fail yet."""
         self.lifecycle = Lifecycle(self)
         self.operations: dict[str, HostOperation] = {
@@ -92,15 +86,18 @@ class Host:
 
     def woven(self, contract: str) -> Woven:
         """The contract of that name, ready to run. Raises Fault CONTRACT."""
-        code_hash = self.machine.overlay.get(hash_key(contract))
+        found = self._woven.get(contract)
+        key = hash_key(contract) if found is None else found[0]
+        code_hash = self.machine.overlay.get(key)
+        if found is not None and found[1] == code_hash:
+            return found[2]
         if code_hash is None:
             raise Fault("CONTRACT")
-        found = self._woven.get(contract)
-        if found is None or found[0] != code_hash:
-            if found is not None:
-                self._replaced.setdefault(contract, found)
-            found = self._woven[contract] = code_hash, self._weave(contract, code_hash)
-        return found[1]
+        if found is not None:
+            self._replaced.setdefault(contract, found)
+        woven = self._weave(contract, code_hash)
+        self._woven[contract] = key, code_hash, woven
+        return woven
 
     def begin(self, gas_limit: int) -> None:
         """A new transaction."""
@@ -132,13 +129,13 @@ class Host:
         name = machine.overlay.get(address_key(target.address))
         if name is None:
             raise Fault("CONTRACT")
-        data = encode_plain(machine, take_any_apart(machine, arguments), VALUE_BYTES_MAX, "ARGUMENTS")
+        data = encode_plain(take_any_apart(machine, arguments), VALUE_BYTES_MAX, "ARGUMENTS")
         machine.charge(len(data) // GAS.contract_call_bytes)
-        caller_shapes = self.woven(machine.contract).shapes
+        caller = self.woven(machine.contract).boundary
         result = self.enter(name.decode(), method, data, machine.address, {"external", "view"})
         machine.charge(len(result) // GAS.contract_call_bytes + GAS.container_byte * len(result))
         try:
-            return put_together(machine, decode(result), signature.result, caller_shapes)
+            return caller.reader(signature.result)(decode(result))
         except Fault:
             raise Fault("RESULT") from None
 
@@ -158,30 +155,24 @@ class Host:
         machine.calling.append(contract)
         for role in entry.roles:
             self._check_role(role, sender)
-        values = self._read_arguments(woven, entry, arguments)
-        result = entry.call(values)
-        plain = take_apart(machine, result, entry.result, woven.shapes)
-        data = encode_plain(machine, plain, RESULT_BYTES_MAX, "RESULT")
+        result = entry.call(self._read_arguments(entry, arguments))
+        data = encode_plain(entry.write_result(result), RESULT_BYTES_MAX, "RESULT")
         machine.charge(len(data) // GAS.result_bytes)
         machine.calling.pop()
         machine.contract, machine.address, machine.sender, machine.read_only = outer
         return data
 
-    def _read_arguments(self, woven: Woven, entry: Entry, arguments: bytes) -> list[Any]:
+    def _read_arguments(self, entry: Entry, arguments: bytes) -> list[Any]:
         """Arguments checked against the parameters' hints; parameters with defaults may be left out."""
-        machine = self.machine
-        machine.charge(GAS.container_byte * len(arguments))
+        self.machine.charge(GAS.container_byte * len(arguments))
         try:
             plain = decode(arguments)
         except EncodingError:
             raise Fault("ARGUMENTS") from None
-        if type(plain) is not list or not entry.least <= len(plain) <= len(entry.parameters):
+        if type(plain) is not list or not entry.least <= len(plain) <= entry.most:
             raise Fault("ARGUMENTS")
         try:
-            return [
-                put_together(machine, value, parameter.hint, woven.shapes)
-                for value, parameter in zip(plain, entry.parameters, strict=False)
-            ]
+            return entry.read_arguments(plain)
         except Fault as fault:
             raise Fault("ARGUMENTS" if fault.code == "TYPE" else fault.code) from None
 
@@ -208,12 +199,8 @@ class Host:
         if len(machine.events) >= EVENTS_MAX:
             raise Fault("EVENTS")
         machine.charge(GAS.event)
-        shapes = self.woven(machine.contract).shapes
-        fields = {
-            name: take_apart(machine, value, hint, shapes)
-            for name, value, hint in zip(event.shape.fields, event.values, event.shape.hints, strict=True)
-        }
-        data = encode_plain(machine, fields, EVENT_BYTES_MAX, "EVENTS")
+        fields = self.woven(machine.contract).boundary.write_fields(event)
+        data = encode_plain(fields, EVENT_BYTES_MAX, "EVENTS")
         machine.charge(GAS.event_byte * len(data))
         machine.events.append(Event(contract=machine.contract, name=event.shape.name, fields=data))
 
@@ -226,7 +213,7 @@ class Host:
             raise Fault("SCHEDULE")
         machine.charge(GAS.schedule)
         plain = take_any_apart(machine, arguments)
-        record = encode_plain(machine, [machine.contract, method, plain, 0], VALUE_BYTES_MAX, "SCHEDULE")
+        record = encode_plain([machine.contract, method, plain, 0], VALUE_BYTES_MAX, "SCHEDULE")
         machine.charge(GAS.storage_write_byte * len(record))
         stored = machine.overlay.get(NEXT_CALL_KEY)
         call_id = 0 if stored is None else int.from_bytes(stored, "big")
@@ -335,7 +322,7 @@ def mul_div(machine: Machine, a: Any, b: Any, divisor: Any) -> int:
 
 def canonical(machine: Machine, value: Any) -> bytes:
     """The canonical encoding of a value, as long as a stored value can be."""
-    data = encode_plain(machine, take_any_apart(machine, value), VALUE_BYTES_MAX, "STATE_SIZE")
+    data = encode_plain(take_any_apart(machine, value), VALUE_BYTES_MAX, "STATE_SIZE")
     machine.charge(GAS.convert + len(data) // GAS.text_chars)
     machine.grow(len(data) // GAS.text_chars)
     return data

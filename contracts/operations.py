@@ -4,6 +4,7 @@ Integers stay in [-2**255, 2**255). Texts and byte strings stay below `TEXT_CHAR
 fault TYPE. The shape of an operation is CHECK, CHARGE, EFFECT, RESULT. Builtins and methods: `builtins.py`.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -149,6 +150,12 @@ BINARY: Final[dict[str, Operation]] = {
     "<<": shift_left,
     ">>": shift_right,
 }
+INT_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
+"""What the operators of `BINARY` do with two ints, before the result is checked: those that cannot fail otherwise."""
 
 
 def contains(machine: Machine, item: Any, container: Any) -> bool:

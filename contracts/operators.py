@@ -12,16 +12,11 @@ from contracts.errors import Fault
 from contracts.expressions import Env, Expression, ExpressionWeaver
 from contracts.gas import INT_MAX, INT_MIN
 from contracts.machine import Machine
-from contracts.operations import BINARY, COMPARE, Operation
+from contracts.operations import BINARY, COMPARE, INT_OPERATORS, Operation
 from contracts.tree import Node
 
 IntOperator = Callable[[Any, Any], Any]
 
-_INT_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-}
 _COMPARE_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -71,7 +66,7 @@ class OperatorWeaver(ExpressionWeaver):
 
     def operation(self, symbol: str, left: Node, right: Node) -> Expression:
         """`left symbol right`, ints first; the commonest operands are read in place."""
-        machine, slow, fast = self.machine, BINARY[symbol], _INT_OPERATORS.get(symbol)
+        machine, slow, fast = self.machine, BINARY[symbol], INT_OPERATORS.get(symbol)
         if fast is None:
             first, second = self.expression(left), self.expression(right)
             return lambda env: slow(machine, first(env), second(env))

@@ -6,7 +6,8 @@ too, so that the caller can pay for passing them.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from ledger.execution import StateReader
@@ -14,48 +15,55 @@ from ledger.execution import StateReader
 _MISSING: Final = object()
 
 
+class _Known(dict[bytes, Any]):
+    """Values as of now; a key that nobody asked for yet is read from below at its first use."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, reader: StateReader) -> None:
+        self._read = reader.get
+
+    def __missing__(self, key: bytes) -> bytes | None:
+        value = self[key] = self._read(key)
+        return value
+
+
 class Overlay:
     """Writes of a block over a state reader, with an undo journal so that a failed call leaves nothing."""
 
-    __slots__ = ("_below", "_journal", "_known", "_ordered", "_reader", "_unordered")
+    __slots__ = ("_below", "_journal", "_known", "_ordered", "_reader", "get")
 
     def __init__(self, reader: StateReader) -> None:
         self._reader = reader
-        self._known: dict[bytes, Any] = {}
+        self._known = _Known(reader)
         """The value as of now of each key that was read or written."""
+        self.get: Callable[[bytes], bytes | None] = self._known.__getitem__
+        """The value as of now, None if absent. The interpreter's own look-up: most reads of a block meet known keys."""
         self._below: dict[bytes, Any] = {}
-        """Each key that is written: its value below, _MISSING where nobody has read it."""
+        """Each written key, in the order of first writes: its value below, _MISSING where nobody has read it."""
         self._journal: list[tuple[bytes, Any, bool]] = []
         """Of each write: the key, what was known of it before, and whether the block wrote it for the first time."""
         self._ordered: list[bytes] = []
-        """Written keys, ascending, but for those that no scan has met yet."""
-        self._unordered: list[bytes] = []
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value as of now, None if absent."""
-        value: Any = self._known.get(key, _MISSING)
-        if value is _MISSING:
-            value = self._known[key] = self._reader.get(key)
-        return value  # type: ignore[no-any-return]
+        """Written keys, ascending, but for the last of `_below`, which no scan has met yet."""
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write, or delete with None."""
-        before = self._known.get(key, _MISSING)
-        self._known[key] = value
-        is_first = key not in self._below
-        self._journal.append((key, before, is_first))
-        if is_first:
-            self._below[key] = before
-            self._unordered.append(key)
+        known, below = self._known, self._below
+        before = known.get(key, _MISSING)
+        known[key] = value
+        if key in below:
+            self._journal.append((key, before, False))
+        else:
+            below[key] = before
+            self._journal.append((key, before, True))
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes | None]]:
         """(key, value) under a prefix as of now, keys ascending; None for one that this block deleted.
 
         Nothing may be written while it is read."""
-        for key in self._unordered:
-            insort(self._ordered, key)
-        self._unordered.clear()
         written, known = self._ordered, self._known
+        for key in islice(reversed(self._below), len(self._below) - len(written)):
+            insort(written, key)
         position = bisect_left(written, prefix)
         for key, value in self._reader.scan(prefix):
             while position < len(written) and written[position] < key:
@@ -84,17 +92,17 @@ class Overlay:
             else:
                 self._known[key] = before
             if is_first:
-                del self._below[key]
-                if self._unordered:  # in the order of first writes, so this key is the last
-                    self._unordered.pop()
-                else:
+                if len(self._ordered) == len(self._below):
                     del self._ordered[bisect_left(self._ordered, key)]
+                self._below.popitem()  # in the order of first writes, so this key is the last
 
     def collect_writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
         """All writes that change something, keys ascending, each once; None deletes."""
-        changed: list[tuple[bytes, bytes | None]] = []
-        for key in sorted(self._below):
-            value, below = self._known[key], self._below[key]
-            if value != (self._reader.get(key) if below is _MISSING else below):
-                changed.append((key, value))
-        return tuple(changed)
+        known, below, read = self._known, self._below, self._reader.get
+        return tuple(
+            [
+                (key, known[key])
+                for key in sorted(below)
+                if known[key] != (read(key) if below[key] is _MISSING else below[key])
+            ]
+        )

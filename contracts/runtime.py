@@ -9,7 +9,7 @@ and writes nothing.
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from contracts.compiler import Weave, weave_contract
 from contracts.errors import Abort, ContractRefused, Fault, OutOfGas, RuntimeInconsistency
@@ -221,9 +221,7 @@ class Runtime:
         machine.signer, machine.tx_id = address, scheduled_call_id(machine.height, due, call_id)
         machine.private_values, machine.call = (), None
         data = encode(arguments)
-        outcome = self._run(
-            gas_limit, len(data), lambda: self._host.enter(contract, method, data, address, {"scheduled"})
-        )
+        outcome = self._run(gas_limit, len(data), self._host.enter, contract, method, data, address, {"scheduled"})
         if outcome.status == "ok":
             overlay.put(key, None)
         elif failures < RETRIES_MAX:
@@ -237,24 +235,28 @@ class Runtime:
 
     def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
         machine = self._machine
-        machine.signer, machine.tx_id = call.sender, call.tx_id
-        machine.private_values, machine.call = call.private_values, call
-        is_view = kinds is _VIEW_KINDS
+        machine.signer, machine.tx_id, machine.call = call.sender, call.tx_id, call
+        machine.private_values = call.private_values
+        argument_bytes = len(call.arguments)
+        if call.private_values:
+            argument_bytes += sum(map(len, call.private_values))
+        way_in = self._view if kinds is _VIEW_KINDS else self._host.enter
+        return self._run(
+            call.gas_limit, argument_bytes, way_in, call.contract, call.method, call.arguments, call.sender, kinds
+        )
 
-        def work() -> bytes:
-            machine.read_only = is_view
-            return self._host.enter(call.contract, call.method, call.arguments, call.sender, kinds)
+    def _view(self, *call: Any) -> bytes:
+        self._machine.read_only = True
+        return self._host.enter(*call)
 
-        return self._run(call.gas_limit, len(call.arguments) + sum(map(len, call.private_values)), work)
-
-    def _run(self, gas_limit: int, argument_bytes: int, work: Callable[[], bytes]) -> CallOutcome:
+    def _run(self, gas_limit: int, argument_bytes: int, work: Callable[..., bytes], *arguments: Any) -> CallOutcome:
         """Run with a full meter; whatever fails leaves no write and no event."""
         machine = self._machine
         mark = machine.overlay.mark()
         self._host.begin(gas_limit)
         try:
             machine.charge(GAS.transaction + argument_bytes // GAS.transaction_bytes)
-            result = work()
+            result = work(*arguments)
         except Abort as abort:
             self._roll_back(mark)
             used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas
@@ -262,9 +264,7 @@ class Runtime:
         except _ENGINE_BUGS:
             self._roll_back(mark)
             return _failed("error", "INTERNAL", gas_limit)
-        return CallOutcome(
-            status="ok", code="", gas_used=gas_limit - machine.gas, result=result, events=tuple(machine.events)
-        )
+        return CallOutcome("ok", "", gas_limit - machine.gas, result, tuple(machine.events))
 
     def _roll_back(self, mark: int) -> None:
         self._machine.overlay.rollback(mark)
@@ -291,11 +291,8 @@ class Runtime:
         if init is None:
             status = ("ok", "") if arguments == encode([]) else ("error", "ARGUMENTS")
             return CallOutcome(status=status[0], code=status[1], gas_used=0, result=_RESULT_NONE, events=())
-        method = init
         return self._run(
-            GENESIS_INIT_GAS_MAX,
-            len(arguments),
-            lambda: self._host.enter(contract.name, method, arguments, sender, {"init"}),
+            GENESIS_INIT_GAS_MAX, len(arguments), self._host.enter, contract.name, init, arguments, sender, {"init"}
         )
 
 

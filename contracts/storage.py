@@ -10,16 +10,18 @@ Prices: `gas.py`.
 from collections.abc import Callable
 from typing import Any, Final
 
+from contracts.boundary import Boundary, encode_plain
 from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
 from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX
 from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
-from contracts.values import ADDRESS_BYTES, Shapes, encode_plain, put_together, take_apart, zero_value
+from contracts.values import ADDRESS_BYTES, zero_value
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 
 _NIL: Final = b"\xc0"
-_ADDRESS_HEAD: Final = bytes((0xC4, ADDRESS_BYTES))
+ADDRESS_HEAD: Final = bytes((0xC4, ADDRESS_BYTES))
+"""In front of an address that is a key."""
 
 
 # --- codecs: one declared hint to bytes and back ---
@@ -35,7 +37,8 @@ def _read_stored(data: bytes) -> Any:
         raise RuntimeInconsistency("STATE", "a stored value is not canonical", cause=error.code) from None
 
 
-def _decode_int(data: bytes) -> Any:
+def decode_int(data: bytes) -> Any:
+    """A stored int, with the common sizes inline."""
     head = data[0]
     if head < 0x80:
         return head
@@ -65,13 +68,15 @@ def encode_int(value: int) -> bytes:
 class Codec:
     """Values of one declared hint as stored bytes."""
 
-    __slots__ = ("hint", "machine", "shapes", "zero_values")
+    __slots__ = ("hint", "machine", "put_together", "shapes", "take_apart", "zero_values")
 
-    def __init__(self, machine: Machine, hint: Hint, shapes: Shapes) -> None:
-        self.machine = machine
+    def __init__(self, boundary: Boundary, hint: Hint) -> None:
+        self.machine = boundary.machine
         self.hint = hint
-        self.shapes = shapes
-        self.zero_values = count_zero_values(hint, lambda name: shapes[name].hints)
+        self.shapes = boundary.shapes
+        self.put_together = boundary.reader(hint)
+        self.take_apart = boundary.writer(hint)
+        self.zero_values = count_zero_values(hint, lambda name: boundary.shapes[name].hints)
 
     def read(self, key: bytes) -> Any:
         """The value stored at a key, or the zero value."""
@@ -85,7 +90,7 @@ class Codec:
             machine.grow(self.zero_values)
             return zero_value(self.hint, self.shapes)
         machine.charge(len(data) // GAS.storage_read_bytes + GAS.container_byte * len(data))
-        return put_together(machine, _read_stored(data), self.hint, self.shapes)
+        return self.put_together(_read_stored(data))
 
     def write(self, key: bytes, value: Any) -> None:
         """Check, encode and store."""
@@ -93,7 +98,7 @@ class Codec:
         if machine.read_only:
             raise Fault("READ_ONLY")
         machine.charge(GAS.storage_write)
-        data = encode_plain(machine, take_apart(machine, value, self.hint, self.shapes), VALUE_BYTES_MAX, "STATE_SIZE")
+        data = encode_plain(self.take_apart(value), VALUE_BYTES_MAX, "STATE_SIZE")
         machine.charge(GAS.storage_write_byte * len(data))
         machine.overlay.put(key, data)
 
@@ -114,19 +119,23 @@ class IntCodec(Codec):
         machine.gas -= GAS.storage_read + len(data) // GAS.storage_read_bytes
         if machine.gas < 0:
             raise OutOfGas
-        return _decode_int(data)
+        return decode_int(data)
 
     def write(self, key: bytes, value: Any) -> None:
-        machine = self.machine
         if type(value) is not int:
             raise Fault("TYPE")
-        if machine.read_only:
-            raise Fault("READ_ONLY")
-        data = encode_int(value)
-        machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data)
-        if machine.gas < 0:
-            raise OutOfGas
-        machine.overlay.put(key, data)
+        store_int(self.machine, key, value)
+
+
+def store_int(machine: Machine, key: bytes, value: int) -> None:
+    """Pay for an int and write it."""
+    if machine.read_only:
+        raise Fault("READ_ONLY")
+    data = encode_int(value)
+    machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data)
+    if machine.gas < 0:
+        raise OutOfGas
+    machine.overlay.put(key, data)
 
 
 class ScalarCodec(Codec):
@@ -145,13 +154,13 @@ class ScalarCodec(Codec):
         return _read_stored(data)
 
 
-def make_codec(machine: Machine, hint: Hint, shapes: Shapes) -> Codec:
+def make_codec(boundary: Boundary, hint: Hint) -> Codec:
     """The codec of a stored hint."""
     if hint.kind == "int":
-        return IntCodec(machine, hint, shapes)
+        return IntCodec(boundary, hint)
     if hint.kind in {"bool", "str", "bytes", "address", "none"}:
-        return ScalarCodec(machine, hint, shapes)
-    return Codec(machine, hint, shapes)
+        return ScalarCodec(boundary, hint)
+    return Codec(boundary, hint)
 
 
 # --- keys ---
@@ -168,7 +177,7 @@ def _int_key(value: Any) -> bytes:
 def _address_key(value: Any) -> bytes:
     if type(value) is not bytes or len(value) != ADDRESS_BYTES:
         raise Fault("TYPE")
-    return _ADDRESS_HEAD + value
+    return ADDRESS_HEAD + value
 
 
 def make_key_writer(hint: Hint) -> KeyWriter:
@@ -202,7 +211,7 @@ def make_place_writer(prefix: bytes, hint: Hint) -> KeyWriter:
     """`MapHandle.key_of` for one prefix: where the entry of a key of this hint lies. Raises Fault TYPE, STATE_SIZE."""
     write_key = make_key_writer(hint)
     if hint.kind == "address" and len(prefix) + 2 + ADDRESS_BYTES <= KEY_BYTES_MAX:
-        head = prefix + _ADDRESS_HEAD
+        head = prefix + ADDRESS_HEAD
 
         def place_of_address(key: Any) -> bytes:
             if type(key) is not bytes or len(key) != ADDRESS_BYTES:
@@ -228,8 +237,8 @@ class MapHandle:
 
     __slots__ = ("codec", "inner", "is_indexed", "key_hint", "machine", "prefix", "write_key")
 
-    def __init__(self, machine: Machine, hint: Hint, shapes: Shapes, prefix: bytes) -> None:
-        self.machine = machine
+    def __init__(self, boundary: Boundary, hint: Hint, prefix: bytes) -> None:
+        self.machine = boundary.machine
         self.prefix = prefix
         self.is_indexed = hint.kind == "indexed"
         self.key_hint, value_hint = hint.arguments
@@ -238,11 +247,11 @@ class MapHandle:
         self.inner: MapHandle | VecHandle | None = None
         self.codec: Codec | None = None
         if is_handle:
-            inner = make_handle(machine, value_hint, shapes, b"")
+            inner = make_handle(boundary, value_hint, b"")
             assert isinstance(inner, MapHandle | VecHandle)
             self.inner = inner
         else:
-            self.codec = make_codec(machine, value_hint, shapes)
+            self.codec = make_codec(boundary, value_hint)
 
     def at(self, prefix: bytes) -> "MapHandle":
         """The same map below another prefix."""
@@ -419,14 +428,14 @@ class LedgerHandle:
 Handle = MapHandle | VecHandle | LedgerHandle
 
 
-def make_handle(machine: Machine, hint: Hint, shapes: Shapes, prefix: bytes) -> Handle:
+def make_handle(boundary: Boundary, hint: Hint, prefix: bytes) -> Handle:
     """The handle of a declared field that is not a plain value."""
-    integers = IntCodec(machine, Hint("int"), shapes)
+    integers = IntCodec(boundary, Hint("int"))
     if hint.kind == "ledger":
         return LedgerHandle(integers, prefix)
     if hint.kind == "vec":
-        return VecHandle(machine, make_codec(machine, hint.arguments[0], shapes), integers, prefix)
-    return MapHandle(machine, hint, shapes, prefix)
+        return VecHandle(boundary.machine, make_codec(boundary, hint.arguments[0]), integers, prefix)
+    return MapHandle(boundary, hint, prefix)
 
 
 def field_prefix(contract: str, field: str) -> bytes:

@@ -17,6 +17,7 @@ The rest of the definition: `walker_expressions.py`, `walker_operations.py` (ope
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contracts.boundary import Boundary
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract, Woven, describe_contract
 from contracts.gas import CALL_DEPTH_MAX, GAS, compute_step_cost
@@ -165,7 +166,7 @@ def walk_contract(
     return describe_contract(
         walker.tree,
         contract,
-        walker.shapes,
+        Boundary(machine, walker.shapes),
         walker.events,
         lambda function: lambda arguments: walker.call(function, arguments),
     )
