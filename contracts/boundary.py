@@ -25,6 +25,7 @@ Convert = Callable[[Any], Any]
 
 _NIL: Final = encode(None)
 _PLAIN_TYPES: Final = {"int": int, "bool": bool, "str": str, "bytes": bytes, "none": type(None)}
+_PLAIN: Final = frozenset(_PLAIN_TYPES.values())
 
 
 class Boundary:
@@ -268,7 +269,7 @@ def put_any_together(machine: Machine, plain: Any) -> Any:
 def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
     """A value without a hint as plain values: for `canonical`, and arguments before the callee's hints are known."""
     kind = type(value)
-    if kind is int or kind is bool or kind is str or kind is bytes or value is None:
+    if kind in _PLAIN:
         return value
     if depth >= CONTAINER_DEPTH_MAX - 1:
         raise Fault("DEPTH")
@@ -281,13 +282,15 @@ def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:
         if len(kinds) > 1 or tuple in kinds:
             raise Fault("TYPE")
         return {
-            key.value if type(key) is WideKey else key: take_any_apart(machine, part, depth + 1)
+            key.value if type(key) is WideKey else key: (
+                part if type(part) in _PLAIN else take_any_apart(machine, part, depth + 1)
+            )
             for key, part in value.items()
         }
     elif kind is not list and kind is not tuple:
         raise Fault("TYPE")
     _pay_parts(machine, len(value))
-    return [take_any_apart(machine, part, depth + 1) for part in value]
+    return [part if type(part) in _PLAIN else take_any_apart(machine, part, depth + 1) for part in value]
 
 
 def _measure_texts(plain: Any, enough: int) -> int:

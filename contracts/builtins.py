@@ -293,7 +293,7 @@ def _str_join(machine: Machine, text: Any, row: Any) -> str:
 
 def _str_split(machine: Machine, text: Any, separator: Any = _NOTHING) -> Any:
     if separator is _NOTHING:
-        machine.charge(len(text) // GAS.text_search_chars)
+        machine.charge(GAS.text_search + len(text) // GAS.text_search_chars)
         count = len(_SPACES.findall(text)) + 1
     else:
         _same_text(text, separator)

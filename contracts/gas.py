@@ -31,12 +31,17 @@ _ECDSA: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GasTable:
-    """Prices in gas units; one unit is 25-50 ns of this machine class and never more than 100 ns."""
+    """Prices in gas units; one unit is 25-50 ns of this machine class and never more than 100 ns.
+
+    A price is set so that its operation takes at most 65 ns for a unit on a quiet machine: what machines of one class
+    differ by, and what a busy neighbour adds, then stays below 100 (`tests/contracts_fuzz/speed.py`)."""
 
     node: int = 1
     loop_step: int = 1
     unpack_name: int = 1
-    """Each name beyond two that a row is unpacked into."""
+    """Each name beyond the first that a row is unpacked into."""
+    operation: int = 3
+    """A builtin, a method of a value, a slice, `container[key] op= value`: what looking it up and entering it takes."""
     call: int = 6
     call_argument: int = 2
     contract_call: int = 500
@@ -50,10 +55,12 @@ class GasTable:
     text_chars: int = 16
     """Characters (or bytes) produced for one unit; also characters for one memory cell."""
     text_compare_chars: int = 32
+    text_search: int = 3
+    """Looking for a text in another, counting or splitting, however short they are."""
     text_search_chars: int = 4
     text_search_steps: int = 512
     """Pairs of characters that a search may compare, for one unit."""
-    convert: int = 8
+    convert: int = 12
     """int(text), str(int), an int beyond 60 bits as a key of a dict."""
     key_chars: int = 64
     """Characters of a key of a dict for one unit."""
@@ -66,10 +73,10 @@ class GasTable:
     """Items that insert and pop move for one unit."""
     search_item: int = 4
     equal_item: int = 8
-    fold_item: int = 2
+    fold_item: int = 3
     """sum, min, max, any, all."""
     enumerate_item: int = 3
-    zip_row: int = 4
+    zip_row: int = 5
     """Each row of zip, besides its items."""
     sort: int = 8
     """sorted, besides what its items cost."""
@@ -78,7 +85,7 @@ class GasTable:
     """Bytes read for one unit."""
     container_byte: int = 3
     """Each byte of a container that is decoded, because each byte may be a value."""
-    container_item: int = 4
+    container_item: int = 5
     """Each value inside a container that is checked and encoded."""
     zero_item: int = 8
     """Each value in a struct or tuple that is read before it was ever written: it is made part by part."""
@@ -169,11 +176,13 @@ def compute_node_extra(node: Node) -> int:
     if kind in {"aug_local", "aug_field"} and type(node.value) is tuple:
         return _BINARY_EXTRA.get(str(node.value[1]), 0)
     if kind == "aug_item":
-        return _BINARY_EXTRA.get(str(node.value), 0)
+        return GAS.operation + _BINARY_EXTRA.get(str(node.value), 0)
+    if kind in {"builtin", "method", "slice"}:
+        return GAS.operation
     if kind == "call":
         return GAS.call + GAS.call_argument * count
     if kind == "unpack" and type(node.value) is tuple:
-        return GAS.unpack_name * max(0, len(node.value) - 2)
+        return GAS.unpack_name * (len(node.value) - 1)
     if kind in {"list", "tuple", "struct", "event"}:
         return GAS.display + GAS.display_item * count
     if kind == "dict":
@@ -185,7 +194,7 @@ def compute_node_extra(node: Node) -> int:
 
 def compute_step_cost(target: Sequence[object]) -> int:
     """A step of a loop or comprehension whose target is (unpacks, slot, ...)."""
-    return GAS.loop_step + GAS.unpack_name * max(0, len(target) - 3)
+    return GAS.loop_step + GAS.unpack_name * (len(target) - 2)
 
 
 def compute_run_cost(node: Node) -> int:
@@ -211,7 +220,8 @@ def split_runs(statements: Sequence[Node]) -> list[tuple[int, tuple[Node, ...]]]
 def compute_search_cost(length: int, part: int) -> int:
     """Looking for a text of `part` characters in one of `length`. Interpreters search short texts, and for short texts,
     in steps that grow with both; how many at most is theirs, and the bound here lies above all of them."""
-    return (length + part) // GAS.text_search_chars + min(length * part, SEARCH_STEPS_MAX) // GAS.text_search_steps
+    steps = min(length * part, SEARCH_STEPS_MAX) // GAS.text_search_steps
+    return GAS.text_search + (length + part) // GAS.text_search_chars + steps
 
 
 def compute_sort_cost(count: int, weight: int) -> int:

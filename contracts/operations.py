@@ -278,8 +278,7 @@ def iterate(machine: Machine, value: Any) -> Any:
     if kind is list or kind is tuple or kind is str or kind is range or kind is bytes:
         return value
     if kind is dict:
-        machine.charge(len(value))
-        machine.grow(len(value))
+        pay_items(machine, len(value))
         return keys_of(value)
     if kind is VecHandle:
         return map(value.read_at, range(value.length()))
@@ -292,7 +291,7 @@ def materialize(machine: Machine, value: Any, per_item: int) -> Any:
     """A sequence of the items, paid per item before they are made."""
     kind = type(value)
     if kind is list or kind is tuple or kind is str or kind is range or kind is bytes or kind is dict:
-        machine.gas -= per_item * (size_of(value) if kind is range else len(value))
+        machine.gas -= per_item * len(value)
         if machine.gas < 0:
             raise OutOfGas
         return keys_of(value) if kind is dict else value
@@ -313,8 +312,6 @@ def materialize(machine: Machine, value: Any, per_item: int) -> Any:
 def size_of(value: Any) -> int:
     """`len(value)` of what lives in memory."""
     kind = type(value)
-    if kind is list or kind is str or kind is tuple or kind is bytes or kind is dict:
-        return len(value)
-    if kind is range:
-        return max(0, -int((value.start - value.stop) // value.step))  # len() itself stops at 2**63
+    if kind is list or kind is str or kind is tuple or kind is bytes or kind is dict or kind is range:
+        return len(value)  # of a range too: its bounds keep it below 2**63, where len() stops
     raise Fault("TYPE")

@@ -37,6 +37,7 @@ from contracts.walker_values import (
     in_range,
     need,
     need_type,
+    pay_row,
     pay_text,
     to_bytes,
 )
@@ -126,8 +127,7 @@ class ExpressionWalker(ABC):
         if type(value) in {list, tuple, str, bytes, range}:
             return value
         if type(value) is dict:
-            self.machine.charge(len(value))
-            self.machine.grow(len(value))
+            pay_row(self.machine, len(value))
             return items_of(self.machine, value, 0)
         need(type(value) is Place, "TYPE")
         if value.hint.kind == "vec":

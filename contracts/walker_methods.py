@@ -178,7 +178,7 @@ def split(machine: Machine, text: str, arguments: list[Any]) -> list[str]:
         machine.charge(compute_search_cost(len(text), len(arguments[0])))
         count = text.count(arguments[0]) + 1
     else:
-        machine.charge(len(text) // GAS.text_search_chars)
+        machine.charge(GAS.text_search + len(text) // GAS.text_search_chars)
         count = 1 + sum(is_space_run_start(text, at) for at in range(len(text)))
     pay_text(machine, len(text))
     machine.charge(GAS.display + 2 * count)

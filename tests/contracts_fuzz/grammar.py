@@ -7,37 +7,9 @@ out of range on purpose, so that faults are met too.
 
 from typing import Final
 
-KIT: Final = (
-    "Address",
-    "Contract",
-    "Event",
-    "Indexed",
-    "Interface",
-    "Ledger",
-    "Map",
-    "Struct",
-    "Vec",
-    "canonical",
-    "change_configuration",
-    "ctx",
-    "deploy_contract",
-    "emit",
-    "external",
-    "init",
-    "invariant",
-    "mul_div",
-    "private_value",
-    "read_der_signature",
-    "require",
-    "role",
-    "schedule",
-    "scheduled",
-    "sha256",
-    "upgrade_contract",
-    "verify_ecdsa",
-    "verify_ed25519",
-    "view",
-)
+import contracts
+
+KIT: Final = tuple(sorted(contracts.__all__))
 CONSTANTS: Final = {"STEP": "7", "WIDE": "-170141183460469231731687303715884105728"}
 CLASSES: Final = {
     "Offer": "class Offer(Struct):\n    price: int\n    who: str",

@@ -2,7 +2,8 @@
 
     PYTHONPATH=tests python -m contracts_fuzz.prices [NAME]
 
-prints all of them, dearest first (those whose name contains NAME).
+prints all of them, dearest first (those whose name contains NAME), warns of each over the margin that prices keep
+(`NANOSECONDS_PER_GAS_PRICED`), and exits 1 if there is one. For a quiet machine.
 """
 
 import sys
@@ -11,7 +12,7 @@ from time import process_time_ns
 from typing import Final
 
 from contracts_fuzz.price_table import NAMES, OPERATIONS, OTHER, SOURCE
-from contracts_fuzz.speed import PRICED_GAS_MIN, Yardstick
+from contracts_fuzz.speed import NANOSECONDS_PER_GAS_MAX, NANOSECONDS_PER_GAS_PRICED, PRICED_GAS_MIN, Yardstick
 
 from contracts.testing import Chain
 from ledger.encoding import encode
@@ -80,26 +81,31 @@ class Trial:
         return self.chain.runtime.execute_block(plan, self.chain.state).calls[0]
 
 
-def measure(name: str, yardstick: Yardstick) -> float:
+def measure(name: str, yardstick: Yardstick, bar: int = NANOSECONDS_PER_GAS_MAX) -> float:
     """Nanoseconds for a unit of gas, of the steps alone: what comes before them is taken off both.
 
-    Measured again where it seems too much: other work on the machine only ever makes a time longer."""
+    Measured again where it seems over the bar: other work on the machine only ever makes a time longer."""
     trial = Trial(name)
     nothing = trial.gas(0)
     count = 1 + MEASURED_GAS // (trial.gas(1) - nothing)
     gas = trial.gas(count) - nothing
     assert gas >= PRICED_GAS_MIN
-    return yardstick.judge(lambda: trial.time(count) - trial.time(0), gas)
+    return yardstick.judge(lambda: trial.time(count) - trial.time(0), gas, bar)
 
 
-def main() -> None:
-    """Prints the measured prices."""
+def main() -> int:
+    """Prints the measured prices. Returns the exit status: 1 if one has lost its margin."""
     yardstick = Yardstick()
     names = [name for name in OPERATIONS if len(sys.argv) < 2 or sys.argv[1] in name]
-    measured = sorted(((measure(name, yardstick), name) for name in names), reverse=True)
+    bar = NANOSECONDS_PER_GAS_PRICED
+    measured = sorted(((measure(name, yardstick, bar), name) for name in names), reverse=True)
     for cost, name in measured:
-        print(f"{cost:6.1f} ns  {name}")
+        print(f"{cost:6.1f} ns  {name}{'  <- raise its price' if cost > bar else ''}")
+    too_dear = sum(cost > bar for cost, _ in measured)
+    if too_dear:
+        print(f"{too_dear} of {len(measured)} take more than {bar} ns for a unit of gas", file=sys.stderr)
+    return 1 if too_dear else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,10 @@ from time import process_time_ns
 from typing import Final
 
 NANOSECONDS_PER_GAS_MAX: Final = 100
+NANOSECONDS_PER_GAS_PRICED: Final = 65
+"""What a price is set by, on a quiet machine: a third below the bar. Between machines of one class, and between a quiet
+hour and a busy one, the same operation was seen to differ by up to a half against the yardstick; a price nearer to the
+bar passes here and fails on the next machine. No test holds it: they run where other work does."""
 PRICED_GAS_MIN: Final = 50_000
 """Below, the call itself and not its work is what takes time."""
 REPEATS: Final = 3
@@ -35,13 +39,13 @@ def run_yardstick() -> int:
 class Yardstick:
     """Measured times, divided by how much slower the machine is just now."""
 
-    def judge(self, run: Callable[[], int], gas: int) -> float:
-        """Nanoseconds for a unit of gas, the least of three times that `run` gives; of more, where that is too much.
+    def judge(self, run: Callable[[], int], gas: int, bar: int = NANOSECONDS_PER_GAS_MAX) -> float:
+        """Nanoseconds for a unit of gas, the least of three times that `run` gives; of more, where it is over the bar.
 
         Other work on the machine only ever makes a time longer, so a price that is right is found right in the end."""
         cost = self._scaled(run) / gas
         for _ in range(RETRIES):
-            if cost <= NANOSECONDS_PER_GAS_MAX:
+            if cost <= bar:
                 break
             cost = min(cost, self._scaled(run) / gas)
         return cost
