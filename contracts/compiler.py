@@ -15,12 +15,13 @@ from typing import Any, Final
 from contracts.boundary import Boundary
 from contracts.calls import HostOperation, call_routine
 from contracts.closures import Weaver, routine_name
-from contracts.declarations import check_name, read_module
+from contracts.declarations import read_module
 from contracts.errors import ContractRefused
 from contracts.gate import check_gate
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
+from contracts.source_parts import check_name
 from contracts.tree import Function, Tree, compute_tree_hash, parse_tree
 from contracts.values import InterfaceValue, StructShape
 from ledger.encoding import decode, encode

@@ -8,9 +8,9 @@ import ast
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.declarations import Declarations, Source, check_local, read_docstring, read_hint, refusal, unknown_syntax
 from contracts.language import BINARY_OPERATORS
 from contracts.lowering_expressions import ExpressionLowering, names_in
+from contracts.source_parts import Declarations, Source, check_local, read_docstring, read_hint, refusal, unknown_syntax
 from contracts.tree import Function, Node
 
 

@@ -9,15 +9,6 @@ import ast
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.declarations import (
-    Declarations,
-    Source,
-    check_literal,
-    check_local,
-    read_constant,
-    refusal,
-    unknown_syntax,
-)
 from contracts.language import (
     BINARY_OPERATORS,
     BUILTINS,
@@ -29,6 +20,15 @@ from contracts.language import (
     KIT_NAMES,
     LOCALS_MAX,
     VALUE_METHODS,
+)
+from contracts.source_parts import (
+    Declarations,
+    Source,
+    check_literal,
+    check_local,
+    read_constant,
+    refusal,
+    unknown_syntax,
 )
 from contracts.tree import Node, Scalar
 from ledger.encoding import encode

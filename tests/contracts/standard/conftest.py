@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from contracts.compiler import Weave, weave_contract
 from contracts.runtime import Runtime
 from contracts.standard import MANIFEST, genesis_contracts, source_of
+from contracts.testing import Chain
+from contracts.walker import walk_contract
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from meters.reading import Reading, RecordChain
@@ -233,6 +236,15 @@ def set_key(town: Town, kind: KeyKind, *, effective_from: int | None = None) -> 
     shares = [[home, 0 if kind == "dynamic" else weights[home]] for home in town.series.homes]
     start = town.series.starts[0] if effective_from is None else effective_from
     return int(town.network.ok("communities", "set_key", "sunny", kind, start, shares, sender="manager"))
+
+
+@pytest.fixture(params=[weave_contract, walk_contract], ids=["closures", "walker"])
+def chain(request: pytest.FixtureRequest) -> Chain:
+    """A chain on each of the two ways to run a contract."""
+    weave: Weave = request.param
+    chain = Chain()
+    chain.runtime = Runtime(weave=weave)
+    return chain
 
 
 @pytest.fixture

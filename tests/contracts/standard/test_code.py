@@ -2,12 +2,9 @@
 
 import pytest
 
-from contracts.compiler import Weave, weave_contract
-from contracts.runtime import Runtime
 from contracts.standard import source_of
 from contracts.standard.code import votes_needed
 from contracts.testing import Chain, Deployed
-from contracts.walker import walk_contract
 from ledger.configuration import quorum_size
 from ledger.encoding import encode
 
@@ -34,15 +31,6 @@ class Governance(Contract):
         return self.operators
 """
 """Says who the operators are, and changes them without an epoch."""
-
-
-@pytest.fixture(params=[weave_contract, walk_contract], ids=["closures", "walker"])
-def chain(request: pytest.FixtureRequest) -> Chain:
-    """A chain on each of the two ways to run a contract."""
-    weave: Weave = request.param
-    chain = Chain()
-    chain.runtime = Runtime(weave=weave)
-    return chain
 
 
 @pytest.fixture

@@ -5,12 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.compiler import Weave, weave_contract
-from contracts.runtime import Runtime
 from contracts.standard import source_of
 from contracts.standard.governance import votes_needed
 from contracts.testing import WINDOW, CallFailedError, Chain, Deployed
-from contracts.walker import walk_contract
 from ledger.configuration import (
     Configuration,
     Member,
@@ -37,15 +34,6 @@ def configuration(epoch: int = 1, operators: list[bytes] = OPERATORS, stride: in
     )
     parameters = ProtocolParameters(stride=stride)
     return Configuration(network=bytes(32), epoch=epoch, members=members, parameters=parameters).to_bytes()
-
-
-@pytest.fixture(params=[weave_contract, walk_contract], ids=["closures", "walker"])
-def chain(request: pytest.FixtureRequest) -> Chain:
-    """A chain on each of the two ways to run a contract."""
-    weave: Weave = request.param
-    chain = Chain()
-    chain.runtime = Runtime(weave=weave)
-    return chain
 
 
 @pytest.fixture
