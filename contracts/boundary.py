@@ -23,7 +23,8 @@ from ledger.errors import EncodingError
 
 Convert = Callable[[Any], Any]
 
-_NIL: Final = encode(None)
+NOTHING: Final = encode(None)
+"""The result of a method that gives none: one byte, which costs nothing to carry."""
 _PLAIN_TYPES: Final = {"int": int, "bool": bool, "str": str, "bytes": bytes, "none": type(None)}
 _PLAIN: Final = frozenset(_PLAIN_TYPES.values())
 
@@ -47,13 +48,16 @@ class Boundary:
 
     def row_reader(self, hints: Sequence[Hint]) -> Callable[[list[Any]], list[Any]]:
         """From decoded plain values to values, one for each hint; the last of them may be missing."""
-        readers, count = [self.reader(hint) for hint in hints], len(hints)
-        read_whole = self._parts(hints, readers)
+        readers = [self.reader(hint) for hint in hints]
+        types, addresses = _describe_row(hints)
 
         def read_row(plain: list[Any]) -> list[Any]:
-            if len(plain) == count:
-                return list(read_whole(plain))
-            return [read_part(part) for read_part, part in zip(readers, plain, strict=False)]
+            if tuple(map(type, plain)) != types:
+                return [read_part(part) for read_part, part in zip(readers, plain, strict=False)]
+            for place in addresses:
+                if len(plain[place]) != ADDRESS_BYTES:
+                    raise Fault("TYPE")
+            return plain
 
         return read_row
 
@@ -203,15 +207,13 @@ class Boundary:
 
     def _parts(self, hints: Sequence[Hint], convert: Sequence[Convert]) -> Callable[[Sequence[Any]], Sequence[Any]]:
         """The parts of a row, as many as there are hints, converted from left to right."""
-        kinds = [_PLAIN_TYPES.get(hint.kind) for hint in hints]
-        types = tuple([bytes if hint.kind == "address" else kind for hint, kind in zip(hints, kinds, strict=True)])
+        types, addresses = _describe_row(hints)
         if None in types:
-            columns = list(zip(kinds, convert, strict=True))
+            columns = [(_PLAIN_TYPES.get(hint.kind), part) for hint, part in zip(hints, convert, strict=True)]
             return lambda row: [
                 part if type(part) is kind else convert_part(part)
                 for (kind, convert_part), part in zip(columns, row, strict=True)
             ]
-        addresses = [place for place, hint in enumerate(hints) if hint.kind == "address"]
 
         def check_flat(row: Sequence[Any]) -> Sequence[Any]:
             if tuple(map(type, row)) != types:
@@ -222,6 +224,12 @@ class Boundary:
             return row
 
         return check_flat
+
+
+def _describe_row(hints: Sequence[Hint]) -> tuple[tuple[type | None, ...], list[int]]:
+    """The type of each part, None for what has parts itself, and the places of addresses, which have a length too."""
+    types = tuple([bytes if hint.kind == "address" else _PLAIN_TYPES.get(hint.kind) for hint in hints])
+    return types, [place for place, hint in enumerate(hints) if hint.kind == "address"]
 
 
 def _checker(expected: type) -> Convert:
@@ -318,7 +326,7 @@ def encode_plain(plain: Any, bytes_max: int, code: str) -> bytes:
     A text that stands in a list a thousand times is one text in memory and a thousand in the bytes, so the lengths of
     all texts are added up before anything is made."""
     if plain is None:
-        return _NIL
+        return NOTHING
     if _measure_texts(plain, bytes_max) > bytes_max:
         raise Fault(code)
     try:

@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.boundary import encode_plain, put_any_together, take_any_apart
+from contracts.boundary import NOTHING, encode_plain, put_any_together, take_any_apart
 from contracts.calls import HostOperation
 from contracts.code import GOVERNANCE_CONTRACT, MEMBERS_CONTRACT, address_key, hash_key, tree_key
 from contracts.compiler import Entry, Weave, Woven, weave_contract
-from contracts.errors import Fault, Revert, RuntimeInconsistency
+from contracts.errors import Fault, OutOfGas, Revert, RuntimeInconsistency
 from contracts.gas import (
     EVENT_BYTES_MAX,
     EVENTS_MAX,
@@ -102,7 +102,8 @@ class Host:
     def begin(self, gas_limit: int) -> None:
         """A new transaction."""
         self.machine.begin(gas_limit)
-        self._replaced.clear()
+        if self._replaced:
+            self._replaced.clear()
 
     def forget_brought(self) -> None:
         """The transaction failed: the code that it brought takes no memory, and what was there need not be woven."""
@@ -155,16 +156,22 @@ class Host:
         machine.calling.append(contract)
         for role in entry.roles:
             self._check_role(role, sender)
-        result = entry.call(self._read_arguments(entry, arguments))
-        data = encode_plain(entry.write_result(result), RESULT_BYTES_MAX, "RESULT")
-        machine.charge(len(data) // GAS.result_bytes)
+        result = entry.write_result(entry.call(self._read_arguments(entry, arguments)))
+        if result is None:
+            data = NOTHING
+        else:
+            data = encode_plain(result, RESULT_BYTES_MAX, "RESULT")
+            machine.charge(len(data) // GAS.result_bytes)
         machine.calling.pop()
         machine.contract, machine.address, machine.sender, machine.read_only = outer
         return data
 
     def _read_arguments(self, entry: Entry, arguments: bytes) -> list[Any]:
         """Arguments checked against the parameters' hints; parameters with defaults may be left out."""
-        self.machine.charge(GAS.container_byte * len(arguments))
+        machine = self.machine
+        machine.gas -= GAS.container_byte * len(arguments)
+        if machine.gas < 0:
+            raise OutOfGas
         try:
             plain = decode(arguments)
         except EncodingError:

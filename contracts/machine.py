@@ -77,10 +77,13 @@ class Machine:
         self.cells = MEMORY_CELLS_MAX
         self.depth = 0
         self.read_only = False
-        self.events = []
-        self.installed = []
-        self.calling = []
         self.result = None
+        if self.events:
+            self.events = []
+        if self.installed:
+            self.installed = []
+        if self.calling:
+            self.calling = []
 
     def charge(self, gas: int) -> None:
         """Pay before the work. Raises OutOfGas."""

@@ -8,9 +8,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.errors import Fault
+from contracts.errors import Fault, OutOfGas
 from contracts.expressions import Env, Expression, ExpressionWeaver
-from contracts.gas import INT_MAX, INT_MIN
+from contracts.gas import INT_MAX, INT_MIN, compute_run_cost
 from contracts.machine import Machine
 from contracts.operations import BINARY, COMPARE, INT_OPERATORS, Operation
 from contracts.tree import Node
@@ -126,6 +126,8 @@ class OperatorWeaver(ExpressionWeaver):
         return self._boolean(node, True)
 
     def _boolean(self, node: Node, stops_at: bool) -> Expression:
+        if len(node.children) == 2:
+            return self._boolean_of_two(node, stops_at)
         operands = [self.expression(node.children[0]), *map(self.run, node.children[1:])]
         continues_at = not stops_at
 
@@ -139,6 +141,26 @@ class OperatorWeaver(ExpressionWeaver):
             return continues_at
 
         return combine
+
+    def _boolean_of_two(self, node: Node, stops_at: bool) -> Expression:
+        machine, cost, continues_at = self.machine, compute_run_cost(node.children[1]), not stops_at
+        first, second = self.expressions(node.children)
+
+        def combine_two(env: Env) -> Any:
+            value = first(env)
+            if value is stops_at:
+                return stops_at
+            if value is not continues_at:
+                raise Fault("TYPE")
+            machine.gas -= cost
+            if machine.gas < 0:
+                raise OutOfGas
+            value = second(env)
+            if value is not True and value is not False:
+                raise Fault("TYPE")
+            return value
+
+        return combine_two
 
     def _weave_conditional(self, node: Node) -> Expression:
         test = self.expression(node.children[0])

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from ledger.execution import StateReader
 
+NEW_KEYS_SORTED: Final = 16
+"""From one new key in so many on, sorting all keys anew is cheaper for each new one than finding its place."""
+
 _MISSING: Final = object()
 
 
@@ -62,8 +65,13 @@ class Overlay:
 
         Nothing may be written while it is read."""
         written, known = self._ordered, self._known
-        for key in islice(reversed(self._below), len(self._below) - len(written)):
-            insort(written, key)
+        new = list(islice(reversed(self._below), len(self._below) - len(written)))
+        if len(new) * NEW_KEYS_SORTED > len(written):
+            written += new
+            written.sort()
+        else:
+            for key in new:
+                insort(written, key)
         position = bisect_left(written, prefix)
         for key, value in self._reader.scan(prefix):
             while position < len(written) and written[position] < key:

@@ -9,7 +9,7 @@ and writes nothing.
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from contracts.compiler import Weave, weave_contract
 from contracts.errors import Abort, ContractRefused, Fault, OutOfGas, RuntimeInconsistency
@@ -47,6 +47,9 @@ NO_SENDER: Final = bytes(32)
 """Who calls @init in genesis."""
 NO_TRANSACTION: Final = bytes(32)
 """The transaction id that an @init sees: a deploy is not a call."""
+
+WayIn = Callable[[str, str, bytes, bytes, set[str]], bytes]
+"""Contract, method, encoded arguments, sender, the markers that may be called: the encoded result. Raises Abort."""
 
 _RESULT_NONE: Final = encode(None)
 _TRANSACTION_KINDS: Final = {"external", "view"}
@@ -158,10 +161,12 @@ class Runtime:
         machine.private_values, machine.call = (), None
         arguments = contract.encoded_arguments()
 
-        def work() -> bytes:
-            return encode(self._host.lifecycle.replace(contract.name, contract.source.encode(), arguments, sender))
+        def replace(name: str, _method: str, arguments: bytes, sender: bytes, _kinds: set[str]) -> bytes:
+            return encode(self._host.lifecycle.replace(name, contract.source.encode(), arguments, sender))
 
-        return self._close((), (self._run(GENESIS_INIT_GAS_MAX, len(arguments), work),))
+        size = len(arguments)
+        outcome = self._run(GENESIS_INIT_GAS_MAX, size, replace, contract.name, "", arguments, sender, {"migrate"})
+        return self._close((), (outcome,))
 
     def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
         """Run a @view (or @invariant) on a state; nothing can be written."""
@@ -234,29 +239,38 @@ class Runtime:
     # --- a call ---
 
     def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
+        tx_id, sender, contract, method, arguments, gas_limit, private_values = call
         machine = self._machine
-        machine.signer, machine.tx_id, machine.call = call.sender, call.tx_id, call
-        machine.private_values = call.private_values
-        argument_bytes = len(call.arguments)
-        if call.private_values:
-            argument_bytes += sum(map(len, call.private_values))
+        machine.signer, machine.tx_id = sender, tx_id
+        machine.private_values, machine.call = private_values, call
+        argument_bytes = len(arguments) + sum(map(len, private_values)) if private_values else len(arguments)
         way_in = self._view if kinds is _VIEW_KINDS else self._host.enter
-        return self._run(
-            call.gas_limit, argument_bytes, way_in, call.contract, call.method, call.arguments, call.sender, kinds
-        )
+        return self._run(gas_limit, argument_bytes, way_in, contract, method, arguments, sender, kinds)
 
-    def _view(self, *call: Any) -> bytes:
+    def _view(self, contract: str, method: str, arguments: bytes, sender: bytes, kinds: set[str]) -> bytes:
         self._machine.read_only = True
-        return self._host.enter(*call)
+        return self._host.enter(contract, method, arguments, sender, kinds)
 
-    def _run(self, gas_limit: int, argument_bytes: int, work: Callable[..., bytes], *arguments: Any) -> CallOutcome:
+    def _run(
+        self,
+        gas_limit: int,
+        argument_bytes: int,
+        way_in: WayIn,
+        contract: str,
+        method: str,
+        arguments: bytes,
+        sender: bytes,
+        kinds: set[str],
+    ) -> CallOutcome:
         """Run with a full meter; whatever fails leaves no write and no event."""
         machine = self._machine
         mark = machine.overlay.mark()
         self._host.begin(gas_limit)
         try:
-            machine.charge(GAS.transaction + argument_bytes // GAS.transaction_bytes)
-            result = work(*arguments)
+            machine.gas -= GAS.transaction + argument_bytes // GAS.transaction_bytes
+            if machine.gas < 0:
+                raise OutOfGas
+            result = way_in(contract, method, arguments, sender, kinds)
         except Abort as abort:
             self._roll_back(mark)
             used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas

@@ -26,7 +26,8 @@ ADDRESS_HEAD: Final = bytes((0xC4, ADDRESS_BYTES))
 
 # --- codecs: one declared hint to bytes and back ---
 
-_HEADS: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+_HEADS: Final = {0xCC: 0xCC00, 0xCD: 0xCD0000, 0xCE: 0xCE00000000, 0xCF: 0xCF0000000000000000}
+"""What the head of a positive int adds to the number that all its bytes make."""
 
 
 def _read_stored(data: bytes) -> Any:
@@ -42,11 +43,11 @@ def decode_int(data: bytes) -> Any:
     head = data[0]
     if head < 0x80:
         return head
-    if head in _HEADS:
-        return int.from_bytes(data[1:], "big")
-    return _read_stored(data)
+    head_value = _HEADS.get(head)
+    return _read_stored(data) if head_value is None else _from_bytes(data, "big") - head_value
 
 
+_from_bytes: Final = int.from_bytes
 _SMALL_INTS: Final = [bytes((number,)) for number in range(128)]
 
 
@@ -55,13 +56,11 @@ def encode_int(value: int) -> bytes:
     if 0 <= value < 0x10000000000000000:
         if value < 0x80:
             return _SMALL_INTS[value]
-        if value < 0x100:
-            return bytes((0xCC, value))
         if value < 0x10000:
-            return b"\xcd" + value.to_bytes(2, "big")
+            return (value + 0xCC00).to_bytes(2, "big") if value < 0x100 else (value + 0xCD0000).to_bytes(3, "big")
         if value < 0x100000000:
-            return b"\xce" + value.to_bytes(4, "big")
-        return b"\xcf" + value.to_bytes(8, "big")
+            return (value + 0xCE00000000).to_bytes(5, "big")
+        return (value + 0xCF0000000000000000).to_bytes(9, "big")
     return encode(value)
 
 

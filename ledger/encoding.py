@@ -14,7 +14,7 @@ nothing of what the values mean; the checks of decoded values are in `ledger.sha
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from ledger.errors import EncodingError
 
@@ -45,7 +45,8 @@ def encode(value: object) -> bytes:
 
 def decode(data: bytes, *, max_bytes: int = BYTES_MAX) -> Value:
     """The value whose canonical form is exactly `data`. Raises EncodingError with the offset of the first fault."""
-    _check_length(data, max_bytes)
+    if type(data) is not bytes or len(data) > max_bytes:
+        _refuse_length(data, max_bytes)
     try:
         value, end = _read(data, 0, 0)
     except IndexError:
@@ -60,7 +61,8 @@ def decode_array(data: bytes, *, max_bytes: int = BYTES_MAX) -> tuple[list[Value
 
     Element i is encoded in ``data[offsets[i]:offsets[i + 1]]``: a reader can pass it on without encoding it again.
     """
-    _check_length(data, max_bytes)
+    if type(data) is not bytes or len(data) > max_bytes:
+        _refuse_length(data, max_bytes)
     try:
         count, at = _array_head(data)
         values: list[Value] = []
@@ -76,11 +78,10 @@ def decode_array(data: bytes, *, max_bytes: int = BYTES_MAX) -> tuple[list[Value
     return values, offsets
 
 
-def _check_length(data: bytes, max_bytes: int) -> None:
+def _refuse_length(data: bytes, max_bytes: int) -> NoReturn:
     if type(data) is not bytes:
         raise EncodingError("not_bytes", "only bytes can be decoded", got=type(data).__name__)
-    if len(data) > max_bytes:
-        raise EncodingError("too_long", "more bytes than this format allows", expected_max=max_bytes, got=len(data))
+    raise EncodingError("too_long", "more bytes than this format allows", expected_max=max_bytes, got=len(data))
 
 
 # --- writing ---
@@ -226,6 +227,11 @@ _WRITERS: Final[dict[type, Callable[[bytearray, Any, int], None]]] = {
 }
 
 
+_LEAST_OF_HEAD: Final = {0xCC: 0x80, 0xCD: 0x100, 0xCE: 0x10000, 0xCF: 0x100000000}
+"""Of an unsigned integer by its head: the least number that needs so many bytes."""
+_from_bytes: Final = int.from_bytes
+
+
 # --- reading: each reader gets the offset of the byte after the head, and gives the value and the next offset ---
 
 
@@ -258,6 +264,13 @@ def _read_array(data: bytes, at: int, count: int, depth: int) -> tuple[Value, in
             at += 1
         elif head == 0xC4 and (end := at + 2 + data[at + 1]) <= size:
             values.append(data[at + 2 : end])
+            at = end
+        elif (
+            (least := _LEAST_OF_HEAD.get(head)) is not None
+            and (end := at + 1 + (1 << (head - 0xCC))) <= size
+            and (number := _from_bytes(data[at + 1 : end], "big")) >= least
+        ):
+            values.append(number)
             at = end
         else:
             value, at = _read(data, at, depth + 1)

@@ -83,8 +83,8 @@ class BlockPlan:
         """Canonical bytes: the block's own fields, and of its calls methods, rows, arguments, private values."""
         methods: dict[tuple[str, str], int] = {}
         rows = [
-            _CALL_ROW.pack(c.tx_id, c.sender, c.gas_limit, methods.setdefault((c.contract, c.method), len(methods)))
-            for c in self.calls
+            _CALL_ROW.pack(tx_id, sender, gas_limit, methods.setdefault((contract, method), len(methods)))
+            for tx_id, sender, contract, method, _, gas_limit, _ in self.calls
         ]
         arguments = [call.arguments for call in self.calls]
         private = [(place, call.private_values) for place, call in enumerate(self.calls) if call.private_values]

@@ -44,7 +44,7 @@ class _View:
         """See `ReadView.get`."""
         database = _table(self._tables, table)
         try:
-            found: bytes | None = self._transaction.get(key, db=database) if key else None
+            found: bytes | None = self._transaction.get(key, None, database) if key else None
         except lmdb.Error as error:
             raise _read_failed(error) from None
         return None if found is None else unprotect(table, key, found)
