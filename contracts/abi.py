@@ -5,11 +5,13 @@ bytes and addresses are hexadecimal text, tuples and structs are arrays in decla
 numbers in decimal, bytes in hexadecimal.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from contracts.hints import Hint
 from contracts.tree import Function, Parameter, Record, Tree
+from contracts.values import ADDRESS_BYTES
 
 ABI_VERSION: Final = 1
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -29,11 +31,16 @@ _JSON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "none": (type(None),),
 }
 _KEY_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
-    "int": {"pattern": "^-?[0-9]+$"},
+    "int": {"pattern": "^(0|-?[1-9][0-9]{0,76})$"},
     "str": {},
     "bytes": {"pattern": "^([0-9a-f]{2})*$"},
     "address": {"pattern": "^[0-9a-f]{64}$"},
 }
+
+
+_HEXADECIMAL: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*")
+_WHOLE_NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,76}")
+"""One text for each number, so that two keys are never the same one; 77 digits hold 256 bits with sign."""
 
 
 class InvalidArgument(ValueError):
@@ -45,10 +52,11 @@ def value_from_json(value: Any, hint: Hint, structs: Mapping[str, Record]) -> An
     if hint.kind == "optional":
         return None if value is None else value_from_json(value, hint.arguments[0], structs)
     if hint.kind in {"bytes", "address"} and isinstance(value, str):
-        try:
-            return bytes.fromhex(value)
-        except ValueError:
-            raise InvalidArgument(f"{value!r} is not hexadecimal, as {describe_hint(hint)} asks for") from None
+        if _HEXADECIMAL.fullmatch(value) is None:
+            raise InvalidArgument(f"{value!r} is not hexadecimal, as {describe_hint(hint)} asks for")
+        if hint.kind == "address" and len(value) != 2 * ADDRESS_BYTES:
+            raise InvalidArgument(f"{value!r} is no Address: {2 * ADDRESS_BYTES} digits")
+        return bytes.fromhex(value)
     if hint.kind == "dict" and isinstance(value, dict):
         key_hint, item_hint = hint.arguments
         return {
@@ -80,10 +88,9 @@ def value_to_json(value: Any) -> Any:
 def _key_of(key: str, hint: Hint) -> Any:
     if hint.kind != "int":
         return key
-    try:
-        return int(key)
-    except ValueError:
-        raise InvalidArgument(f"the key {key!r} is no whole number") from None
+    if _WHOLE_NUMBER.fullmatch(key) is None:
+        raise InvalidArgument(f"the key {key!r} is no whole number")
+    return int(key)
 
 
 def compute_abi(tree: Tree) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from contracts.gate import check_gate
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
-from contracts.source_parts import check_name
+from contracts.source_parts import check_name, refusal
 from contracts.tree import Function, Tree, compute_tree_hash, parse_tree
 from contracts.values import InterfaceValue, StructShape
 from ledger.encoding import decode, encode
@@ -45,7 +45,7 @@ def compile_source(source: bytes) -> Tree:
         check_name(module, name)
     sources = [*declared.functions.values(), *declared.methods.values()]
     if len(sources) > FUNCTIONS_MAX:
-        raise ContractRefused("FUNCTIONS", 0, 0, f"at most {FUNCTIONS_MAX} functions")
+        raise refusal(sources[FUNCTIONS_MAX].node, "FUNCTIONS", f"at most {FUNCTIONS_MAX} functions")
     return Tree(
         name=declared.contract,
         structs=tuple(declared.structs.values()),
@@ -106,9 +106,9 @@ def _parse(text: str) -> ast.Module:
             warnings.simplefilter("ignore")
             return ast.parse(text, feature_version=GRAMMAR)
     except SyntaxError as error:
-        raise ContractRefused("SYNTAX", error.lineno or 0, error.offset or 0, "this is not Python") from None
+        raise ContractRefused("SYNTAX", error.lineno or 1, error.offset or 1, "this is not Python") from None
     except (ValueError, RecursionError):
-        raise ContractRefused("SYNTAX", 0, 0, "the parser gave up") from None
+        raise ContractRefused("SYNTAX", 1, 1, "the parser gave up") from None
 
 
 def _check_depth(module: ast.Module) -> None:
@@ -117,8 +117,7 @@ def _check_depth(module: ast.Module) -> None:
     while level:
         node, depth = level.pop()
         if depth > TREE_DEPTH_MAX:
-            line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
-            raise ContractRefused("TREE_DEPTH", line, column, f"expressions and blocks nest at most {TREE_DEPTH_MAX}")
+            raise refusal(node, "TREE_DEPTH", f"expressions and blocks nest at most {TREE_DEPTH_MAX}")
         for name in node._fields:
             part = getattr(node, name, None)
             if type(part) is list:

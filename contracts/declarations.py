@@ -36,7 +36,7 @@ def read_module(module: ast.Module) -> Declarations:
     for statement in body:
         _read_name(declared, statement)
     if not declared.contract:
-        raise ContractRefused("CONTRACT", 0, 0, "the file has exactly one `class X(Contract)`")
+        raise ContractRefused("CONTRACT", 1, 1, "the file has exactly one `class X(Contract)`")
     for statement in body:
         if isinstance(statement, ast.ClassDef):
             _read_class(declared, statement)

@@ -11,7 +11,7 @@ from ledger.errors import InvariantViolation
 
 
 class ContractRefused(Exception):
-    """The source is not a contract of this language. `line` from 1, `column` from 1; both 0 for the file as a whole."""
+    """The source is not a contract of this language. Lines and columns count from 1; the whole file is 1:1."""
 
     def __init__(self, code: str, line: int, column: int, hint: str) -> None:
         super().__init__(code, line, column, hint)

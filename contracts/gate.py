@@ -37,7 +37,7 @@ _OPERATORS: Final = re.compile(
 def check_gate(source: bytes) -> str:
     """The source as text, within every limit. Raises ContractRefused at the first thing out of bounds."""
     if len(source) > SOURCE_BYTES_MAX:
-        raise ContractRefused("SOURCE_SIZE", 0, 0, f"{len(source)} bytes; at most {SOURCE_BYTES_MAX}")
+        raise ContractRefused("SOURCE_SIZE", 1, 1, f"more than {SOURCE_BYTES_MAX} bytes")
     try:
         text = source.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ _ENTRY_KINDS: Final = frozenset({"external", "view", "init", "scheduled", "invar
 
 def refusal(node: ast.AST, code: str, hint: str) -> ContractRefused:
     """The refusal of the source at this node."""
-    return ContractRefused(code, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1, hint)
+    return ContractRefused(code, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, hint)
 
 
 def unknown_syntax(node: ast.AST, otherwise: str) -> ContractRefused:

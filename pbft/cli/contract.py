@@ -13,15 +13,15 @@ import click
 
 from pbft.cli import contract_deploy, contract_tools
 from pbft.cli.contract_files import compile_file, read_source, source_file
-from pbft.cli.surface import CommandError, ExitCode, json_option, print_json, say
+from pbft.cli.surface import CommandError, json_option, print_json, say
 
 if TYPE_CHECKING:
     from contracts.compiler import SourceVerdict
-    from contracts.tree import Tree
+    from pbft.cli.trial_arguments import TrialArguments
     from pbft.node.contract_trial import ContractTrial
 
-CALLS_MAX: Final = 10_000  # in one block of a trial
-SHOWN_MAX: Final = 100  # characters of an argument in a message
+CALLS_MAX: Final = 10_000  # of one trial
+METHOD_SHOWN_MAX: Final = 100  # characters of a name in a message
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
 
 
@@ -86,21 +86,22 @@ def abi(file: Path, schema: bool, stub: bool, as_json: bool) -> None:
 @source_file
 @click.argument("method")
 @click.argument("arguments", default="[]")
-@click.option("--gas", type=click.IntRange(1, 2**62), default=GAS_DEFAULT, show_default=True, help="Limit of the call.")
+@click.option("--gas", type=click.IntRange(0, 2**62), default=GAS_DEFAULT, show_default=True, help="Limit of the call.")
 @click.option("--calls", type=click.IntRange(1, CALLS_MAX), default=1, help="Transactions that make the same call.")
 @click.option("--init", "init_text", default="[]", help="Arguments of @init, a JSON array.")
 @json_option
 def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, init_text: str, as_json: bool) -> None:
     """Deploy FILE in memory and call METHOD with ARGUMENTS, a JSON array, in the worker that a replica runs.
 
-    Bytes and addresses are hexadecimal text. With --calls the last outcome is shown. Exit code 0 where the call worked,
-    1 where the contract was refused or the call failed.
+    Bytes and addresses are hexadecimal text. With --calls the last outcome is shown. Arguments that do not fit, and
+    methods that are not there, get the network's own answer. Exit code 0 where the call worked, 1 where the contract
+    was refused or the call failed.
     """
-    from contracts.language import METHOD_PATTERN
+    from pbft.cli.trial_arguments import read_arguments
 
-    if METHOD_PATTERN.fullmatch(method) is None:
-        raise CommandError(f"METHOD: no method that can be called is named {method[:SHOWN_MAX]!r}", ExitCode.USAGE)
-    answer = _run_trial(read_source(file), method, (arguments, init_text), gas, calls)
+    given = read_arguments(arguments, "ARGUMENTS")
+    init = read_arguments(init_text, "--init")
+    answer = _run_trial(read_source(file), method, (given, init), gas, calls)
     call = answer["call"]
     if as_json:
         print_json(answer)
@@ -109,12 +110,16 @@ def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, 
     deploy = answer["deploy"]
     if not deploy["accepted"]:
         where = f"{deploy['line']}:{deploy['column']}" if deploy["line"] else "@init" if not deploy["hint"] else "file"
-        raise CommandError(f"{file}: not deployed: {where}: {deploy['code']} {deploy['hint'] or ''}".rstrip())
+        words = deploy["hint"] or init.misfit
+        raise CommandError(f"{file}: not deployed: {where}: {deploy['code']} {words}".rstrip())
     if call["status"] != "ok":
-        raise CommandError(f"{method}: {call['status']} {call['code']}")
+        words = f": {given.misfit}" if call["code"] == "ARGUMENTS" and given.misfit else ""
+        raise CommandError(f"{method[:METHOD_SHOWN_MAX]}: {call['status']} {call['code']}{words}")
 
 
-def _run_trial(source: bytes, method: str, texts: tuple[str, str], gas: int, calls: int) -> dict[str, Any]:
+def _run_trial(
+    source: bytes, method: str, arguments: "tuple[TrialArguments, TrialArguments]", gas: int, calls: int
+) -> dict[str, Any]:
     """The trial in this process's reactor, from start to end."""
     from twisted.internet import reactor as installed
     from twisted.internet.defer import ensureDeferred
@@ -129,7 +134,7 @@ def _run_trial(source: bytes, method: str, texts: tuple[str, str], gas: int, cal
     async def run() -> None:
         with ContractTrial(reactor, make_logger(replica=0, stream=sys.stderr)) as trial:
             try:
-                answers.append(await _try(trial, source, method, texts, gas, calls))
+                answers.append(await _try(trial, source, method, arguments, gas, calls))
             except (CommandError, TrialStopped) as error:
                 errors.append(error)
             finally:
@@ -156,7 +161,12 @@ def _run_trial(source: bytes, method: str, texts: tuple[str, str], gas: int, cal
 
 
 async def _try(
-    trial: "ContractTrial", source: bytes, method: str, texts: tuple[str, str], gas: int, calls: int
+    trial: "ContractTrial",
+    source: bytes,
+    method: str,
+    arguments: "tuple[TrialArguments, TrialArguments]",
+    gas: int,
+    calls: int,
 ) -> dict[str, Any]:
     from contracts.abi import value_to_json
     from contracts.compiler import compile_source
@@ -166,46 +176,14 @@ async def _try(
     deploy, call = _describe_verdict(verdict), None
     if verdict.is_accepted:
         tree = compile_source(source)
-        init = next((function.name for function in tree.functions if function.kind == "init"), None)
-        deployed = await trial.deploy(source.decode(), _parse_arguments(tree, init, texts[1], "--init"))
+        given, init = arguments
+        constructor = next((function.name for function in tree.functions if function.kind == "init"), None)
+        deployed = await trial.deploy(source.decode(), init.encode_for(tree, constructor))
         deploy |= {"accepted": deployed.status == "ok", "code": deployed.code or None}
         if deployed.status == "ok":
-            arguments = _parse_arguments(tree, method, texts[0], "ARGUMENTS")
-            outcomes = await trial.call(method, arguments, gas=gas, count=calls)
-            call = describe_call(outcomes[-1], value_to_json)
+            outcome = await trial.call(method, given.encode_for(tree, method), gas=gas, count=calls)
+            call = describe_call(outcome, value_to_json)
     return {"deploy": deploy, "call": call, "worker": {"pid": trial.pid, **trial.confinement}}
-
-
-def _parse_arguments(tree: "Tree", method: str | None, text: str, what: str) -> list[Any]:
-    """A JSON array as plain values, by the parameters of the method. Raises CommandError.
-
-    What does not fit, and arguments of a method that is not there, go on as they are: the runtime's answer is the one
-    that counts.
-    """
-    from contracts.abi import InvalidArgument, value_from_json
-    from ledger.encoding import encode
-    from ledger.errors import EncodingError
-
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{what}: {text[:SHOWN_MAX]!r} is no JSON: {error}", ExitCode.USAGE) from error
-    if not isinstance(values, list):
-        raise CommandError(f"{what}: {text[:SHOWN_MAX]!r} is no JSON array", ExitCode.USAGE)
-    function = next((function for function in tree.functions if function.name == method), None)
-    structs = {struct.name: struct for struct in tree.structs}
-    hints = [parameter.hint for parameter in function.parameters] if function is not None else []
-    plain = []
-    for place, value in enumerate(values):
-        try:
-            plain.append(value_from_json(value, hints[place], structs) if place < len(hints) else value)
-        except InvalidArgument as error:
-            raise CommandError(f"{what}: argument {place + 1}: {error}", ExitCode.USAGE) from error
-    try:
-        encode(plain)
-    except EncodingError as error:
-        raise CommandError(f"{what}: no transaction can carry {text[:SHOWN_MAX]}: {error}", ExitCode.USAGE) from error
-    return plain
 
 
 def _describe_verdict(verdict: "SourceVerdict") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pbft.cli.surface import CommandError, ExitCode
 if TYPE_CHECKING:
     from contracts.tree import Tree
 
-SOURCE_BYTES_MAX: Final = 1_048_576  # of the file; what a contract may have is the gate's to say, below this
+READ_BYTES_MAX: Final = 1_048_576  # of a file; what a contract may have is the gate's to say, far below this
 
 source_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -27,12 +27,9 @@ def compile_file(file: Path) -> "Tree":
 
 
 def read_source(file: Path) -> bytes:
-    """The bytes of a source file. Raises CommandError."""
+    """The bytes of a source file; of a file that is far too large, enough for the gate to refuse it. CommandError."""
     try:
         with file.open("rb") as stream:
-            source = stream.read(SOURCE_BYTES_MAX + 1)
+            return stream.read(READ_BYTES_MAX)
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", ExitCode.NOT_FOUND) from error
-    if len(source) > SOURCE_BYTES_MAX:
-        raise CommandError(f"{file}: longer than {SOURCE_BYTES_MAX} bytes", ExitCode.USAGE)
-    return source

@@ -150,8 +150,11 @@ def find_data_dir(given: Path | None, name: str | None = None) -> Path:
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
-    """The answer of a command for scripts: `v` first, one line, nothing after it."""
-    click.echo(json.dumps({"v": 1, **answer}, ensure_ascii=False))
+    """The answer of a command for scripts: `v` first, one line, nothing after it.
+
+    ASCII alone: text of a contract may hold what ends a line elsewhere (U+2028), or what a terminal takes for an order.
+    """
+    click.echo(json.dumps({"v": 1, **answer}))
 
 
 def say(text: str) -> None:

@@ -4,8 +4,11 @@ The worker is the process that a replica runs, with everything that confines it;
 directory that lives as long as the trial. Height, time and sender are fixed, so that a trial is the same everywhere.
 """
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -14,10 +17,11 @@ from typing import Any, Final, Self, TypeVar
 from twisted.internet import defer
 
 from contracts.compiler import SourceVerdict
-from ledger.encoding import decode, encode
+from ledger.encoding import decode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
 from ledger.lmdb_store import LmdbStore
+from ledger.shapes import NAME_PATTERN
 from ledger.store import Delete, Operation, Put
 from ledger.world_state import GENERATIONS, STATE_TABLES
 from pbft.node.log import Logger
@@ -30,19 +34,41 @@ TRIAL_WINDOW: Final = 64  # heights; only a change of the configuration looks at
 TRIAL_SENDER: Final = b"account-" + (1).to_bytes(24, "big")
 TRIAL_CONTRACT: Final = "trial"  # the name it is deployed under
 SCHEDULED_GAS_MAX: Final = 20_000_000  # of calls that fall due; a trial's block has them like any other
+BLOCK_GAS_MAX: Final = 100_000_000  # of all calls of one block: seconds, where the watchdog waits half a minute
+BLOCK_ARGUMENT_BYTES_MAX: Final = 4 * 1024 * 1024  # of all calls of one block: well within a message to the worker
+MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
+MEMORY_BYTES_MIN: Final = 2 * 1024 * 1024 * 1024  # free there: storage that a contract fills in some hundred calls
+NO_METHOD: Final = "none_"  # a transaction can name it, and no contract can have it: no name of an author's ends so
 
 Answer = TypeVar("Answer")
+
+
+def find_folder(memory: Path) -> Path | None:
+    """Where a trial's ledger lies: in memory where there is room, because nobody needs it synced; else with the other
+    temporary files (None)."""
+    is_there = memory.is_dir() and os.access(memory, os.W_OK)
+    return memory if is_there and shutil.disk_usage(memory).free >= MEMORY_BYTES_MIN else None
 
 
 class TrialStopped(Exception):
     """The worker did not survive the contract: a defect of the engine, and never a verdict."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _TrialContract(GenesisContract):
+    """A contract whose @init gets these bytes, whatever they are."""
+
+    data: bytes
+
+    def encoded_arguments(self) -> bytes:
+        return self.data
+
+
 class ContractTrial:
     """One worker over one empty ledger. Its methods return Deferreds; at most one is waited for at a time."""
 
     def __init__(self, reactor: Any, log: Logger) -> None:
-        self._directory = TemporaryDirectory(prefix="gridquorum-trial-")
+        self._directory = TemporaryDirectory(prefix="gridquorum-trial-", dir=find_folder(MEMORY_FOLDER))
         path = Path(self._directory.name) / "ledger"
         self._store = LmdbStore(path, tables=STATE_TABLES)
         self._height = 0
@@ -72,9 +98,9 @@ class ContractTrial:
         return self._ask(lambda answer: self._worker.check_source(source, answer))
 
     @defer.inlineCallbacks
-    def deploy(self, source: str, arguments: Sequence[Any]) -> Any:
+    def deploy(self, source: str, arguments: bytes) -> Any:
         """Deploys a source that was accepted on an empty state, and runs its @init: the outcome (CallOutcome)."""
-        contract = GenesisContract(name=TRIAL_CONTRACT, source=source, arguments=tuple(arguments))
+        contract = _TrialContract(name=TRIAL_CONTRACT, source=source, data=arguments)
         outcome: BlockOutcome = yield self._ask(
             lambda answer: self._worker.run_genesis([contract], TRIAL_TIME_MS, TRIAL_NETWORK, answer)
         )
@@ -84,20 +110,35 @@ class ContractTrial:
         return outcome.calls[0]
 
     @defer.inlineCallbacks
-    def call(self, method: str, arguments: Sequence[Any], *, gas: int, count: int) -> Any:
-        """`count` transactions with the same call in one block: their outcomes (tuple of CallOutcome)."""
+    def call(self, method: str, arguments: bytes, *, gas: int, count: int) -> Any:
+        """`count` transactions with the same call, one after the other: the outcome of the last (CallOutcome).
+
+        A name that no transaction can carry stands for no method. A block holds no more calls than a worker can run
+        before its watchdog takes it for a hanging one, whatever they do.
+        """
+        name = method if NAME_PATTERN.fullmatch(method) is not None else NO_METHOD
+        size_max = max(1, min(BLOCK_GAS_MAX // max(gas, 1), BLOCK_ARGUMENT_BYTES_MAX // len(arguments)))
+        done, last = 0, None
+        while done < count:
+            size = min(count - done, size_max)
+            last = (yield self._run_block(name, arguments, gas, done, size))[-1]
+            done += size
+        return last
+
+    @defer.inlineCallbacks
+    def _run_block(self, method: str, arguments: bytes, gas: int, done: int, count: int) -> Any:
+        """The next `count` calls in one block: their outcomes (tuple of CallOutcome)."""
         self._height += 1
-        encoded = encode(list(arguments))
         calls = tuple(
             Call(
                 tx_id=number.to_bytes(32, "big"),
                 sender=TRIAL_SENDER,
                 contract=TRIAL_CONTRACT,
                 method=method,
-                arguments=encoded,
+                arguments=arguments,
                 gas_limit=gas,
             )
-            for number in range(1, count + 1)
+            for number in range(done + 1, done + count + 1)
         )
         plan = BlockPlan(
             height=self._height,

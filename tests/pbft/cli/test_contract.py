@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from contracts.abi import InvalidArgument, compute_schemas, value_from_json
 from contracts.compiler import compile_source
 from contracts.hints import Hint
+from contracts.testing import Chain
+from ledger.execution import Call
 from pbft.cli import app
+from pbft.cli.trial_arguments import read_arguments
 
 TRY_SECONDS_MAX = 60  # a trial takes half a second on an idle machine
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,6 +64,7 @@ class Box(Contract):
         return {1: "one"}
 '''
 WHO = "ab" * 32
+MISSING_GAS = 200  # of a call without arguments of a method that is not there: the transaction alone
 
 
 @pytest.fixture
@@ -110,7 +114,6 @@ def test_the_calls_of_a_trial_follow_each_other(box: Path) -> None:
     [
         (("put", f'[0, [7, "{WHO}"], ""]'), "reverted", "PLACE"),
         (("spin", "--gas", "100000"), "out_of_gas", "OUT_OF_GAS"),
-        (("missing",), "error", "METHOD"),
         (("count", "[1]"), "error", "ARGUMENTS"),
     ],
 )
@@ -137,30 +140,138 @@ def test_a_deploy_whose_init_fails_is_refused_with_its_code(box: Path) -> None:
     assert "@init" in said
 
 
-@pytest.mark.parametrize("arguments", ["[", "{}", '[1, [7, "xy"], ""]', '["one", [7, ""], ""]'])
-def test_arguments_that_cannot_be_read_are_wrong_usage(box: Path, arguments: str) -> None:
-    """Exit code 2 with a sentence, before anything is called."""
-    code, answer, said = gridquorum("try", str(box), "put", arguments)
-    assert (code, answer) == (2, None)
-    assert said.startswith("gridquorum: ARGUMENTS")
+@pytest.mark.parametrize("arguments", ["[", "one", "", "[1,]", "\udcff"])
+def test_arguments_that_are_no_json_are_wrong_usage(box: Path, arguments: str) -> None:
+    """Exit code 2 with a sentence, before anything is called: a command line that means nothing."""
+    for name in ((), ("--init",)):
+        code, answer, said = gridquorum("try", str(box), "put", *name, arguments)
+        assert (code, answer) == (2, None)
+        assert said.startswith("gridquorum: --init" if name else "gridquorum: ARGUMENTS") and len(said) < 400
 
 
-@pytest.mark.parametrize(
-    "arguments", [f"[{2**255}]", '["\\ud800"]', "[" * 3_000 + "]" * 3_000, "[" * 20 + "]" * 20, "[1e3]"]
-)
-def test_arguments_that_no_transaction_can_carry_are_wrong_usage(box: Path, arguments: str) -> None:
-    """Too large, half a character, too deep, no whole number: a sentence, never a traceback, whatever takes them."""
-    code, answer, said = gridquorum("try", str(box), "count", arguments)
-    assert (code, answer) == (2, None)
-    assert said.startswith("gridquorum: ARGUMENTS") and "Traceback" not in said and len(said) < 400
+MISFITS = {
+    "hex that is none": '[1, [7, "xy"], ""]',
+    "hex with spaces": f'[1, [7, "{WHO}"], "0 0"]',
+    "another type": '["one", [7, ""], ""]',
+    "bool for a number": f'[true, [7, "{WHO}"], ""]',
+    "short address": '[1, [7, "ab"], ""]',
+    "short struct": '[1, [7], ""]',
+    "object for a struct": f'[1, {{"number": 7, "who": "{WHO}"}}, ""]',
+    "null": "[null, null, null]",
+    "too few": "[1]",
+    "too many": f'[1, [7, "{WHO}"], "", ""]',
+    "no array": "{}",
+    "a number alone": "5",
+    "a number past 256 bits": f'[{2**255}, [7, "{WHO}"], ""]',
+    "a number of thousands of digits": f'[{"9" * 5_000}, [7, "{WHO}"], ""]',
+    "half a character": '["\\ud800", [7, ""], ""]',
+    "deeper than an encoding": "[" * 20 + "]" * 20,
+    "deeper than a parser": "[" * 3_000 + "]" * 3_000,
+    "a float": f'[1e3, [7, "{WHO}"], ""]',
+    "no number": f'[NaN, [7, "{WHO}"], ""]',
+    "endless": f'[-Infinity, [7, "{WHO}"], ""]',
+}
 
 
-@pytest.mark.parametrize("method", ["__init__", "Count", "", "count ", "c" * 33])
-def test_a_name_that_no_method_can_have_never_reaches_a_worker(box: Path, method: str) -> None:
-    """No transaction could name it: the worker would take the question for nonsense, and be replaced for it."""
+@pytest.mark.parametrize("name", MISFITS)
+def test_arguments_that_do_not_fit_are_a_transaction_s_failure(box: Path, name: str) -> None:
+    """Whatever the JSON, there are bytes for it that a transaction could carry, and the engine says ARGUMENTS."""
+    chain = Chain()
+    contract = chain.deploy(box, name="box")
+    arguments = read_arguments(MISFITS[name], "ARGUMENTS")
+    call = Call(
+        tx_id=bytes(32),
+        sender=bytes(32),
+        contract="box",
+        method="put",
+        arguments=arguments.encode_for(contract.tree, "put"),
+        gas_limit=100_000,
+    )
+    (outcome,) = chain._block(call)
+    assert (outcome.status, outcome.code, outcome.events) == ("error", "ARGUMENTS", ())
+    assert 0 < len(arguments.misfit) <= 100
+
+
+@pytest.mark.parametrize("name", ["another type", "a float", "no array"])
+def test_arguments_that_do_not_fit_get_the_network_s_answer(box: Path, name: str) -> None:
+    """A verdict as any other: the object with error ARGUMENTS, and in words what does not fit."""
+    code, answer, said = gridquorum("try", str(box), "put", MISFITS[name])
+    call = answer["call"]
+    assert (code, answer["deploy"]["accepted"]) == (1, True)
+    assert (call["status"], call["code"], call["result"], call["events"]) == ("error", "ARGUMENTS", None, [])
+    assert 200 <= call["gas"] < 1_000
+    assert said.startswith("gridquorum: put: error ARGUMENTS: ") and len(said) < 400
+
+
+@pytest.mark.parametrize("arguments", ["[1, 2]", "[1.5]"])
+def test_arguments_of_init_that_do_not_fit_are_the_deploy_s_answer(box: Path, arguments: str) -> None:
+    """Not deployed, with the engine's code."""
+    code, answer, said = gridquorum("try", str(box), "count", "--init", arguments)
+    assert (code, answer["call"], answer["deploy"]["accepted"], answer["deploy"]["code"]) == (
+        1,
+        None,
+        False,
+        "ARGUMENTS",
+    )
+    assert "@init: ARGUMENTS " in said
+
+
+@pytest.mark.parametrize("method", ["setup", "__init__", ""])
+def test_a_method_that_is_not_there_is_an_error_whatever_its_name(box: Path, method: str) -> None:
+    """What no transaction could name gets the answer of what no contract has, and the worker never sees it."""
     code, answer, said = gridquorum("try", str(box), method)
-    assert (code, answer) == (2, None)
-    assert said.startswith("gridquorum: METHOD")
+    assert (code, answer["call"]["status"], answer["call"]["code"]) == (1, "error", "METHOD")
+    assert answer["call"]["gas"] == MISSING_GAS
+    assert said == f"gridquorum: {method}: error METHOD\n"
+
+
+def test_a_transaction_may_bring_no_gas_at_all(box: Path) -> None:
+    """Out of gas, as one with too little."""
+    code, answer, _ = gridquorum("try", str(box), "count", "--gas", "0")
+    assert (code, answer["call"]["status"], answer["call"]["code"]) == (1, "out_of_gas", "OUT_OF_GAS")
+    assert answer["call"]["gas"] == 0
+
+
+def test_no_text_of_a_contract_breaks_the_line(tmp_path: Path) -> None:
+    """What other programs take for the end of a line, or a terminal for an order, comes escaped."""
+    path = tmp_path / "lines.py"
+    body = """return "\\u2028\\x85\\x9b2J\\x1b[2J\\u202e\\n\\U0001f600" """
+    path.write_text(
+        "from contracts import Contract, external\n\n\n"
+        f"class Lines(Contract):\n    @external\n    def say(self) -> str:\n        {body}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pbft.cli", "contract", "try", str(path), "say", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=TRY_SECONDS_MAX,
+        check=True,
+    )
+    assert done.stdout.isascii() and done.stdout.count(b"\n") == 1
+    assert json.loads(done.stdout)["call"]["result"] == "\u2028\x85\x9b2J\x1b[2J\u202e\n\U0001f600"
+
+
+def test_the_gas_of_a_trial_is_the_call_s_alone(box: Path) -> None:
+    """The deploy has its own: one unit less than the call uses is too little for it."""
+    used = gridquorum("try", str(box), "count")[1]["call"]["gas"]
+    code, answer, _ = gridquorum("try", str(box), "count", "--gas", str(used - 1))
+    assert (code, answer["deploy"]["accepted"]) == (1, True)
+    assert (answer["call"]["status"], answer["call"]["gas"]) == ("out_of_gas", used - 1)
+
+
+def test_a_file_larger_than_any_source_is_a_verdict(tmp_path: Path) -> None:
+    """The checker's refusal, as of any other source."""
+    path = tmp_path / "large.py"
+    path.write_bytes(b"#" * 3_000_000)
+    code, answer, _ = gridquorum("try", str(path), "run")
+    assert (code, answer["deploy"]["code"], answer["deploy"]["line"], answer["deploy"]["column"]) == (
+        1,
+        "SOURCE_SIZE",
+        1,
+        1,
+    )
+    missing = gridquorum("try", str(tmp_path / "none.py"), "run")
+    assert missing[:2] == (3, None)
 
 
 def test_check_says_where_and_why(box: Path, tmp_path: Path) -> None:
@@ -188,7 +299,7 @@ def test_abi_and_schemas_follow_from_the_hints(box: Path) -> None:
     schemas = json.loads(CliRunner().invoke(app, ["contract", "abi", str(box), "--schema", "--json"]).stdout)
     assert schemas["methods"]["put"]["arguments"]["prefixItems"][1] == {"$ref": "#/$defs/Pair"}
     assert schemas["$defs"]["Pair"]["minItems"] == 2
-    assert schemas["methods"]["tally"]["result"]["propertyNames"] == {"pattern": "^-?[0-9]+$"}
+    assert schemas["methods"]["tally"]["result"]["propertyNames"] == {"pattern": "^(0|-?[1-9][0-9]{0,76})$"}
     assert "try" not in CliRunner().invoke(app, ["contract", "abi", str(box)]).output
 
 
@@ -203,6 +314,8 @@ def test_json_values_are_read_by_their_hints() -> None:
     """Hexadecimal for bytes, text keys for numbers, null for what is optional; a bool is no number."""
     table = Hint("dict", arguments=(Hint("int"), Hint("optional", arguments=(Hint("bytes"),))))
     assert value_from_json({"-3": "ff", "4": None}, table, {}) == {-3: b"\xff", 4: None}
-    for value, hint in ((True, Hint("int")), ("zz", Hint("bytes")), ({"x": None}, table), ([1], Hint("tuple"))):
+    keys = [{key: None} for key in ("x", "01", "-0", "+1", "1_0", " 1", "\u0661", "1" * 78, "9" * 5_000)]
+    texts = [(text, Hint("bytes")) for text in ("zz", "0", "0 0", "00\n", "\u0661\u0661", "0x00")]
+    for value, hint in ((True, Hint("int")), ([1], Hint("tuple")), *texts, *((key, table) for key in keys)):
         with pytest.raises(InvalidArgument):
             value_from_json(value, hint, {})

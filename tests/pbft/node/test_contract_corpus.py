@@ -6,7 +6,6 @@ A code INTERNAL or a worker that died would be a defect of the engine, and is ne
 from collections import Counter
 from collections.abc import Generator
 from io import StringIO
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -16,7 +15,7 @@ from contracts_corpus.sources import BEFORE, FIELDS, contract_of
 from contracts_corpus.stopped import STOPPED
 from twisted.internet import reactor
 
-from ledger.encoding import decode
+from ledger.encoding import decode, encode
 from ledger.execution import CallOutcome
 from pbft.node.contract_trial import ContractTrial
 from pbft.node.log import make_logger
@@ -24,6 +23,7 @@ from pbft.node.log import make_logger
 pytestmark = pytest.mark.drill
 
 GAS = 5_000_000  # what the verdicts of STOPPED are for
+NO_ARGUMENTS = encode([])
 ONE_CODE_MAX = 15  # sources that share a refusal code: more would say little about the checker
 REFUSED = {name: (contract_of(body, before=BEFORE, fields=FIELDS), code) for name, (body, code) in BODIES.items()}
 REFUSED |= FILES
@@ -84,8 +84,7 @@ async def run(trial: ContractTrial, body: str) -> CallOutcome:
     source = contract_of(body, before=BEFORE, fields=FIELDS)
     verdict = await trial.check(source)
     assert verdict.is_accepted, verdict
-    deployed = await trial.deploy(source.decode(), [])
+    deployed = await trial.deploy(source.decode(), NO_ARGUMENTS)
     assert deployed.status == "ok"
-    outcomes: Any = await trial.call("run", [], gas=GAS, count=1)
-    outcome: CallOutcome = outcomes[0]
+    outcome: CallOutcome = await trial.call("run", NO_ARGUMENTS, gas=GAS, count=1)
     return outcome
