@@ -13,7 +13,7 @@ from contracts.gas import GAS, compute_search_cost
 from contracts.machine import Machine
 from contracts.operations import checked, materialize, pay_items, pay_text, size_of
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
-from contracts.values import WideKey, equals, is_less, keys_of, make_key
+from contracts.values import WideKey, equals, is_less, keys_of, make_key, remove_key
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,77}")
 _SPACE: Final = " \t\n\r\x0b\x0c"
@@ -270,7 +270,7 @@ def _dict_pop(machine: Machine, pairs: Any, key: Any = _NOTHING, otherwise: Any 
         raise Fault("TYPE")
     place = make_key(machine, key)
     if place in pairs:
-        return pairs.pop(place)
+        return remove_key(pairs, place)
     if otherwise is _NOTHING:
         raise Fault("KEY")
     return otherwise

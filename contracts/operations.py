@@ -12,7 +12,7 @@ from contracts.errors import Fault, OutOfGas
 from contracts.gas import GAS, INT_MAX, INT_MIN, TEXT_CHARS_MAX, compute_search_cost
 from contracts.machine import Machine
 from contracts.storage import LedgerHandle, MapHandle, VecHandle
-from contracts.values import equals, is_less, keys_of, make_key
+from contracts.values import equals, is_less, keys_of, make_key, remove_key
 
 _NOTHING: Final = object()
 
@@ -250,7 +250,7 @@ def delete_item(machine: Machine, container: Any, index: Any) -> None:
         key = make_key(machine, index)
         if key not in container:
             raise Fault("KEY")
-        del container[key]
+        remove_key(container, key)
     else:
         raise Fault("TYPE")
 

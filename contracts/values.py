@@ -95,6 +95,26 @@ def keys_of(value: dict[Any, Any]) -> list[Any]:
     return [key.value if type(key) is WideKey else key for key in value]
 
 
+def remove_key(pairs: dict[Any, Any], key: Any) -> Any:
+    """Takes a key that is there out of a dict, and gives its value.
+
+    The interpreter keeps the places of removed keys until the dict grows again, and passes over them in every walk: a
+    dict that was large would be paid for by its few keys and take the time of its many places. So it is built anew, in
+    the same order, when few are left of what its memory holds: that many removals have paid for it."""
+    value = pairs.pop(key)
+    if pairs.__sizeof__() > _DICT_BYTES_SLACK + _DICT_BYTES_PER_KEY * len(pairs):
+        left = dict(pairs)
+        pairs.clear()
+        pairs.update(left)
+    return value
+
+
+_DICT_BYTES_PER_KEY: Final = 256
+"""Of memory for each key that is left; twice what a dict that has just grown takes (120)."""
+_DICT_BYTES_SLACK: Final = 1_024
+"""Of memory that a dict of few keys may have all the same: 40 places, less to walk over than one call costs."""
+
+
 def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     """Whether two values are the same value; False for values of different types."""
     kind = type(a)

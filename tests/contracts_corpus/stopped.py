@@ -10,6 +10,9 @@ LONG = 't = "a"\nfor i in range(20):\n    t = t + t\n'
 MANY = LONG + "xs = [t for i in range(1000)]\n"
 GROW = 't = "ab"\nwhile True:\n    t = t + t\n'
 
+REMOVED = "d = {i: i for i in range(100000)}\nfor i in range(1, 100000):\n    del d[i]\n"
+"""One key in the memory of a hundred thousand, unless the engine gives it back."""
+
 MANY_TEXTS = 't = "ab"\nfor i in range(19):\n    t = t + t\nxs = [t]\nfor i in range(14):\n    xs = xs + xs\n'
 """16 GiB if anybody wrote them one after the other."""
 
@@ -63,6 +66,15 @@ STOPPED = {
     ),
     "nested list": ("a = [1]\nwhile True:\n    a = [a]", "out_of_gas"),
     "one text many times encoded": (MANY_TEXTS + "return len(canonical(xs))", "error STATE_SIZE"),
+    **{
+        f"places of removed keys, {name}": (f"{REMOVED}while True:\n    {line}", "out_of_gas")
+        for name, line in {
+            "walked": "for k in d:\n        pass",
+            "listed": "x = d.items()",
+            "compared": "x = d == {0: 0}",
+            "popped one by one": "d[1] = 1\n    x = d.pop(1)",
+        }.items()
+    },
     "colliding keys": (
         "d = {0: 0}\nfor i in range(10 ** 9):\n    d[i * (2 ** 61 - 1)] = i\nreturn 1",
         "out_of_gas",
