@@ -27,6 +27,11 @@ _REFUSED_CHARACTERS: Final = re.compile(
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER_LIKE: Final = re.compile(r"\.?[0-9](?:[0-9A-Za-z_.]|(?<=[eE])[+-](?=[0-9]))*")
 _INTEGER: Final = re.compile(r"0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|[1-9](?:_?[0-9])*|0(?:_?0)*")
+_ESCAPE: Final = re.compile(
+    r"\\(?:[\n\\'\"abfnrtv]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-fA-F]{2}"
+    r"|(?P<text>u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}))?"
+)
+"""A backslash and what it stands for; alone where that is nothing, which parsers warn of now and refuse later."""
 _TEXT_PREFIXES: Final = frozenset({"", "b", "f", "r", "br", "rb"})
 _OPENING: Final = {"(": ")", "[": "]", "{": "}"}
 _OPERATORS: Final = re.compile(
@@ -174,12 +179,17 @@ class _Scan:
         if end - start > TEXT_CHARS_MAX:
             raise self.refusal("TEXT_LITERAL", f"a text literal has at most {TEXT_CHARS_MAX} characters")
         body = text[start:end]
-        if "\\N" in body and "r" not in lowered:
-            raise self.refusal("TEXT_ESCAPE", "write the character itself or its \\u number instead of \\N{name}")
+        if "r" not in lowered:
+            self._check_escapes(body, is_bytes="b" in lowered)
         if lowered == "f":
             for first, last in self._expressions(body):
                 self._scan_expression(start + first, start + last)
         self.at = end + len(quote)
+
+    def _check_escapes(self, body: str, *, is_bytes: bool) -> None:
+        for escape in _ESCAPE.finditer(body):
+            if escape.group() == "\\" or (is_bytes and escape["text"]):
+                raise self.refusal("TEXT_ESCAPE", "only the escapes of Python, no \\N{name}; a backslash is \\\\")
 
     def _end_of_literal(self, start: int, quote: str) -> int:
         text, at = self.text, start

@@ -148,3 +148,8 @@ REFUSED_NODES: Final[dict[str, tuple[str, str]]] = {
     "YieldFrom": ("GENERATOR", "build and return a list"),
 }
 """Syntax that has a name of its own among the refusals; whatever else has no rule is STATEMENT or EXPRESSION."""
+ELSEWHERE: Final = {
+    "MODULE_LEVEL": "a file holds imports, constants (`NAME = literal`), classes and functions",
+    "FIELD": "a contract holds fields (`name: type`) and methods",
+}
+"""Advice by code for syntax that has no name of its own."""

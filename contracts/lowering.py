@@ -100,7 +100,7 @@ class _Body(ExpressionLowering):
     def _aug_assign(self, node: ast.AugAssign) -> Node:
         operator = BINARY_OPERATORS.get(type(node.op))
         if operator is None:
-            raise refusal(node, "OPERATOR", f"{type(node.op).__name__} is not an operator of the language")
+            raise refusal(node, "OPERATOR", "`@=` and `/=` are not operators of the language: use //=")
         if isinstance(node.target, ast.Name):
             return Node("aug_local", (self.slots[node.target.id], operator), (self.expression(node.value),))
         if isinstance(node.target, ast.Subscript):

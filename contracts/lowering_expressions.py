@@ -145,7 +145,7 @@ class ExpressionLowering:
         if isinstance(node.op, ast.Not):
             return Node("not", None, (self.expression(node.operand),))
         if not isinstance(node.op, ast.USub):
-            raise refusal(node, "OPERATOR", f"{type(node.op).__name__} is not an operator of the language")
+            raise refusal(node, "OPERATOR", f"`{_SIGNS[type(node.op)]}` is not an operator of the language")
         if isinstance(node.operand, ast.Constant) and type(node.operand.value) is int:
             return Node("const", read_constant(node))
         return Node("neg", None, (self.expression(node.operand),))
@@ -347,6 +347,7 @@ def names_in(target: ast.expr) -> list[ast.Name]:
 
 
 _ExpressionRule = Callable[[ExpressionLowering, Any], Node]
+_SIGNS: Final[dict[type[ast.unaryop], str]] = {ast.UAdd: "+", ast.Invert: "~"}
 _RULES: Final[dict[type[ast.expr], _ExpressionRule]] = {
     ast.Constant: ExpressionLowering._constant,
     ast.Name: ExpressionLowering._name,

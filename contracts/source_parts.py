@@ -13,6 +13,7 @@ from contracts.errors import ContractRefused
 from contracts.gas import INT_MAX, INT_MIN
 from contracts.hints import DICT_KEY_KINDS, HINT_DEPTH_MAX, Hint, depth_of, is_key, is_stored
 from contracts.language import (
+    ELSEWHERE,
     HINT_NAMES,
     KIT_NAMES,
     METHOD_PATTERN,
@@ -36,7 +37,7 @@ def refusal(node: ast.AST, code: str, hint: str) -> ContractRefused:
 def unknown_syntax(node: ast.AST, otherwise: str) -> ContractRefused:
     """The refusal of syntax that no rule names, with its own code if it is a well-known one."""
     name = type(node).__name__
-    code, hint = REFUSED_NODES.get(name, (otherwise, f"{name} is not part of the language"))
+    code, hint = REFUSED_NODES.get(name, (otherwise, ELSEWHERE.get(otherwise, "this is not part of the language")))
     return refusal(node, code, hint)
 
 

@@ -1,8 +1,10 @@
 """The allow-list, construct by construct: programs that are accepted, and programs that are refused with which code."""
 
+import textwrap
+
 import pytest
 
-from contracts.compiler import compile_source
+from contracts.compiler import compile_source, judge_source
 from contracts.errors import ContractRefused
 from contracts.tree import compute_tree_hash, parse_tree
 
@@ -197,7 +199,13 @@ REFUSED = {
     "SCHEDULE": [in_method('schedule(1, "run")'), in_method('x = "run"', "schedule(1, x)")],
     "DEFAULT": [in_method("pass").replace("n: int", "n: int = 5"), in_module("class S(Struct):", "    a: int = 1")],
     "INT_RANGE": [in_method(f"x = {2**255}"), in_method(f"x = -{2**255 + 1}")],
-    "TEXT_ESCAPE": [in_method(r'x = "\ud800"'), in_method(r'x = "\N{BULLET}"')],
+    "TEXT_ESCAPE": [
+        in_method(r'x = "\ud800"'),
+        in_method(r'x = "\N{BULLET}"'),
+        *(in_method(rf'x = "a{escape}"') for escape in (r"\d", r"\ ", r"\8", r"\777", r"\x1", r"\u12", r"\U0001f60")),
+        in_method(r'x = b"\u0041"'),
+        in_method(r'x = f"\{1}"'),
+    ],
     "TEXT_PREFIX": [in_method('x = u"a"'), in_method('x = rf"{1}"'), in_method('x = t"{1}"')],
     "CHARACTER": [
         in_method("x = 1\t"),
@@ -298,3 +306,24 @@ def test_comments_and_layout_do_not_change_the_tree() -> None:
     plain = in_method("x = 1 + 2", "self.n = x")
     spread = in_method('"""Doc."""', "x = (1 +", "     2)  # sum", "", "self.n = x")
     assert compile_source(plain.encode()).to_bytes() == compile_source(spread.encode()).to_bytes()
+
+
+@pytest.mark.parametrize("name", ["print(1)", "[1]", "x += 1", "while True:\n    pass", "return 1"])
+def test_a_hint_speaks_of_the_language_not_of_a_parser(name: str) -> None:
+    """What stands where it must not is named by what may stand there."""
+    for source in (
+        f"{name}\n",
+        "from contracts import Contract\n\n\nclass T(Contract):\n" + textwrap.indent(name, "    "),
+    ):
+        verdict = judge_source(source.encode())
+        assert not verdict.is_accepted and verdict.line > 0 and verdict.column > 0
+        assert "holds" in verdict.hint
+
+
+def test_escapes_are_those_that_every_parser_reads_alike() -> None:
+    """Two-letter, octal and numbered escapes, a broken line, and any backslash in a raw text."""
+    texts = r""" "\\ \' \" \a \b \f \n \r \t \v \0 \18 \101 \377 \x41 \u00e9 \U0001f600 \
+" """.strip()
+    numbers = r'b"\\ \x41 \377 \0"'
+    for text in (texts, numbers, r'r"\d\N{x}\u"', r'br"\u"', r'f"\\{1}\n"'):
+        assert judge_source(in_method(f"x = {text}").encode()).is_accepted, text
