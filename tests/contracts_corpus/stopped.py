@@ -13,6 +13,9 @@ GROW = 't = "ab"\nwhile True:\n    t = t + t\n'
 REMOVED = "d = {i: i for i in range(100000)}\nfor i in range(1, 100000):\n    del d[i]\n"
 """One key in the memory of a hundred thousand, unless the engine gives it back."""
 
+PATH = "d = {}\ns = 1\nfor i in range(87000):\n    s = (5 * s + 1) % 131072\n    d[s] = 1\n"
+"""Keys where the interpreter looks, one after the other, for a key that begins there: 87,000 of 131,072 places."""
+
 MANY_TEXTS = 't = "ab"\nfor i in range(19):\n    t = t + t\nxs = [t]\nfor i in range(14):\n    xs = xs + xs\n'
 """16 GiB if anybody wrote them one after the other."""
 
@@ -75,6 +78,7 @@ STOPPED = {
             "popped one by one": "d[1] = 1\n    x = d.pop(1)",
         }.items()
     },
+    "keys along the path of another": (f"{PATH}while True:\n    x = 452479942571831817 in d", "out_of_gas"),
     "colliding keys": (
         "d = {0: 0}\nfor i in range(10 ** 9):\n    d[i * (2 ** 61 - 1)] = i\nreturn 1",
         "out_of_gas",
