@@ -24,19 +24,46 @@ HostOperation = Callable[..., Any]
 
 
 class Routine:
-    """A function of the contract, callable by its local variables; filled when its body is woven."""
+    """A function of the contract; what can be called is there when its body is woven."""
 
-    __slots__ = ("body", "defaults", "padding", "parameter_count")
+    __slots__ = ("call", "defaults", "padding", "parameter_count")
 
     def __init__(self, parameter_count: int, defaults: tuple[Any, ...], slot_count: int) -> None:
         self.parameter_count = parameter_count
         self.defaults = defaults
         """Of the last parameters."""
         self.padding: list[Any] = [UNBOUND] * (slot_count - parameter_count)
-        self.body: Callable[[Env], Any] = _not_woven
+        self.call: Callable[[list[Any]], Any] = _not_woven
+        """Runs it with these argument values, in a list that becomes its local variables."""
+
+    def weave(self, machine: Machine, block: Callable[[Env], Any], *, is_read_only: bool) -> None:
+        """Make it callable: `block` is its body. Missing arguments take their defaults."""
+        count, defaults, padding = self.parameter_count, self.defaults, self.padding
+
+        def call(values: list[Any]) -> Any:
+            machine.depth += 1
+            if machine.depth > CALL_DEPTH_MAX:
+                raise Fault("DEPTH")
+            if len(values) < count:
+                values += defaults[len(defaults) - count + len(values) :]
+            values += padding
+            if block(values) is None:
+                machine.depth -= 1
+                return None
+            value, machine.result = machine.result, None
+            machine.depth -= 1
+            return value
+
+        def call_read_only(values: list[Any]) -> Any:
+            outer, machine.read_only = machine.read_only, True
+            value = call(values)
+            machine.read_only = outer
+            return value
+
+        self.call = call_read_only if is_read_only else call
 
 
-def _not_woven(_env: Env) -> Any:
+def _not_woven(_values: list[Any]) -> Any:
     raise AssertionError("a routine is called before its body is woven")
 
 
@@ -76,7 +103,7 @@ class CallWeaver(OperatorWeaver):
 
             def key(item: Any) -> Any:
                 machine.charge(GAS.call + GAS.call_argument)
-                return call_routine(machine, routine, [item])
+                return routine.call([item])
 
         def sort_row(env: Env) -> Any:
             items = row(env)
@@ -85,13 +112,8 @@ class CallWeaver(OperatorWeaver):
         return sort_row
 
     def _weave_call(self, node: Node) -> Expression:
-        machine, routine = self.machine, self.routines[str(node.value)]
-        arguments = self.expressions(node.children)
-
-        def call(env: Env) -> Any:
-            return call_routine(machine, routine, [argument(env) for argument in arguments])
-
-        return call
+        routine, arguments = self.routines[str(node.value)], self.expressions(node.children)
+        return lambda env: routine.call([argument(env) for argument in arguments])
 
     def _weave_method(self, node: Node) -> Expression:
         machine, name, call_contract = self.machine, str(node.value), self.call_contract
@@ -180,17 +202,3 @@ def methods_named(name: str, count: int) -> dict[type, Callable[..., Any]]:
         for (kind, listed), (operation, least, most) in METHODS.items()
         if listed == name and least <= count <= most
     }
-
-
-def call_routine(machine: Machine, routine: Routine, values: list[Any]) -> Any:
-    """Run a function of the contract with these argument values; missing ones take their defaults."""
-    machine.depth += 1
-    if machine.depth > CALL_DEPTH_MAX:
-        raise Fault("DEPTH")
-    missing = routine.parameter_count - len(values)
-    if missing:
-        values += routine.defaults[len(routine.defaults) - missing :]
-    values += routine.padding
-    result = routine.body(values)
-    machine.depth -= 1
-    return result

@@ -33,29 +33,9 @@ class Weaver(CallWeaver):
             routine = Routine(len(function.parameters), defaults, function.slot_count)
             self.routines[routine_name(function)] = routine
         for function in functions:
-            self.routines[routine_name(function)].body = self._body(function)
-
-    def _body(self, function: Function) -> Expression:
-        machine = self.machine
-        self.assigned = set(range(len(function.parameters)))
-        block = self.block(function.body)
-
-        def body(env: Env) -> Any:
-            if block(env) is None:
-                return None
-            value, machine.result = machine.result, None
-            return value
-
-        if function.kind not in {"view", "invariant"}:
-            return body
-
-        def read_only_body(env: Env) -> Any:
-            outer, machine.read_only = machine.read_only, True
-            value = body(env)
-            machine.read_only = outer
-            return value
-
-        return read_only_body
+            self.assigned = set(range(len(function.parameters)))
+            block, is_read_only = self.block(function.body), function.kind in {"view", "invariant"}
+            self.routines[routine_name(function)].weave(self.machine, block, is_read_only=is_read_only)
 
     # --- blocks ---
 

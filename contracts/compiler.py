@@ -9,11 +9,10 @@ import ast
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from contracts.boundary import Boundary
-from contracts.calls import HostOperation, call_routine
+from contracts.calls import HostOperation
 from contracts.closures import Weaver, routine_name
 from contracts.declarations import read_module
 from contracts.errors import ContractRefused
@@ -189,7 +188,7 @@ def weave_contract(
         contract,
         weaver.boundary,
         weaver.events,
-        lambda function: partial(call_routine, machine, weaver.routines[routine_name(function)]),
+        lambda function: weaver.routines[routine_name(function)].call,
     )
 
 

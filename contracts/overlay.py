@@ -64,14 +64,7 @@ class Overlay:
         """(key, value) under a prefix as of now, keys ascending; None for one that this block deleted.
 
         Nothing may be written while it is read."""
-        written, known = self._ordered, self._known
-        new = list(islice(reversed(self._below), len(self._below) - len(written)))
-        if len(new) * NEW_KEYS_SORTED > len(written):
-            written += new
-            written.sort()
-        else:
-            for key in new:
-                insort(written, key)
+        written, known = self._order(), self._known
         position = bisect_left(written, prefix)
         for key, value in self._reader.scan(prefix):
             while position < len(written) and written[position] < key:
@@ -85,6 +78,18 @@ class Overlay:
         while position < len(written) and written[position].startswith(prefix):
             yield written[position], known[written[position]]
             position += 1
+
+    def _order(self) -> list[bytes]:
+        """All written keys, ascending."""
+        written = self._ordered
+        new = list(islice(reversed(self._below), len(self._below) - len(written)))
+        if len(new) * NEW_KEYS_SORTED > len(written):
+            written += new
+            written.sort()
+        else:
+            for key in new:
+                insort(written, key)
+        return written
 
     def mark(self) -> int:
         """A point to go back to."""
@@ -109,8 +114,8 @@ class Overlay:
         known, below, read = self._known, self._below, self._reader.get
         return tuple(
             [
-                (key, known[key])
-                for key in sorted(below)
-                if known[key] != (read(key) if below[key] is _MISSING else below[key])
+                (key, value)
+                for key in self._order()
+                if (value := known[key]) != (read(key) if (before := below[key]) is _MISSING else before)
             ]
         )

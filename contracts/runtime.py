@@ -127,7 +127,7 @@ class Runtime:
         self._open(state, plan.height, plan.time_ms, plan.network)
         self._machine.epoch, self._machine.window = plan.epoch, plan.window
         scheduled = self._run_scheduled(plan)
-        calls = tuple(self._run_call(call, _TRANSACTION_KINDS) for call in plan.calls)
+        calls = tuple([self._run(call, _TRANSACTION_KINDS, call) for call in plan.calls])
         return self._close(scheduled, calls)
 
     def execute_genesis(self, contracts: Sequence[Deployment], time_ms: int, network: bytes) -> BlockOutcome:
@@ -156,22 +156,16 @@ class Runtime:
     ) -> BlockOutcome:
         """Give a contract of a state the source of that name, and run its @migrate as `sender`; the one outcome."""
         self._open(state, height, time_ms, network)
-        machine = self._machine
-        machine.signer, machine.tx_id = sender, NO_TRANSACTION
-        machine.private_values, machine.call = (), None
-        arguments = contract.encoded_arguments()
 
         def replace(name: str, _method: str, arguments: bytes, sender: bytes, _kinds: set[str]) -> bytes:
             return encode(self._host.lifecycle.replace(name, contract.source.encode(), arguments, sender))
 
-        size = len(arguments)
-        outcome = self._run(GENESIS_INIT_GAS_MAX, size, replace, contract.name, "", arguments, sender, {"migrate"})
-        return self._close((), (outcome,))
+        return self._close((), (self._run(_call_of_deploy(contract, sender, ""), {"migrate"}, way_in=replace),))
 
     def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
         """Run a @view (or @invariant) on a state; nothing can be written."""
         self._open(state, height, time_ms, network)
-        return self._run_call(call, _VIEW_KINDS)
+        return self._run(call, _VIEW_KINDS, call)
 
     # --- a block ---
 
@@ -220,13 +214,10 @@ class Runtime:
     def _run_scheduled_call(self, key: bytes, record: bytes, gas_limit: int) -> CallOutcome:
         """One scheduled call: its record goes when it succeeds, counts a failure, or is parked after the last retry."""
         contract, method, arguments, failures = _read_record(record)
-        overlay, machine = self._machine.overlay, self._machine
-        due, call_id = _split_schedule_key(key)
-        address = contract_address(contract)
-        machine.signer, machine.tx_id = address, scheduled_call_id(machine.height, due, call_id)
-        machine.private_values, machine.call = (), None
-        data = encode(arguments)
-        outcome = self._run(gas_limit, len(data), self._host.enter, contract, method, data, address, {"scheduled"})
+        overlay = self._machine.overlay
+        name = scheduled_call_id(self._machine.height, *_split_schedule_key(key))
+        call = Call(name, contract_address(contract), contract, method, encode(arguments), gas_limit)
+        outcome = self._run(call, {"scheduled"})
         if outcome.status == "ok":
             overlay.put(key, None)
         elif failures < RETRIES_MAX:
@@ -238,39 +229,25 @@ class Runtime:
 
     # --- a call ---
 
-    def _run_call(self, call: Call, kinds: set[str]) -> CallOutcome:
-        tx_id, sender, contract, method, arguments, gas_limit, private_values = call
-        machine = self._machine
-        machine.signer, machine.tx_id = sender, tx_id
-        machine.private_values, machine.call = private_values, call
-        argument_bytes = len(arguments) + sum(map(len, private_values)) if private_values else len(arguments)
-        way_in = self._view if kinds is _VIEW_KINDS else self._host.enter
-        return self._run(gas_limit, argument_bytes, way_in, contract, method, arguments, sender, kinds)
-
-    def _view(self, contract: str, method: str, arguments: bytes, sender: bytes, kinds: set[str]) -> bytes:
-        self._machine.read_only = True
-        return self._host.enter(contract, method, arguments, sender, kinds)
-
     def _run(
-        self,
-        gas_limit: int,
-        argument_bytes: int,
-        way_in: WayIn,
-        contract: str,
-        method: str,
-        arguments: bytes,
-        sender: bytes,
-        kinds: set[str],
+        self, call: Call, kinds: set[str], transaction: Call | None = None, way_in: WayIn | None = None
     ) -> CallOutcome:
-        """Run with a full meter; whatever fails leaves no write and no event."""
+        """Run a call with a full meter; whatever fails leaves no write and no event.
+
+        `transaction` is the call itself where a transaction or a reader makes it, and only the first may bring code."""
+        tx_id, sender, contract, method, arguments, gas_limit, private_values = call
         machine = self._machine
         mark = machine.overlay.mark()
         self._host.begin(gas_limit)
+        machine.signer, machine.tx_id = sender, tx_id
+        machine.private_values, machine.call = private_values, transaction
+        machine.read_only = kinds is _VIEW_KINDS
+        size = len(arguments) + sum(map(len, private_values)) if private_values else len(arguments)
         try:
-            machine.gas -= GAS.transaction + argument_bytes // GAS.transaction_bytes
+            machine.gas -= GAS.transaction + size // GAS.transaction_bytes
             if machine.gas < 0:
                 raise OutOfGas
-            result = way_in(contract, method, arguments, sender, kinds)
+            result = (way_in or self._host.enter)(contract, method, arguments, sender, kinds)
         except Abort as abort:
             self._roll_back(mark)
             used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas
@@ -297,17 +274,16 @@ class Runtime:
         return CallOutcome(status="ok", code="", gas_used=gas, result=_RESULT_NONE, events=())
 
     def _run_init(self, contract: Deployment, sender: bytes) -> CallOutcome:
-        machine = self._machine
-        machine.signer, machine.tx_id = sender, NO_TRANSACTION
-        machine.private_values, machine.call = (), None
-        arguments = contract.encoded_arguments()
         init = self._host.woven(contract.name).find("init")
         if init is None:
-            status = ("ok", "") if arguments == encode([]) else ("error", "ARGUMENTS")
+            status = ("ok", "") if contract.encoded_arguments() == encode([]) else ("error", "ARGUMENTS")
             return CallOutcome(status=status[0], code=status[1], gas_used=0, result=_RESULT_NONE, events=())
-        return self._run(
-            GENESIS_INIT_GAS_MAX, len(arguments), self._host.enter, contract.name, init, arguments, sender, {"init"}
-        )
+        return self._run(_call_of_deploy(contract, sender, init), {"init"})
+
+
+def _call_of_deploy(contract: Deployment, sender: bytes, method: str) -> Call:
+    """What a deploy or upgrade outside of a block runs."""
+    return Call(NO_TRANSACTION, sender, contract.name, method, contract.encoded_arguments(), GENESIS_INIT_GAS_MAX)
 
 
 def _failed(status: str, code: str, gas_used: int, detail: str = "") -> CallOutcome:

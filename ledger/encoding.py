@@ -48,7 +48,11 @@ def decode(data: bytes, *, max_bytes: int = BYTES_MAX) -> Value:
     if type(data) is not bytes or len(data) > max_bytes:
         _refuse_length(data, max_bytes)
     try:
-        value, end = _read(data, 0, 0)
+        value: Value
+        if data and 0x90 <= data[0] < 0xA0:  # most of what is read whole is a short array
+            value, end = _read_array(data, 1, data[0] & 0x0F, 0)
+        else:
+            value, end = _read(data, 0, 0)
     except IndexError:
         raise EncodingError("truncated", "the bytes end inside a value", length=len(data)) from None
     if end != len(data):

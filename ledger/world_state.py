@@ -7,8 +7,9 @@ store operations for each changed key: its value and its bucket. The shape of th
 and their order are `ledger.chain`'s.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 
 from ledger.errors import InvariantViolation, StoreError
@@ -44,10 +45,8 @@ class StateSnapshot:
     def __init__(self, view: Snapshot) -> None:
         self._view = view
         self._values = GENERATIONS[live_generation(view)].values
-
-    def get(self, key: bytes) -> bytes | None:
+        self.get: Callable[[bytes], bytes | None] = partial(view.get, self._values)
         """The value of a key, None if absent."""
-        return self._view.get(self._values, key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All (key, value) whose key starts with `prefix`, ascending."""
