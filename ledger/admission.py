@@ -5,9 +5,9 @@ A client's nonce window is part of the certified state: every nonce below `base`
 nonce is unused past an expiry ends an unknown outcome for ever (D47). All functions are pure.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledger.encoding import decode, encode
 from ledger.shapes import expect_array, expect_int
@@ -15,6 +15,9 @@ from ledger.transaction import EXPIRY_AHEAD_MAX, NONCE_MAX, SignedTransaction
 
 NONCE_WINDOW: Final = 64
 """Nonces above the contiguous used prefix that may execute: the most a client can have outstanding (D45)."""
+
+NONCES_PREFIX: Final = b"n/"
+"""State keys of nonce windows: prefix, client."""
 
 NONCE_OUT_OF_WINDOW: Final = "NONCE_OUT_OF_WINDOW"
 EXPIRED: Final = "EXPIRED"
@@ -58,7 +61,12 @@ def parse_nonce_window(data: bytes) -> NonceWindow:
 
 def nonce_key(client: bytes) -> bytes:
     """The state key of a client's nonce window."""
-    return b"n/" + client
+    return NONCES_PREFIX + client
+
+
+def parse_nonce_key(key: bytes) -> bytes:
+    """The client of a state key that `nonce_key` made."""
+    return key[len(NONCES_PREFIX) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +82,25 @@ EXECUTE: Final = Verdict(True, False, "")
 SKIP: Final = Verdict(False, True, "")
 
 
+WindowsOf: TypeAlias = Callable[[Collection[bytes]], dict[bytes, NonceWindow]]
+_UNUSED: Final = NonceWindow()
+
+
 def judge_transactions(
-    transactions: Sequence[SignedTransaction], height: int, time_ms: int, window_of: Callable[[bytes], NonceWindow]
+    transactions: Sequence[SignedTransaction], height: int, time_ms: int, windows_of: WindowsOf
 ) -> tuple[tuple[Verdict, ...], tuple[tuple[bytes, NonceWindow], ...]]:
     """A verdict for each transaction in batch order, and the nonce windows that change, ascending by client.
 
+    `windows_of` gives the windows before the block of those clients that have used a nonce; it is asked once.
     An executed transaction uses its nonce whatever its outcome, so later transactions of the same batch can be judged
     before the contracts run.
     """
-    windows: dict[bytes, NonceWindow] = {}
+    windows = windows_of({signed.transaction.sender for signed in transactions})
     changed: dict[bytes, NonceWindow] = {}
     verdicts = []
     for signed in transactions:
         transaction = signed.transaction
-        window = windows.get(transaction.sender)
-        if window is None:
-            window = windows[transaction.sender] = window_of(transaction.sender)
+        window = windows.get(transaction.sender, _UNUSED)
         verdict = judge_transaction(signed, height, time_ms, window)
         if verdict.is_executed:
             window = window.compute_with(transaction.nonce)

@@ -6,11 +6,11 @@ not read back as it was written is damage of the disk, never somebody's input: I
 replica stops.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
+from ledger.admission import NonceWindow, nonce_key, parse_nonce_key, parse_nonce_window
 from ledger.block import (
     RECEIPTS_MAX,
     TIME_MAX_MS,
@@ -146,7 +146,14 @@ class Archive:
 
     def nonce_window(self, client: bytes) -> NonceWindow:
         """Which nonces of a client are used, as the state after the head says."""
-        return read_nonce_window(self._store, GENERATIONS[live_generation(self._store)].values, client)
+        return self.nonce_windows((client,)).get(client, NonceWindow())
+
+    def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
+        """The same for many clients, read in one pass; without those that have used none."""
+        with self._store.snapshot() as view:
+            values = GENERATIONS[live_generation(view)].values
+            found = view.get_many(values, sorted(map(nonce_key, clients)))
+        return {parse_nonce_key(key): read_record(values, parse_nonce_window, data) for key, data in found.items()}
 
     def state_reader(self) -> StateSnapshot:
         """A consistent view of the state after the head. Close it (it is a context manager)."""
@@ -180,12 +187,6 @@ def read_record(table: str, parse: Callable[[bytes], Record], data: bytes) -> Re
         return parse(data)
     except LedgerError as error:
         raise InvariantViolation("damaged", f"a record of the table {table}: {error}") from None
-
-
-def read_nonce_window(view: ReadView, values: str, client: bytes) -> NonceWindow:
-    """A client's nonce window in a table of state values."""
-    data = view.get(values, nonce_key(client))
-    return NonceWindow() if data is None else read_record(values, parse_nonce_window, data)
 
 
 def read_receipt_path(view: ReadView, height: int, index: int) -> ReceiptPath:

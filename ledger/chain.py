@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger import merkle
-from ledger.admission import NonceWindow, Verdict, judge_transactions, nonce_key
+from ledger.admission import NONCES_PREFIX, NonceWindow, Verdict, judge_transactions, nonce_key
 from ledger.archive import (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
@@ -217,7 +217,7 @@ class Chain(Archive):
         else:
             time_ms = max(parent.time_ms, batch_time_ms)
             batch_digest, transactions_root = compute_batch_digest(batch_time_ms, [t.raw for t in transactions])
-        verdicts, windows = judge_transactions(transactions, height, time_ms, self.nonce_window)
+        verdicts, windows = judge_transactions(transactions, height, time_ms, self.nonce_windows)
         configuration = self.configuration(height)
         parameters = configuration.parameters
         return PlannedBlock(
@@ -432,7 +432,7 @@ def _merge_writes(
 ) -> list[tuple[bytes, bytes | None]]:
     """The contracts' writes and the chain's own, ascending. The key space of nonces is the chain's alone."""
     for key, _ in writes:
-        if key.startswith(b"n/"):
+        if key.startswith(NONCES_PREFIX):
             raise InvariantViolation("write", "the runtime wrote a nonce window", got=key)
     return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
 

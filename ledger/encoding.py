@@ -82,6 +82,17 @@ def decode_array(data: bytes, *, max_bytes: int = BYTES_MAX) -> tuple[list[Value
     return values, offsets
 
 
+def decode_at(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+    """The value that begins at an offset, inside `depth` containers, and the offset behind it. Raises EncodingError.
+
+    For formats that know where in their bytes a value of any kind stands; what is around it is theirs to check.
+    """
+    try:
+        return _read(data, at, depth)
+    except IndexError:
+        raise EncodingError("truncated", "the bytes end inside a value", length=len(data)) from None
+
+
 def _refuse_length(data: bytes, max_bytes: int) -> NoReturn:
     if type(data) is not bytes:
         raise EncodingError("not_bytes", "only bytes can be decoded", got=type(data).__name__)
@@ -163,8 +174,7 @@ def _write_str(out: bytearray, value: str, _depth: int) -> None:
 def _write_bin(out: bytearray, value: bytes, _depth: int) -> None:
     length = len(value)
     if length < 0x100:
-        out.append(0xC4)
-        out.append(length)
+        out += _SHORT_BIN_HEADS[length]
     else:
         _write_head(out, length, 0xC4, 0xC5, 0xC6)
     out += value
@@ -181,13 +191,25 @@ def _write_head(out: bytearray, length: int, head8: int, head16: int, head32: in
         out += length.to_bytes(4, "big")
 
 
-def _write_array(out: bytearray, value: list[object] | tuple[object, ...], depth: int) -> None:
+_SHORT_BIN_HEADS: Final = tuple(bytes((0xC4, length)) for length in range(0x100))
+
+
+def _write_array(out: bytearray, value: list[Any] | tuple[Any, ...], depth: int) -> None:
     if depth >= DEPTH_MAX:
         raise EncodingError("depth", "containers are nested too deeply", expected_max=DEPTH_MAX)
     _write_container_head(out, len(value), 0x90, 0xDC)
     writer_of = _WRITERS.get
     for item in value:
-        writer = writer_of(type(item))
+        kind = type(item)
+        if kind is bytes and len(item) < 0x100:
+            # The two forms that most elements have are written here, without a call; their writers know them too.
+            out += _SHORT_BIN_HEADS[len(item)]
+            out += item
+            continue
+        if kind is int and 0 <= item < 0x80:
+            out.append(item)
+            continue
+        writer = writer_of(kind)
         if writer is None:
             raise EncodingError("type", "this type has no canonical encoding", got=type(item).__name__)
         writer(out, item, depth + 1)

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import lmdb
 
-from ledger.checksum import protect, unprotect, unprotect_many
+from ledger.checksum import protect_many, unprotect, unprotect_many
 from ledger.errors import StoreError
 from ledger.store import Delete, Operation, Put, Snapshot, check_key, prefix_end
 
@@ -121,11 +121,11 @@ def _apply(transaction: Any, table: Any, changes: _Changes) -> None:
     if changes.is_cleared:
         transaction.drop(table, delete=False)
     values = sorted(changes.values.items())
-    removed = [key for key, value in values if value is None]
     with transaction.cursor(db=table) as cursor:
-        cursor.putmulti([(key, protect(key, value)) for key, value in values if value is not None])
-    for key in removed:
-        transaction.delete(key, db=table)
+        cursor.putmulti(protect_many((key, value) for key, value in values if value is not None))
+    for key, value in values:
+        if value is None:
+            transaction.delete(key, db=table)
 
 
 def _read_failed(error: lmdb.Error) -> StoreError:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ledger.admission import NONCE_WINDOW, NonceWindow, parse_nonce_window
+from ledger.admission import NONCE_WINDOW, NONCES_PREFIX, NonceWindow, parse_nonce_key, parse_nonce_window
 from ledger.archive import (
     BY_NONCE_TABLE,
     HEADERS_TABLE,
@@ -58,7 +58,6 @@ CHUNK_ANSWERS_MAX: Final = 64
 CHUNK_VALUES_MAX: Final = 16_384
 """Encoded values in a chunk; a full one has about 7,000. Bytes alone would let a source make others parse millions."""
 
-NONCES_PREFIX: Final = b"n/"
 _ANSWER_START: Final = bytes(PUBLIC_KEY_BYTES + 8)
 
 
@@ -205,7 +204,7 @@ def used_nonces(view: ReadView, values: str, start: bytes) -> Iterator[bytes]:
     """
     first = NONCES_PREFIX + start[:PUBLIC_KEY_BYTES]
     for key, data in view.scan(values, NONCES_PREFIX, start=first):
-        client = key[len(NONCES_PREFIX) :]
+        client = parse_nonce_key(key)
         window = read_record(values, parse_nonce_window, data)
         for place in (nonce_place(client, nonce) for nonce in answered_nonces(window)):
             if place >= start:

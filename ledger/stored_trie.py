@@ -113,17 +113,18 @@ class StateTrie:
 
         Looked for from the depth of the one before on: neighbours are alike.
         """
-        levels, deepest, depth = self._levels, self.resident_depth, 0
+        levels = [self._levels.get(depth, b"") for depth in range(self.resident_depth)]
+        depth = 0
         for key_hash in key_hashes:
             number = int.from_bytes(key_hash[:8], "big")  # more bits than resident nodes have
-            while depth < deepest and self._is_node(levels, depth, number):
+            while depth < self.resident_depth and _is_node(levels[depth], number >> 64 - 2 * depth):
                 depth += 1
-            while depth and not self._is_node(levels, depth - 1, number):
+            while depth and not _is_node(levels[depth - 1], number >> 66 - 2 * depth):
                 depth -= 1
             yield depth, number >> 64 - 2 * depth
 
-    @staticmethod
-    def _is_node(levels: Mapping[int, bytearray], depth: int, number: int) -> bool:
-        level = levels.get(depth)
-        at = (number >> 64 - 2 * depth) * NODE_BYTES
-        return level is not None and level[at : at + NODE_BYTES] != NO_CHILDREN
+
+def _is_node(level: bytes | bytearray, index: int) -> bool:
+    """Whether there is a node at this place of a level. A node has entries below it, so some hash."""
+    at = index * NODE_BYTES
+    return level[at : at + 1] > b"\x00" or level[at : at + NODE_BYTES] > NO_CHILDREN

@@ -7,11 +7,12 @@ and checks limits; signatures are `verify_transaction`'s; nonces and expiry are 
 (D42).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ledger.encoding import Value, decode, decode_array, encode
+from ledger.encoding import Value, decode, decode_array, decode_at, encode
 from ledger.errors import EncodingError, InvalidTransaction
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Tag, signing_bytes, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
@@ -114,10 +115,7 @@ def parse_transaction(raw: bytes) -> SignedTransaction:
     try:
         if has_more_values(body, TRANSACTION_VALUES_MAX):
             raise EncodingError("too_many_values", "transaction", expected_max=TRANSACTION_VALUES_MAX)
-        fields, offsets = decode_array(body)
-        if len(fields) != 12:
-            raise EncodingError("shape", "transaction: wrong number of fields", expected=12, got=len(fields))
-        transaction = _parse_fields(fields)
+        transaction, start, end = _parse_common(body) or _parse_any(body)
     except EncodingError as error:
         code = "limit" if "expected_max" in error.fields else "malformed"
         raise InvalidTransaction(code, str(error)) from None
@@ -127,8 +125,70 @@ def parse_transaction(raw: bytes) -> SignedTransaction:
         body=body,
         raw=raw,
         tx_id=tagged_hash(Tag.TRANSACTION_ID, body),
-        encoded_arguments=body[offsets[10] : offsets[11]],
+        encoded_arguments=body[start:end],
     )
+
+
+_NUMBER: Final = rb"([\x00-\x7f]|\xcc[\x80-\xff]|\xcd(?!\x00)..|\xce(?!\x00\x00).{4}|\xcf(?!\x00{4}).{8})"
+_NAME: Final = rb"([\xa1-\xbf])([a-z][a-z0-9_]{0,30})"
+_COMMON_HEAD: Final = re.compile(
+    rb"\x9c\x01\xc4\x20(.{32})\xc4\x20(.{32})" + _NUMBER * 4 + rb"(?:\xc0|" + _NUMBER + rb")" + _NAME * 2, re.DOTALL
+)
+"""A body up to its arguments, as nearly all are: twelve fields, numbers of up to 64 bits in their shortest form, names
+of up to 31 characters."""
+
+
+def _parse_common(body: bytes) -> tuple[Transaction, int, int] | None:
+    """The transaction of a body that begins as nearly all do and has no commitments, and where its arguments lie; None
+    for any other, which `_parse_any` reads or refuses.
+
+    It takes a third of the time, and each transaction is read at every replica. EncodingError: of the arguments.
+    """
+    match = _COMMON_HEAD.match(body)
+    if match is None:
+        return None
+    network, sender, *numbers, follows_number, contract_head, contract, method_head, method = match.groups()
+    nonce, expiry_height, expiry_time, gas_limit = map(_read_number, numbers)
+    follows = None if follows_number is None else _read_number(follows_number)
+    start = match.end()
+    arguments, end = decode_at(body, start, 1)
+    if (
+        (contract_head[0], method_head[0]) != (0xA0 | len(contract), 0xA0 | len(method))
+        or type(arguments) is not list
+        or body[end:] != _NO_COMMITMENTS
+        or max(nonce, expiry_height, follows or 0) > NONCE_MAX
+        or expiry_time > TIME_MAX_S
+        or gas_limit > TRANSACTION_GAS_MAX
+    ):
+        return None
+    transaction = Transaction(
+        network=network,
+        sender=sender,
+        nonce=nonce,
+        expiry_height=expiry_height,
+        expiry_time=expiry_time,
+        gas_limit=gas_limit,
+        follows=follows,
+        contract=contract.decode(),
+        method=method.decode(),
+        arguments=tuple(arguments),
+    )
+    return transaction, start, end
+
+
+_NO_COMMITMENTS: Final = encode([])
+
+
+def _read_number(encoded: bytes) -> int:
+    return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
+
+
+def _parse_any(body: bytes) -> tuple[Transaction, int, int]:
+    """The transaction of any body, and where its arguments lie. Raises EncodingError."""
+    fields, offsets = decode_array(body)
+    if len(fields) != 12:
+        raise EncodingError("shape", "transaction: wrong number of fields", expected=12, got=len(fields))
+    return _parse_fields(fields), offsets[10], offsets[11]
 
 
 def _parse_fields(fields: list[Value]) -> Transaction:

@@ -1,5 +1,7 @@
 """Nonce windows against a plain set of used nonces, and each verdict of the rules D42 to D49."""
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,15 +107,14 @@ def test_a_batch_is_judged_in_order() -> None:
     ]
     asked = []
 
-    def window_of(client: bytes) -> NonceWindow:
-        asked.append(client)
-        return NonceWindow()
+    def windows_of(clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
+        asked.append(sorted(clients))
+        return {sample.OTHER_CLIENT.public_key: NonceWindow(2, 0)}
 
-    verdicts, windows = judge_transactions(batch, 1, NOW_S * 1000, window_of)
+    verdicts, windows = judge_transactions(batch, 1, NOW_S * 1000, windows_of)
     assert [verdict.code for verdict in verdicts] == [RETRY, "", "", NONCE_OUT_OF_WINDOW, ""]
     assert dict(windows) == {
         sample.CLIENT.public_key: NonceWindow(1, 0b10),
-        sample.OTHER_CLIENT.public_key: NonceWindow(0, 0b1000),
+        sample.OTHER_CLIENT.public_key: NonceWindow(2, 0b10),
     }
-    assert [client for client, _ in windows] == sorted(asked)
-    assert len(asked) == 2, "each client's window is read once"
+    assert asked == [[client for client, _ in windows]], "all windows are read at once"

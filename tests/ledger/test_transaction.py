@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors.ledger import sample_chain as sample
 
 from contracts.gas import EVENT_BYTES_MAX, EVENTS_MAX, RESULT_BYTES_MAX
+from ledger import transaction
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidSignature, InvalidTransaction
 from ledger.hashing import Tag, signing_bytes, tagged_hash
 from ledger.keys import SigningKey
 from ledger.transaction import (
+    NONCE_MAX,
     TRANSACTION_BYTES_MAX,
     TRANSACTION_VALUES_MAX,
     Event,
@@ -60,6 +62,50 @@ def test_golden_transactions(vector: dict) -> None:
     verify_transaction(signed)
     assert signed.tx_id.hex() == vector["tx_id"]
     assert signed.signature + signed.transaction.to_bytes() == raw == signed.raw
+
+
+small = st.integers(0, 300) | st.integers(0, NONCE_MAX + 1) | st.sampled_from([2**k for k in (7, 8, 16, 32, 40, 63)])
+names = st.from_regex(r"[a-z][a-z0-9_]{0,32}", fullmatch=True)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=5,
+)
+bodies = st.tuples(
+    *(st.just(1) | small, st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32)),
+    *(small, small, small, small, st.none() | small, names, names),
+    *(st.lists(plain, max_size=4), st.lists(st.binary(min_size=32, max_size=32), max_size=1)),
+).map(encode)
+
+
+@settings(max_examples=60)
+@given(bodies, st.data())
+def test_common_bodies_are_read_as_all_others_are(body: bytes, data: st.DataObject) -> None:
+    """D42: the short way takes or refuses exactly what the long way does, in the same words, whatever byte is wrong."""
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(body) - 1))
+        rest = data.draw(st.sampled_from([body[at + 1 :], body[at:], b""]))
+        body = body[:at] + bytes((data.draw(st.integers(0, 255)),)) + rest
+
+    def outcome() -> object:
+        try:
+            return parse_transaction(bytes(64) + body)
+        except InvalidTransaction as error:
+            return str(error)
+
+    fast = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction, "_parse_common", lambda _: None)
+        assert outcome() == fast
+
+
+def test_common_bodies_take_the_short_way() -> None:
+    """Numbers of every length, with and without `follows`; what the short way leaves to the long one is named."""
+    for number in (0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, NONCE_MAX):
+        for follows in (None, number):
+            body = sample.transaction(number, follows=follows).body
+            assert transaction._parse_common(body) == transaction._parse_any(body)
+    assert transaction._parse_common(sample.transaction(1, commitments=(bytes(32),)).body) is None
 
 
 def test_what_is_signed_is_what_is_parsed() -> None:
