@@ -26,7 +26,7 @@ from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.shapes import expect_array, expect_bytes, expect_int
-from ledger.store import Operation, Put, ReadView, Store
+from ledger.store import Operation, Put, PutMany, ReadView, Store
 from ledger.transaction import Receipt
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, live_generation
 
@@ -236,7 +236,7 @@ def block_operations(
         Put(META_TABLE, HEAD_KEY, key),
         Put(HEADERS_TABLE, key, header.to_bytes()),
         Put(BATCHES_TABLE, key, encode((batch_time_ms, tuple(raws)))),
-        *(Put(RECEIPTS_TABLE, place_key(header.height, index), data) for index, data in enumerate(receipts)),
+        PutMany(RECEIPTS_TABLE, [(place_key(header.height, index), data) for index, data in enumerate(receipts)]),
     ]
 
 
@@ -258,13 +258,14 @@ def nonce_place(client: bytes, nonce: int) -> bytes:
 
 def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequence[bool]) -> list[Operation]:
     """What makes a block's receipts findable; `consumed` tells which of them used a client's nonce."""
-    operations: list[Operation] = []
-    for index, (receipt, is_consumed) in enumerate(zip(receipts, consumed, strict=True)):
-        place = place_key(height, index)
-        operations.append(Put(BY_ID_TABLE, receipt.tx_id, place))
-        if is_consumed:
-            operations.append(Put(BY_NONCE_TABLE, nonce_place(receipt.sender, receipt.nonce), place))
-    return operations
+    places = [place_key(height, index) for index in range(len(receipts))]
+    by_nonce = [
+        (nonce_place(receipt.sender, receipt.nonce), place)
+        for receipt, is_consumed, place in zip(receipts, consumed, places, strict=True)
+        if is_consumed
+    ]
+    by_id = [(receipt.tx_id, place) for receipt, place in zip(receipts, places, strict=True)]
+    return [PutMany(BY_ID_TABLE, by_id), PutMany(BY_NONCE_TABLE, by_nonce)]
 
 
 def payload_operations(sealed: Sequence[tuple[bytes, bytes]]) -> list[Operation]:

@@ -16,7 +16,7 @@ import lmdb
 
 from ledger.checksum import protect_many, unprotect, unprotect_many
 from ledger.errors import StoreError
-from ledger.store import Delete, Operation, Put, Snapshot, check_key, prefix_end
+from ledger.store import Delete, Operation, Put, PutMany, Snapshot, check_key, check_keys, prefix_end
 
 MAP_BYTES: Final = 64 * 1024**3
 """Of address space per environment: 10,000,000 keys take about 4 GiB, a year of full 15-minute blocks about 10; four
@@ -240,6 +240,9 @@ class LmdbStore:
             if type(operation) is Put:
                 check_key(operation.key)
                 of_table.values[operation.key] = operation.value
+            elif type(operation) is PutMany:
+                check_keys(operation.records)
+                of_table.values.update(operation.records)
             elif type(operation) is Delete:
                 check_key(operation.key)
                 of_table.values[operation.key] = None

@@ -17,6 +17,8 @@ from ledger.errors import StoreError
 KEY_BYTES_MAX: Final = 511
 """LMDB's own limit; every store keeps it, so that no test passes on memory alone."""
 
+_KEY_LENGTHS: Final = frozenset(range(1, KEY_BYTES_MAX + 1))
+
 
 class Put(NamedTuple):
     """Sets a key of a table."""
@@ -24,6 +26,13 @@ class Put(NamedTuple):
     table: str
     key: bytes  # 1 to KEY_BYTES_MAX bytes
     value: bytes
+
+
+class PutMany(NamedTuple):
+    """Sets many keys of a table: the same as a `Put` for each, at a fraction of what a thousand of them cost."""
+
+    table: str
+    records: Sequence[tuple[bytes, bytes]]  # (key, value)
 
 
 class Delete(NamedTuple):
@@ -39,7 +48,7 @@ class Clear(NamedTuple):
     table: str
 
 
-Operation: TypeAlias = Put | Delete | Clear
+Operation: TypeAlias = Put | PutMany | Delete | Clear
 
 
 class ReadView(Protocol):
@@ -90,6 +99,13 @@ def check_key(key: bytes) -> None:
     """Raises StoreError for a key that a store cannot hold."""
     if not 0 < len(key) <= KEY_BYTES_MAX:
         raise StoreError("key_length", expected_min=1, expected_max=KEY_BYTES_MAX, got=len(key))
+
+
+def check_keys(records: Sequence[tuple[bytes, bytes]]) -> None:
+    """The same for the keys of many records."""
+    if not {len(key) for key, _ in records} <= _KEY_LENGTHS:
+        for key, _ in records:
+            check_key(key)
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
@@ -214,7 +230,9 @@ class MemoryStore:
             raise StoreError(self._failing, "the store has failed a write and must be opened again")
         for operation in operations:  # refuse before the first change: whole or not at all
             _table_of(self._tables, operation.table)
-            if not isinstance(operation, Clear):
+            if isinstance(operation, PutMany):
+                check_keys(operation.records)
+            elif not isinstance(operation, Clear):
                 check_key(operation.key)
         for name in {operation.table for operation in operations}:
             if any(view.tables.get(name) is self._tables[name] for view in self._live):
@@ -223,6 +241,9 @@ class MemoryStore:
             table = self._tables[operation.table]
             if type(operation) is Put:
                 table.put(operation.key, operation.value)
+            elif type(operation) is PutMany:
+                for key, value in operation.records:
+                    table.put(key, value)
             elif type(operation) is Delete:
                 table.delete(operation.key)
             else:

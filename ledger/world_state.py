@@ -17,7 +17,7 @@ from ledger.hashing import HASH_BYTES
 from ledger.state_records import Change
 from ledger.state_trie import StateProof, digit, hash_entry, hash_key
 from ledger.state_update import compute_trie_change
-from ledger.store import Delete, Operation, Put, ReadView, Snapshot
+from ledger.store import Delete, Operation, PutMany, ReadView, Snapshot
 from ledger.stored_trie import ResidentNodes, StateTables, StateTrie
 
 GENERATIONS: Final = (
@@ -90,8 +90,6 @@ class WorldState:
         """
         if not writes:
             return StateUpdate(root=self.root, operations=[], resident={})
-        values, trie = self.tables
-        operations: list[Operation] = []
         changes: list[Change] = []
         previous = b""
         for key, value in writes:
@@ -100,17 +98,14 @@ class WorldState:
             previous = key
             key_hash = hash_key(key)
             if value is None:
-                operations.append(Delete(values, key))
                 changes.append((key_hash, None, key))
             else:
                 if len(key) > KEY_BYTES_MAX or len(value) > VALUE_BYTES_MAX:
                     raise StoreError("state_limit", "a key or value is too long", key=len(key), value=len(value))
-                operations.append(Put(values, key, value))
                 changes.append((key_hash, hash_entry(key_hash, value), key))
         changes.sort()
         change = compute_trie_change(self.trie, view, changes)
-        for key, record in change.records:
-            operations.append(Delete(trie, key) if record is None else Put(trie, key, record))
+        operations = [*_operations(self.tables.values, writes), *_operations(self.tables.trie, change.records)]
         return StateUpdate(root=change.root, operations=operations, resident=change.resident)
 
     def adopt(self, update: StateUpdate) -> None:
@@ -134,3 +129,10 @@ class WorldState:
             neighbours=tuple(entry for entry in entries if entry[0] != key_hash),
             siblings=tuple(reversed(siblings)),
         )
+
+
+def _operations(table: str, records: Sequence[tuple[bytes, bytes | None]]) -> list[Operation]:
+    """What makes the records of a table these; None deletes."""
+    put = [(key, value) for key, value in records if value is not None]
+    deleted: list[Operation] = [Delete(table, key) for key, value in records if value is None]
+    return [PutMany(table, put), *deleted]

@@ -29,7 +29,7 @@ from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private
 from pbft.simulation.coverage import Observer
-from pbft.simulation.disk import PowerFailure, SimulatedDisk
+from pbft.simulation.disk import PowerFailure, SimulatedDisk, content_of
 from pbft.simulation.founding import (
     GENESIS_TIME_MS,
     PROTOCOL,
@@ -337,7 +337,7 @@ class Cluster:
         """What puts the writes of a disk into the trace."""
 
         def record(operations: Sequence[Operation]) -> None:
-            data = b"".join(b"".join(operation[1:]) for operation in operations)  # key and value, as far as it has them
+            data = b"".join(map(content_of, operations))
             check_private(f"the {disk} of r{replica}", data)
             self.trace.record(self.now_ms, disk, replica, -1, data)
 

@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager
 from random import Random
 from typing import Final, Self
 
-from ledger.checksum import protect, unprotect, unprotect_many
+from ledger.checksum import protect, protect_many, unprotect, unprotect_many
 from ledger.encoding import encode
-from ledger.store import MemoryStore, Operation, Put, Snapshot
+from ledger.store import MemoryStore, Operation, Put, PutMany, Snapshot
 
 ARRIVES_WHOLE_CHANCE: Final = 0.5  # of a write inside which the power fails
 COMMIT: Final = b"commit"
@@ -66,7 +66,7 @@ class SimulatedDisk:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`. Raises PowerFailure at the write that was chosen for it."""
-        protected = [Put(o.table, o.key, protect(o.key, o.value)) if type(o) is Put else o for o in operations]
+        protected = [protected_operation(operation) for operation in operations]
         if self._fails_at is not None and self.writes >= self._fails_at:
             self._unsynced = protected
             raise PowerFailure
@@ -115,6 +115,22 @@ class SimulatedDisk:
         rotten[bit // 8] ^= 1 << bit % 8
         self._synced.write([Put(table, key, bytes(rotten))])
         return key
+
+
+def protected_operation(operation: Operation) -> Operation:
+    """The same with every value behind its checksum."""
+    if type(operation) is PutMany:
+        return PutMany(operation.table, protect_many(operation.records))
+    if type(operation) is Put:
+        return Put(operation.table, operation.key, protect(operation.key, operation.value))
+    return operation
+
+
+def content_of(operation: Operation) -> bytes:
+    """Keys and values, as far as it has them."""
+    if isinstance(operation, PutMany):
+        return b"".join(part for record in operation.records for part in record)
+    return b"".join(operation[1:])
 
 
 class _View(AbstractContextManager["_View"]):

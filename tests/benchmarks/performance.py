@@ -54,8 +54,11 @@ SAMPLE_SECONDS: Final = 0.001
 OPEN_LOOP: Final = "70 % load"  # open loop at 70 % of what `transfers` reached
 PARTS: Final = (  # of a replica's work: first match by the path of a function's file wins
     ("signatures", ("nacl", "ledger/keys.py", "wire/verify.py")),
-    ("state tree", ("ledger/world_state.py", "ledger/state_trie.py", "ledger/hashing.py", "ledger/merkle.py")),
-    ("store: LMDB, checksums", ("ledger/lmdb_store.py", "ledger/checksum.py", "ledger/store.py", "node/journal.py")),
+    ("state tree", ("ledger/world_state.py", "ledger/state_", "ledger/stored_trie.py", "/hashing.py", "/merkle.py")),
+    (
+        "store: LMDB, checksums",
+        ("_store.py", "ledger/checksum.py", "ledger/store.py", "node/journal.py"),
+    ),
     ("canonical encoding", ("ledger/encoding.py", "ledger/shapes.py")),
     ("contract engine", ("contracts/",)),
     ("blocks, receipts, admission", ("ledger/",)),

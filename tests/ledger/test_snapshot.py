@@ -13,7 +13,7 @@ from ledger.errors import InvalidBlock, InvalidSnapshot, InvariantViolation, Sto
 from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
 from ledger.snapshot import PinnedSnapshot, parse_position
 from ledger.snapshot_install import SnapshotInstaller
-from ledger.store import MemoryStore, Operation
+from ledger.store import MemoryStore, Operation, PutMany
 from ledger.transaction import parse_receipt
 from ledger.world_state import GENERATIONS
 
@@ -411,7 +411,8 @@ def test_memory_holds_a_chunk_whatever_the_state() -> None:
         largest = 0
 
         def write(self, operations: list[Operation]) -> None:  # type: ignore[override]
-            self.largest = max(self.largest, len(operations))
+            sizes = [len(operation.records) if isinstance(operation, PutMany) else 1 for operation in operations]
+            self.largest = max(self.largest, sum(sizes))
             super().write(operations)
 
     store = Watched(LEDGER_TABLES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import StoreError
 from ledger.lmdb_store import LmdbStore
-from ledger.store import KEY_BYTES_MAX, Clear, Delete, MemoryStore, Operation, Put, Store, prefix_end
+from ledger.store import KEY_BYTES_MAX, Clear, Delete, MemoryStore, Operation, Put, PutMany, Store, prefix_end
 
 TABLES = ("a", "b")
 MAP_BYTES = 16 * 1024 * 1024
@@ -92,6 +92,9 @@ def test_a_write_is_whole_or_nothing(store: Store) -> None:
         Put("a", b"", b"x"),
         Put("a", bytes(KEY_BYTES_MAX + 1), b"x"),
         Put("c", b"k", b"x"),
+        PutMany("a", [(b"k", b"x"), (b"", b"x")]),
+        PutMany("a", [(bytes(KEY_BYTES_MAX + 1), b"x")]),
+        PutMany("c", []),
         Delete("c", b"k"),
     ):
         with pytest.raises(StoreError):
@@ -166,6 +169,7 @@ def test_keys_that_no_store_can_hold_are_absent(store: Store) -> None:
 keys = st.binary(min_size=1, max_size=3)
 operations = st.one_of(
     st.builds(Put, st.sampled_from(TABLES), keys, st.binary(max_size=4)),
+    st.builds(PutMany, st.sampled_from(TABLES), st.lists(st.tuples(keys, st.binary(max_size=4)), max_size=4)),
     st.builds(Delete, st.sampled_from(TABLES), keys),
 )
 
@@ -197,6 +201,8 @@ def compare_with_dict(store: Store, writes: list[list[Operation]], prefix: bytes
         for operation in write:
             if isinstance(operation, Put):
                 model[operation.table][operation.key] = operation.value
+            elif isinstance(operation, PutMany):
+                model[operation.table].update(operation.records)
             else:
                 model[operation.table].pop(operation.key, None)
     for table in TABLES:
