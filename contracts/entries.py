@@ -8,10 +8,10 @@ that is to be written was computed.
 from collections.abc import Callable
 from typing import Any
 
-from contracts.errors import Fault, OutOfGas
-from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX
+from contracts.errors import Fault
+from contracts.gas import INT_MAX, INT_MIN, KEY_BYTES_MAX
 from contracts.operations import BINARY, INT_OPERATORS
-from contracts.storage import ADDRESS_HEAD, Codec, IntCodec, MapHandle, decode_int, make_place_writer, store_int
+from contracts.storage import ADDRESS_HEAD, Codec, IntCodec, MapHandle, load_int, make_place_writer, store_int
 from contracts.values import ADDRESS_BYTES
 
 Expression = Callable[[list[Any]], Any]
@@ -28,11 +28,7 @@ def make_entry_reader(handle: MapHandle, codec: Codec, index: Expression) -> Exp
         key = index(env)
         if type(key) is not bytes or len(key) != ADDRESS_BYTES:
             raise Fault("TYPE")
-        data = machine.overlay.get(head + key)
-        machine.gas -= GAS.storage_read if data is None else GAS.storage_read + len(data) // GAS.storage_read_bytes
-        if machine.gas < 0:
-            raise OutOfGas
-        return 0 if data is None else decode_int(data)
+        return load_int(machine, head + key)
 
     return read_int
 
@@ -81,14 +77,11 @@ def make_entry_changer(
         if type(key) is not bytes or len(key) != ADDRESS_BYTES:
             raise Fault("TYPE")
         place = head + key
-        data = machine.overlay.get(place)
-        machine.gas -= GAS.storage_read if data is None else GAS.storage_read + len(data) // GAS.storage_read_bytes
-        if machine.gas < 0:
-            raise OutOfGas
+        before = load_int(machine, place)
         by = operand(env)
         if type(by) is not int:
             raise Fault("TYPE")
-        after = compute(0 if data is None else decode_int(data), by)
+        after = compute(before, by)
         if not INT_MIN <= after <= INT_MAX:
             raise Fault("OVERFLOW")
         store_int(machine, place, after)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from contracts.errors import Fault, OutOfGas
 from contracts.expressions import Env, Expression, ExpressionWeaver
-from contracts.gas import INT_MAX, INT_MIN, compute_run_cost
+from contracts.gas import GAS, INT_MAX, INT_MIN, compute_run_cost
 from contracts.machine import Machine
 from contracts.operations import BINARY, COMPARE, INT_OPERATORS, Operation
 from contracts.tree import Node
@@ -113,6 +113,9 @@ class OperatorWeaver(ExpressionWeaver):
             return _compare_locals(machine, fast, slow, slot, other)
         if slot is not None and right.kind == "const" and type(right.value) is int:
             return _compare_constant(machine, fast, slow, slot, right.value)
+        text = right.value if right.kind == "const" and symbol in {"==", "!="} else None
+        if type(text) is str and len(text) < GAS.text_compare_chars:
+            return _compare_short_text(machine, fast, slow, self.expression(left), text)
         return _compare(machine, fast, slow, self.expression(left), self.expression(right))
 
     def _weave_is_none(self, node: Node) -> Expression:
@@ -225,6 +228,18 @@ def _compare(machine: Machine, fast: IntOperator, slow: Operation, left: Express
         if type(a) is int and type(b) is int:
             return fast(a, b)
         return slow(machine, a, b)
+
+    return compare
+
+
+def _compare_short_text(
+    machine: Machine, fast: IntOperator, slow: Operation, left: Expression, constant: str
+) -> Expression:
+    """Whether a text is that constant, which is too short for the comparison to cost anything."""
+
+    def compare(env: Env) -> Any:
+        a = left(env)
+        return fast(a, constant) if type(a) is str else slow(machine, a, constant)
 
     return compare
 

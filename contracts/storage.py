@@ -38,7 +38,7 @@ def _read_stored(data: bytes) -> Any:
         raise RuntimeInconsistency("STATE", "a stored value is not canonical", cause=error.code) from None
 
 
-def decode_int(data: bytes) -> Any:
+def _decode_int(data: bytes) -> Any:
     """A stored int, with the common sizes inline."""
     head = data[0]
     if head < 0x80:
@@ -47,6 +47,8 @@ def decode_int(data: bytes) -> Any:
     return _read_stored(data) if head_value is None else _from_bytes(data, "big") - head_value
 
 
+_HEAD32: Final = _HEADS[0xCE]
+"""Of ints of four bytes, which most balances are: the one form that is read and written without a call."""
 _from_bytes: Final = int.from_bytes
 _SMALL_INTS: Final = [bytes((number,)) for number in range(128)]
 
@@ -108,17 +110,7 @@ class IntCodec(Codec):
     __slots__ = ()
 
     def read(self, key: bytes) -> Any:
-        machine = self.machine
-        data = machine.overlay.get(key)
-        if data is None:
-            machine.gas -= GAS.storage_read
-            if machine.gas < 0:
-                raise OutOfGas
-            return 0
-        machine.gas -= GAS.storage_read + len(data) // GAS.storage_read_bytes
-        if machine.gas < 0:
-            raise OutOfGas
-        return decode_int(data)
+        return load_int(self.machine, key)
 
     def write(self, key: bytes, value: Any) -> None:
         if type(value) is not int:
@@ -126,11 +118,25 @@ class IntCodec(Codec):
         store_int(self.machine, key, value)
 
 
+def load_int(machine: Machine, key: bytes) -> Any:
+    """Pay for an int and read it."""
+    data = machine.overlay.get(key)
+    if data is None:
+        machine.gas -= GAS.storage_read
+        if machine.gas < 0:
+            raise OutOfGas
+        return 0
+    machine.gas -= GAS.storage_read + len(data) // GAS.storage_read_bytes
+    if machine.gas < 0:
+        raise OutOfGas
+    return _from_bytes(data, "big") - _HEAD32 if data[0] == 0xCE else _decode_int(data)
+
+
 def store_int(machine: Machine, key: bytes, value: int) -> None:
     """Pay for an int and write it."""
     if machine.read_only:
         raise Fault("READ_ONLY")
-    data = encode_int(value)
+    data = (value + _HEAD32).to_bytes(5, "big") if 0x10000 <= value < 0x100000000 else encode_int(value)
     machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data)
     if machine.gas < 0:
         raise OutOfGas
