@@ -2,7 +2,7 @@
 
     DIR/lock            held for as long as the replica runs: a second copy would vote twice with one key
     DIR/genesis.json    written at the first start; every later start must bring the same network
-    DIR/journal/        LMDB: the promises of this replica        DIR/ledger/   LMDB: blocks, state, certificates
+    DIR/journal/        the promises of this replica, one file     DIR/ledger/   LMDB: blocks, state, certificates
     DIR/evidence/       proof against other replicas, a file for each piece
     DIR/payload-keys/   one sealed key per day of private payloads: destroying it erases them, so no backup holds it
 

@@ -23,6 +23,7 @@ from ledger.chain import LEDGER_TABLES
 from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
 from ledger.lmdb_store import LmdbStore
+from ledger.log_store import LogStore
 from ledger.payload_vault import PayloadKeyFiles
 from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
@@ -122,7 +123,7 @@ class ReplicaService:
             self._closers.append(hold_keys(config.keys_path))
             genesis = data.settle_genesis(config.definition, config.genesis)
             self._listen_ops()
-            journal = LmdbStore(data.journal_path, tables=(JOURNAL_TABLE,))
+            journal = LogStore(data.journal_path, tables=(JOURNAL_TABLE,))
             self._closers.append(journal.close)
             count_start(
                 config.keys_path,
@@ -158,7 +159,7 @@ class ReplicaService:
             raise StartRefused("port_taken", text) from error
         self._closers.append(listening.stopListening)
 
-    def _assemble(self, genesis: Genesis, journal: LmdbStore, ledger: LmdbStore, data: DataDirectory) -> None:
+    def _assemble(self, genesis: Genesis, journal: LogStore, ledger: LmdbStore, data: DataDirectory) -> None:
         config = self._config
         worker = ProcessWorker(
             self._reactor,

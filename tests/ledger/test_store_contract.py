@@ -1,4 +1,4 @@
-"""What every Store promises. The same suite runs on memory and on LMDB; only LMDB uses a disk."""
+"""What every Store promises. The same suite runs on memory, on LMDB and on an appended file; these two use a disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +9,20 @@ from hypothesis import strategies as st
 
 from ledger.errors import StoreError
 from ledger.lmdb_store import LmdbStore
+from ledger.log_store import LogStore
 from ledger.store import KEY_BYTES_MAX, Clear, Delete, MemoryStore, Operation, Put, PutMany, Store, prefix_end
 
 TABLES = ("a", "b")
 MAP_BYTES = 16 * 1024 * 1024
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "log"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of each kind."""
     if request.param == "memory":
         opened: Store = MemoryStore(TABLES)
+    elif request.param == "log":
+        opened = LogStore(tmp_path / "store", tables=TABLES)
     else:
         opened = LmdbStore(tmp_path / "store", tables=TABLES, map_bytes=MAP_BYTES)
     yield opened
