@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger import merkle
-from ledger.admission import NONCES_PREFIX, NonceWindow, Verdict, judge_transactions, nonce_key
+from ledger.admission import NonceWindow, Verdict, judge_transactions
 from ledger.archive import (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
@@ -30,6 +30,7 @@ from ledger.archive import (
     read_record,
 )
 from ledger.block import Block, Header, compute_batch_digest, compute_receipts_root
+from ledger.block_parts import earliest_due_ms, make_call, merge_writes
 from ledger.configuration import CONFIGURATION_PREFIX, Configuration, configuration_key
 from ledger.epochs import EpochLink, Epochs
 from ledger.errors import (
@@ -40,23 +41,21 @@ from ledger.errors import (
     InvariantViolation,
     ProofNotReady,
 )
-from ledger.execution import BlockOutcome, BlockPlan, Call
+from ledger.execution import BlockOutcome, BlockPlan
 from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
-from ledger.payload import read_values
 from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.receipts import compute_receipts
 from ledger.snapshot import PinnedSnapshot
 from ledger.snapshot_install import SnapshotInstaller, discard_idle_state
 from ledger.state_trie import StateProof
-from ledger.store import Operation, Put, ReadView, Store
+from ledger.store import Operation, Put, Store
 from ledger.transaction import SignedTransaction
-from ledger.world_state import GENERATIONS, WorldState, live_generation
+from ledger.world_state import WorldState
 
 __all__ = ["LEDGER_TABLES", "Chain", "PlannedBlock", "StateProofDraft", "StoredReceipt"]
 
-SCHEDULE_PREFIX: Final = b"s/"
 """State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
 _NO_PAYLOADS: Final[Mapping[bytes, bytes]] = {}
 
@@ -99,6 +98,7 @@ class Chain(Archive):
         self.next_due_ms: int | None = None
         """When the earliest scheduled call is due, None if none waits."""
         self._newest_certificate: QuorumCertificate | None = None
+        self._unsaved: dict[int, QuorumCertificate] = {}  # by height: they go with the next block
         network = store.get(META_TABLE, NETWORK_KEY)
         if network is not None and network != genesis.network_id:
             raise InvalidGenesis("foreign", "the store holds another network", expected=genesis.network_id, got=network)
@@ -124,7 +124,7 @@ class Chain(Archive):
         self._head = head
         discard_idle_state(self._store)
         self._read_epochs()
-        self.next_due_ms = _earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self._store, ())
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
             break
@@ -188,7 +188,7 @@ class Chain(Archive):
         self._store.write([network, *block_operations(header, None, (), ()), *update.operations])
         self.state.adopt(update)
         self._head = header
-        self.next_due_ms = _earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self._store, ())
         return header
 
     # --- execution ---
@@ -228,7 +228,7 @@ class Chain(Archive):
                 epoch=configuration.epoch,
                 window=parameters.window,
                 calls=tuple(
-                    _call(signed, payloads)
+                    make_call(signed, payloads)
                     for signed, verdict in zip(transactions, verdicts, strict=True)
                     if verdict.is_executed
                 ),
@@ -259,7 +259,7 @@ class Chain(Archive):
             raise InvariantViolation("payload", "not the sealed payloads of this block", expected=len(declared))
         if planned.parent_hash != self.head.hash:
             raise InvalidBlock("parent", "planned on another block", expected=self.head.hash, got=planned.parent_hash)
-        next_due_ms = _earliest_due_ms(self._store, outcome.writes)
+        next_due_ms = earliest_due_ms(self._store, outcome.writes)
         if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         self.epochs.compute_decided(planned.height, outcome.writes)
@@ -267,7 +267,7 @@ class Chain(Archive):
         receipts, consumed = compute_receipts(planned.height, verdicts, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         with self._store.snapshot() as view:
-            update = self.state.compute_update(view, _merge_writes(outcome.writes, planned.windows))
+            update = self.state.compute_update(view, merge_writes(outcome.writes, planned.windows))
         header = Header(
             network=self.genesis.network_id,
             epoch=planned.plan.epoch,
@@ -284,7 +284,8 @@ class Chain(Archive):
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves)
         operations += index_operations(planned.height, receipts, consumed) + payload_operations(sealed)
-        self._store.write(operations + update.operations)
+        self._store.write(operations + self._certificate_operations() + update.operations)
+        self._unsaved.clear()
         self.state.adopt(update)
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
@@ -317,12 +318,13 @@ class Chain(Archive):
         Blocks between the old head and the new one are skipped for good. Raises InvalidSnapshot where it is not whole,
         or the own head has passed it.
         """
+        self.save_certificates()
         gaps = snapshot.switch(self.height, self.gaps)
         self.state, self._head, self.gaps = snapshot.state, snapshot.header, gaps
         self._newest_certificate = snapshot.certificate
         self._read_epochs()
         self._keep_newest_link()
-        self.next_due_ms = _earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self._store, ())
         discard_idle_state(self._store)
         return snapshot.header
 
@@ -333,22 +335,47 @@ class Chain(Archive):
         return self._newest_certificate
 
     def store_certificate(self, certificate: QuorumCertificate) -> None:
-        """Makes a verified certificate of an executed block durable (D25). One that is stored already is kept.
+        """Keeps a verified certificate of an executed block (D25). One that is stored already is kept.
 
-        Raises InvalidCertificate where the block is not executed here or has another header hash.
+        It is durable with the next block, or when `save_certificates` is called: a write of its own for each would be a
+        second sync of the disk per block. Until then the journal holds the newest one. That of an epoch's last height
+        is durable at once. Raises InvalidCertificate where the block is not executed here or has another header hash.
         """
-        if certificate.height > self.height:
-            raise InvalidCertificate("not_executed", expected_max=self.height, got=certificate.height)
-        header_hash = self.header_hash(certificate.height)
+        height = certificate.height
+        if height > self.height:
+            raise InvalidCertificate("not_executed", expected_max=self.height, got=height)
+        header_hash = self.header_hash(height)
         if certificate.header_hash != header_hash:
             raise InvalidCertificate("header_hash", expected=header_hash, got=certificate.header_hash)
-        key = height_key(certificate.height)
-        if self._store.get(CERTIFICATES_TABLE, key) is None:
-            kept = Put(CERTIFICATES_TABLE, key, certificate.to_bytes())
-            self._store.write([kept, *self._link_operations(certificate)])
+        if self.certificate(height) is None:
+            self._unsaved[height] = certificate
+            if links := self._link_operations(certificate):
+                self._save_certificates(links)
         newest = self._newest_certificate
-        if newest is None or newest.height < certificate.height:
+        if newest is None or newest.height < height:
             self._newest_certificate = certificate
+
+    def save_certificates(self) -> None:
+        """Makes durable what waits for the next block."""
+        if self._unsaved:
+            self._save_certificates([])
+
+    def _save_certificates(self, further: Sequence[Operation]) -> None:
+        self._store.write([*self._certificate_operations(), *further])
+        self._unsaved.clear()
+
+    def _certificate_operations(self) -> list[Operation]:
+        return [Put(CERTIFICATES_TABLE, height_key(height), kept.to_bytes()) for height, kept in self._unsaved.items()]
+
+    def certificate(self, height: int) -> QuorumCertificate | None:
+        """See `Archive.certificate`; what is not durable yet counts too."""
+        return self._unsaved.get(height) or super().certificate(height)
+
+    def first_certificate(self, height: int) -> QuorumCertificate | None:
+        """See `Archive.first_certificate`; what is not durable yet counts too."""
+        above = [kept for kept in self._unsaved.values() if kept.height >= height]
+        stored = super().first_certificate(height)
+        return min(above if stored is None else [*above, stored], key=lambda kept: kept.height, default=None)
 
     def _link_operations(self, certificate: QuorumCertificate) -> list[Operation]:
         """What keeps the link that this certificate makes, if it is that of an epoch's last height."""
@@ -406,45 +433,3 @@ class Chain(Archive):
             headers=tuple(self.header(number) for number in range(height, certificate.height + 1)),
             certificate=certificate,
         )
-
-
-# --- the parts of a block ---
-
-
-def _call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
-    transaction = signed.transaction
-    payload = payloads.get(signed.tx_id, b"")
-    if bool(payload) != bool(transaction.commitments):
-        raise InvariantViolation("payload", "a body without its payloads reached execution", tx_id=signed.tx_id)
-    return Call(
-        tx_id=signed.tx_id,
-        sender=transaction.sender,
-        contract=transaction.contract,
-        method=transaction.method,
-        arguments=signed.encoded_arguments,
-        gas_limit=transaction.gas_limit,
-        private_values=read_values(payload),
-    )
-
-
-def _merge_writes(
-    writes: Sequence[tuple[bytes, bytes | None]], windows: Sequence[tuple[bytes, NonceWindow]]
-) -> list[tuple[bytes, bytes | None]]:
-    """The contracts' writes and the chain's own, ascending. The key space of nonces is the chain's alone."""
-    for key, _ in writes:
-        if key.startswith(NONCES_PREFIX):
-            raise InvariantViolation("write", "the runtime wrote a nonce window", got=key)
-    return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
-
-
-def _earliest_due_ms(view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> int | None:
-    """When the earliest scheduled call is due once these writes are applied."""
-    changed = {key: value for key, value in writes if key.startswith(SCHEDULE_PREFIX)}
-    waiting = [key for key, value in changed.items() if value is not None]
-    for key, _ in view.scan(GENERATIONS[live_generation(view)].values, SCHEDULE_PREFIX):
-        if key not in changed:
-            waiting.append(key)
-            break
-    if not waiting:
-        return None
-    return int.from_bytes(min(waiting)[len(SCHEDULE_PREFIX) : len(SCHEDULE_PREFIX) + 8], "big") * 1000

@@ -22,7 +22,7 @@ from typing import Final
 
 from ledger.encoding import decode, encode
 from ledger.errors import DamagedRecord, EncodingError, StoreError
-from ledger.store import Clear, Delete, MemoryStore, Operation, Put, Snapshot, check_key
+from ledger.store import Clear, Delete, MemoryStore, Operation, Put, PutMany, Snapshot, check_key, check_keys
 
 FILE_NAME: Final = "log"
 NEW_NAME: Final = "log.new"  # until it is whole; then it is renamed
@@ -73,6 +73,10 @@ class LogStore:
         """See `ReadView.get`."""
         return self._memory.get(table, key)
 
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """See `ReadView.get_many`."""
+        return self._memory.get_many(table, keys)
+
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -118,12 +122,14 @@ class LogStore:
             number = self._numbers.get(operation.table)
             if number is None:
                 raise StoreError("table", "not a table of this store, or the store is closed", got=operation.table)
-            if not isinstance(operation, Clear):
-                check_key(operation.key)
-            if type(operation) is Put:
-                sizes = len(operation.key).to_bytes(2, "big") + len(operation.value).to_bytes(4, "big")
-                parts += (bytes((_PUT, number)), sizes, operation.key, operation.value)
+            if isinstance(operation, Put | PutMany):
+                records = operation.records if isinstance(operation, PutMany) else [(operation.key, operation.value)]
+                check_keys(records)
+                for key, value in records:
+                    sizes = len(key).to_bytes(2, "big") + len(value).to_bytes(4, "big")
+                    parts += (bytes((_PUT, number)), sizes, key, value)
             elif type(operation) is Delete:
+                check_key(operation.key)
                 parts += (bytes((_DELETE, number)), len(operation.key).to_bytes(2, "big"), operation.key)
             else:
                 parts.append(bytes((_CLEAR, number)))

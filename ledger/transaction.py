@@ -129,6 +129,11 @@ def parse_transaction(raw: bytes) -> SignedTransaction:
     )
 
 
+def compute_tx_id(raw: bytes) -> bytes:
+    """The identity of the transaction in ``signature || body``: the signature has no part in it (D44)."""
+    return tagged_hash(Tag.TRANSACTION_ID, raw[SIGNATURE_BYTES:])
+
+
 _NUMBER: Final = rb"([\x00-\x7f]|\xcc[\x80-\xff]|\xcd(?!\x00)..|\xce(?!\x00\x00).{4}|\xcf(?!\x00{4}).{8})"
 _NAME: Final = rb"([\xa1-\xbf])([a-z][a-z0-9_]{0,30})"
 _COMMON_HEAD: Final = re.compile(

@@ -7,11 +7,12 @@ link alone and never become evidence. Heights are sequence numbers (D4). Sizes a
 The third group never travels: what the edge tells the core about clients and about the ledger.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
+from ledger.transaction import SignedTransaction
 from pbft.core.config import EpochStart
 
 
@@ -27,6 +28,7 @@ class Request:
     raw: bytes  # signature || signed bytes, as received; the leaf of the batch digest
     has_code: bool = False  # it brings a contract's source: checked before it is ordered (D53)
     payload: bytes | None = b""  # private, checked against the commitments; empty without any; None: not here (D50)
+    signed: SignedTransaction | None = field(default=None, compare=False, repr=False)  # `raw` as parsed, where kept
 
     @property
     def size_bytes(self) -> int:

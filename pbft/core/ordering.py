@@ -26,7 +26,7 @@ from pbft.core.message_log import CountedVote, Slot, compute_committed, compute_
 from pbft.core.messages import Batch, CodeChecked, Commit, Envelope, Executed, Prepare, PrePrepare, SlotEntry
 from pbft.core.persisted import encode_entry, encode_pre_prepared, pre_prepared_key, prepared_key
 from pbft.core.replica_state import ReplicaState
-from pbft.core.requests import compute_batch, compute_candidates, process_finished, validate_batch
+from pbft.core.requests import compute_batch, compute_candidates, may_fill, process_finished, validate_batch
 
 
 def process_proposals(state: ReplicaState) -> None:
@@ -35,9 +35,11 @@ def process_proposals(state: ReplicaState) -> None:
         height = compute_next_height(state)
         if height > compute_proposal_limit(state):
             return  # M14: the queue stays
-        requests, is_full = compute_candidates(state, height)
         is_idle = compute_committed_top(state) == height - 1 and height - 1 - state.executed_height <= 1
         is_filling = state.epoch_end is not None  # the limit above is E: all at once, as it is timed as a whole
+        if not is_filling and not is_idle and not may_fill(state):
+            return  # at most turns under load; where it is not idle, no call is due either
+        requests, is_full = compute_candidates(state, height)
         is_due = (
             not requests
             and height - 1 == state.executed_height

@@ -209,6 +209,16 @@ def _relays(requests: list[Request]) -> list[Relay]:
     return relays
 
 
+def may_fill(state: ReplicaState) -> bool:
+    """Whether the queue might fill a batch: False says for certain that `compute_candidates` finds none full."""
+    configuration = state.configuration
+    return (
+        len(state.queue) >= configuration.batch_requests_max
+        or state.pending_bytes > configuration.batch_bytes_max  # of more than the queue
+        or sum(request.gas_limit for request in state.queue.values()) > configuration.block_gas_max
+    )
+
+
 def compute_candidates(state: ReplicaState, height: int) -> tuple[tuple[Request, ...], bool]:
     """The next batch's requests for `height`, and whether the batch is full; the queue's order, within D42's limits."""
     configuration = state.configuration

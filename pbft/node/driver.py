@@ -286,7 +286,7 @@ class Driver:
             self._actions += self._replica.receive(self._replica.replica_id, report)
         if self._tick_is_due:
             self._tick_is_due = False
-            self._execution.snapshots.tick()
+            self._execution.tick()
             self._actions += self._replica.tick(self._wall_ms())
         self._actions += self._replica.end_turn()
 

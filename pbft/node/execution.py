@@ -4,6 +4,7 @@ One block at a time, in order, from one place (M47). What a contract does is the
 this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block only when it is durable.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -29,6 +30,8 @@ from pbft.wire.limits import BLOCKS_MAX, NUMBER_MAX
 BLOCKS_BYTES_MAX: Final = (
     2_097_152  # in one answer to a replica that lags: two full blocks, payloads included; one at least
 )
+
+CERTIFICATE_TICKS: Final = 20  # a certificate waits so long for the next block, to be durable with it
 
 
 class Worker(Protocol):
@@ -134,6 +137,7 @@ class LedgerExecution:
         self._epochs = epochs
         self._sinks: list[ReplySink] = []
         self._running: int | None = None
+        self._quiet_ticks = 0  # since the last block or certificate
         self._on_executed: Callable[[Executed], None] | None = None
         self._on_fault: Callable[[str], None] | None = None
 
@@ -141,6 +145,13 @@ class LedgerExecution:
         """Names who hears that a block is durable, and who stops the replica when one cannot be made."""
         self._on_executed = on_executed
         self._on_fault = on_fault
+
+    def tick(self) -> None:
+        """Time passes: to be called every `pbft.core.config.TICK_MS`."""
+        self.snapshots.tick()
+        self._quiet_ticks += 1
+        if self._quiet_ticks == CERTIFICATE_TICKS:
+            self._chain.save_certificates()
 
     def subscribe(self, sink: ReplySink) -> None:
         """From now on `sink` hears of every block."""
@@ -153,7 +164,7 @@ class LedgerExecution:
         self._running = height
         requests = () if batch is None else batch.requests
         payloads = {request.tx_id: request.payload for request in requests if request.payload}
-        transactions = [parse_transaction(request.raw) for request in requests]
+        transactions = [request.signed or parse_transaction(request.raw) for request in requests]
         planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions, payloads)
         self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome, payloads))
 
@@ -167,7 +178,7 @@ class LedgerExecution:
         except (StoreError, InvalidBlock, InvariantViolation) as error:
             self._on_fault(f"block {planned.height} could not be stored: {error}")
             return
-        self._running = None
+        self._running, self._quiet_ticks = None, 0
         epoch_end, next_epoch = self._epochs.end_of(block.header.epoch, block.header.height)
         self._on_executed(
             Executed(
@@ -209,10 +220,16 @@ class LedgerExecution:
 
     def store_certificate(self, certificate: QuorumCertificate) -> None:
         """Keeps a certificate for proofs and for laggards. One that contradicts the ledger stops the replica."""
+        self._quiet_ticks = 0
         try:
             self._chain.store_certificate(certificate)
         except InvalidCertificate as error:
             raise InvariantViolation("certificate_against_ledger", str(error)) from error
+
+    def close(self) -> None:
+        """The replica ends in order: what waits for the next block is made durable, unless the store has failed."""
+        with contextlib.suppress(StoreError):
+            self._chain.save_certificates()
 
     def compute_blocks(self, first_height: int) -> Blocks | None:
         """Blocks from `first_height` on, within one answer's limits, or None where none is executed (D28).

@@ -220,6 +220,7 @@ class ReplicaService:
         )
         self._parts = Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
         self._closers.append(node.execution.snapshots.close)
+        self._closers.append(node.execution.close)
         self._follow_epoch(self._parts)
         node.execution.subscribe(self)
         node.execution.subscribe(door)

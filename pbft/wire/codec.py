@@ -10,10 +10,11 @@ Decoding checks form and limits, never signatures; verification checks signature
 passed both.
 """
 
-from pbft.wire.decode import decode_envelope, decode_peer, parse_request
+from pbft.wire.decode import decode_envelope, decode_peer
 from pbft.wire.encode import encode_envelope, encode_peer, encode_peer_frames, is_client_traffic
 from pbft.wire.kinds import peek_kind
 from pbft.wire.limits import WireError, WireRules
+from pbft.wire.requests import make_request, parse_request
 from pbft.wire.verify import VerifiedSignatures, Verifier, seal, seal_turn
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "encode_peer",
     "encode_peer_frames",
     "is_client_traffic",
+    "make_request",
     "parse_request",
     "peek_kind",
     "seal",

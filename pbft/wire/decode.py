@@ -9,14 +9,10 @@ signatures hold is `verify`'s.
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 
-from contracts.code import find_source
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
-from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, SIGNATURE_BYTES
-from ledger.payload import verify_payload
 from ledger.quorum_certificate import QuorumCertificate
 from ledger.snapshot import CHUNK_BYTES_MAX, POSITION_BYTES_MAX
-from ledger.transaction import SignedTransaction, parse_transaction
 from pbft.core.messages import (
     Batch,
     Batches,
@@ -49,6 +45,7 @@ from pbft.core.messages import (
 )
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.limits import NUMBER_MAX, WIRE_VERSION, WireError, WireRules
+from pbft.wire.requests import parse_payload, parse_signed
 from pbft.wire.shape import parse_canonical
 
 
@@ -106,46 +103,6 @@ def decode_envelope(data: bytes, rules: WireRules) -> Envelope:
     if len(data) > rules.peer_frame_bytes_max:
         raise WireError("oversized", f"{len(data)} bytes, at most {rules.peer_frame_bytes_max}")
     return _envelope(parse_canonical(pb.Envelope, data, rules), rules)
-
-
-def parse_request(raw: bytes, rules: WireRules, payload: bytes | None = None) -> Request:
-    """A signed transaction as the core's Request: limits, network and payload checked, its signature not (D42).
-
-    All that is judged lies in the bytes, so every replica judges a proposal alike. `payload` is the private payload
-    that came beside the transaction; with None, one that declares commitments makes a request without it (D50).
-    """
-    return _request(_transaction(raw, rules), payload)
-
-
-def _transaction(raw: bytes, rules: WireRules) -> SignedTransaction:
-    try:
-        signed = parse_transaction(raw)
-    except LedgerError as error:
-        raise WireError("bad_transaction", str(error)) from None
-    if signed.transaction.network != rules.network:
-        raise WireError("wrong_network", f"expected {rules.network.hex()}, got {signed.transaction.network.hex()}")
-    return signed
-
-
-def _request(signed: SignedTransaction, payload: bytes | None) -> Request:
-    transaction = signed.transaction
-    if payload is None and not transaction.commitments:
-        payload = b""
-    if payload is not None:
-        try:
-            verify_payload(signed, payload)
-        except LedgerError as error:
-            raise WireError("bad_payload", str(error)) from None
-    return Request(
-        client=transaction.sender,
-        nonce=transaction.nonce,
-        tx_id=signed.tx_id,
-        expiry_height=transaction.expiry_height,
-        gas_limit=transaction.gas_limit,
-        raw=signed.raw,
-        has_code=find_source(transaction.contract, transaction.method, transaction.arguments) is not None,
-        payload=payload,
-    )
 
 
 # ---- envelopes ----
@@ -299,13 +256,13 @@ def _requests(
     requests: list[Request] = []
     used = 0
     for raw in raws:
-        signed = _transaction(raw, rules)
+        signed = parse_signed(raw, rules)
         payload = None
         if signed.transaction.commitments and not is_stripped:
             if used == len(payloads):
                 raise WireError("payload_count", f"{used} payloads, and more transactions that declare one")
             payload, used = payloads[used], used + 1
-        requests.append(_request(signed, payload))
+        requests.append(parse_payload(signed, payload))
     if used != len(payloads):
         raise WireError("payload_count", f"{len(payloads)} payloads beside {used} transactions that declare one")
     return tuple(requests)

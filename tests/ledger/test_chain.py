@@ -247,12 +247,29 @@ def test_certificates() -> None:
     assert chain.certificate(3) is None
     assert chain.first_certificate(3) == sample.certify(headers[3])
     assert chain.first_certificate(5) is None
+    chain.save_certificates()
     for opened in (chain, Chain.open(store, sample.GENESIS)):
         assert opened.newest_certificate() == sample.certify(headers[3])
     with pytest.raises(InvalidCertificate, match="not_executed"):
         chain.store_certificate(replace(sample.certify(headers[3]), height=5))
     with pytest.raises(InvalidCertificate, match="header_hash"):
         chain.store_certificate(replace(sample.certify(headers[3]), height=3))
+
+
+def test_a_certificate_is_durable_with_the_next_block() -> None:
+    """D25: no write of its own for each. Until then it is known, and after a crash the journal has the newest one."""
+    store = MemoryStore(LEDGER_TABLES)
+    chain = sample.new_chain(store)
+    first = sample.execute(chain).header
+    chain.store_certificate(sample.certify(first))
+    assert chain.certificate(1) == chain.first_certificate(1) == chain.newest_certificate() == sample.certify(first)
+    assert Chain.open(store, sample.GENESIS).certificate(1) is None
+    second = sample.execute(chain).header
+    assert Chain.open(store, sample.GENESIS).certificate(1) == sample.certify(first)
+    chain.store_certificate(sample.certify(second))
+    assert [chain.first_certificate(height) for height in (1, 2)] == [sample.certify(first), sample.certify(second)]
+    chain.save_certificates()
+    assert Chain.open(store, sample.GENESIS).newest_certificate() == sample.certify(second)
 
 
 def test_what_is_not_stored_is_unknown() -> None:
@@ -341,6 +358,7 @@ def test_a_damaged_record_stops_the_replica(table: str, damage: bytes) -> None:
     chain = sample.new_chain(store)
     sample.execute(chain, sample.transaction(0))
     chain.store_certificate(sample.certify(chain.head))
+    chain.save_certificates()
     client = sample.CLIENT.public_key
     key = nonce_key(client) if table == VALUES_TABLE else (1).to_bytes(8, "big")
     assert store.get(table, key)

@@ -9,7 +9,8 @@ from pbft.simulation.cluster import Cluster
 from pbft.simulation.signing import KEYED_HASH
 from pbft.simulation.workload import Workload
 
-POINTS = 12  # writes of one replica in two blocks, their votes and their certificates: the run has fewer
+POINTS = 12  # writes of one replica in some blocks, their votes and their certificates: the run has fewer
+BLOCKS = 4
 VICTIM = 1
 
 
@@ -32,7 +33,7 @@ def test_power_may_fail_inside_every_write(disk: str) -> None:
             cluster, load = make_cluster(2 * point + seed)
             victim = cluster.machines[VICTIM]
             (victim.journal if disk == "journal" else victim.ledger).fail_power(point)
-            for _ in range(2):
+            for _ in range(BLOCKS):
                 load.submit(1, "add", [b"total", 1], through=[0, 2])
                 cluster.run(500)
             if not cluster.power_failures:
@@ -42,7 +43,7 @@ def test_power_may_fail_inside_every_write(disk: str) -> None:
             cluster.start(VICTIM)
             expect_done(cluster, load, 10_000)
             assert cluster.run(5_000, until=cluster.is_level)
-            assert [total(cluster, replica) for replica in range(4)] == [3] * 4
+            assert [total(cluster, replica) for replica in range(4)] == [BLOCKS + 1] * 4
     assert failures >= 7 and 0 < survived < failures, (failures, survived)
 
 

@@ -20,7 +20,7 @@ from ledger.transaction import SignedTransaction, Transaction, parse_receipt, si
 from pbft.core.client_session import parse_reply
 from pbft.core.messages import Request
 from pbft.node import client_door, client_reads
-from pbft.node.client_door import HEAP_SLACK, ClientDoor
+from pbft.node.client_door import HEAP_SLACK, RECENT_BLOCKS, ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.execution import InlineWorker
 from pbft.node.metrics import Metrics
@@ -240,6 +240,28 @@ def test_an_executed_nonce_is_answered_from_the_ledger_at_once(house: House) -> 
     submit(house, visit, rival)
     assert house.submitted == []
     assert [parse_reply(answer.reply).tx_id for answer in answers] == [first.tx_id, first.tx_id]
+
+
+def test_what_was_executed_a_moment_ago_is_answered_without_the_ledger(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what a client asks its witnesses, each transaction again: the same words as the ledger's, which a refused
+    receipt never gives, and for a few blocks only."""
+    first, refused = transaction(), transaction(key=OTHER, expiry_height=1)
+    house.execute(first)
+    house.execute(refused)
+    visit, answers = house.visit()
+    submit(house, visit, refused)
+    assert only(answers, Refused).code == "expired"  # type: ignore[attr-defined]
+    answers.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(house.chain, "find_used", lambda client, nonce: pytest.fail("the ledger was asked"))
+        submit(house, visit, first)
+    for _ in range(RECENT_BLOCKS):
+        house.execute()
+    submit(house, visit, first)
+    assert len(answers) == 2 and answers[0] == answers[1]
+    assert parse_reply(only(answers[:1], Reply).reply).tx_id == first.tx_id  # type: ignore[attr-defined]
 
 
 def test_whoever_waits_with_a_nonce_hears_who_used_it(house: House) -> None:

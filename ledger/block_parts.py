@@ -1,0 +1,54 @@
+"""What a block is planned and committed with: its calls, its writes to the state, and when the next call is due."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ledger.admission import NONCES_PREFIX, NonceWindow, nonce_key
+from ledger.errors import InvariantViolation
+from ledger.execution import Call
+from ledger.payload import read_values
+from ledger.store import ReadView
+from ledger.transaction import SignedTransaction
+from ledger.world_state import GENERATIONS, live_generation
+
+SCHEDULE_PREFIX: Final = b"s/"
+
+
+def make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
+    """What the worker is asked to run for a transaction, with its private payload if it declares one (D50)."""
+    transaction = signed.transaction
+    payload = payloads.get(signed.tx_id, b"")
+    if bool(payload) != bool(transaction.commitments):
+        raise InvariantViolation("payload", "a body without its payloads reached execution", tx_id=signed.tx_id)
+    return Call(
+        tx_id=signed.tx_id,
+        sender=transaction.sender,
+        contract=transaction.contract,
+        method=transaction.method,
+        arguments=signed.encoded_arguments,
+        gas_limit=transaction.gas_limit,
+        private_values=read_values(payload),
+    )
+
+
+def merge_writes(
+    writes: Sequence[tuple[bytes, bytes | None]], windows: Sequence[tuple[bytes, NonceWindow]]
+) -> list[tuple[bytes, bytes | None]]:
+    """The contracts' writes and the chain's own, ascending. The key space of nonces is the chain's alone."""
+    for key, _ in writes:
+        if key.startswith(NONCES_PREFIX):
+            raise InvariantViolation("write", "the runtime wrote a nonce window", got=key)
+    return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
+
+
+def earliest_due_ms(view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> int | None:
+    """When the earliest scheduled call is due once these writes are applied."""
+    changed = {key: value for key, value in writes if key.startswith(SCHEDULE_PREFIX)}
+    waiting = [key for key, value in changed.items() if value is not None]
+    for key, _ in view.scan(GENERATIONS[live_generation(view)].values, SCHEDULE_PREFIX):
+        if key not in changed:
+            waiting.append(key)
+            break
+    if not waiting:
+        return None
+    return int.from_bytes(min(waiting)[len(SCHEDULE_PREFIX) : len(SCHEDULE_PREFIX) + 8], "big") * 1000
