@@ -76,7 +76,7 @@ def compute_committed_top(state: ReplicaState) -> int:
 def _propose(state: ReplicaState, height: int, batch: Batch) -> None:
     """PRE-PREPARE for a fresh height; body and Q entry are journaled before it leaves (M25a)."""
     slot = state.slot(height)
-    slot.digest = batch.digest
+    slot.digest, slot.accepted_tick = batch.digest, state.ticks
     slot.put_batch(batch)
     promise(state, slot)
     for request in batch.requests:
@@ -128,7 +128,7 @@ def process_pre_prepare(state: ReplicaState, sender: int, envelope: Envelope, me
     validate_batch(state, message.batch, message.height)
     slot.digest = message.digest
     slot.proposal = envelope
-    slot.accepted = state.clock
+    slot.accepted, slot.accepted_tick = state.clock, state.ticks
     slot.put_batch(message.batch)
     state.proposed_top = max(state.proposed_top, message.height)
     for request in message.batch.requests:

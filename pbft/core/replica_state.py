@@ -79,6 +79,7 @@ class PeerNotes:
     overdue_ms: int = 0  # the due time that it waits for by its own clock, as it says; 0 for none (D63)
     relayed_requests: int = 0  # pending here because it relayed them first
     relayed_bytes: int = 0
+    proposals_sent: dict[int, int] = field(default_factory=dict)  # height -> tick at which it was sent again
     early: deque[Envelope] = field(default_factory=deque)  # of views not entered here yet (M13)
     early_bytes: int = 0
 

@@ -6,10 +6,10 @@ and whoever holds what it lacks sends it, as signed before, at most once per ANS
 
 from pbft.core.actions import Send
 from pbft.core.checkpoints import answer_with_certificate, peer_notes, process_vote
-from pbft.core.config import ANSWER_TICKS, DUE_GRACE_MS, FORWARDED_ENVELOPES_MAX
+from pbft.core.config import ANSWER_TICKS, DUE_GRACE_MS, FORWARDED_ENVELOPES_MAX, RESEND_TICKS
 from pbft.core.epochs import answer_with_epoch_end
-from pbft.core.messages import Envelope, Forward, Status
-from pbft.core.replica_state import ReplicaState
+from pbft.core.messages import Envelope, Forward, PrePrepare, Status
+from pbft.core.replica_state import PeerNotes, ReplicaState
 from pbft.core.view_change import compute_view_changes_held
 
 FORWARD_BYTES_MAX = 2_097_152  # in one answer: two full proposals; the rest follows with the next STATUS
@@ -58,10 +58,11 @@ def process_status(state: ReplicaState, sender: int, status: Status) -> None:
     envelopes = [
         *_compute_view_envelopes(state, status),
         *_compute_vote_envelopes(state, status),
-        *_compute_slot_envelopes(state, status),
+        *_compute_slot_envelopes(state, notes, status),
     ]
     chosen = within_limits(envelopes)
     if chosen:
+        _note_proposals(state, notes, chosen)
         state.actions.append(Send(replica=sender, message=Forward(envelopes=chosen)))
 
 
@@ -88,8 +89,12 @@ def _compute_vote_envelopes(state: ReplicaState, status: Status) -> list[Envelop
     ]
 
 
-def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelope]:
-    """For each slot above the sender's executed height: own COMMIT; in the same view own PREPARE and the proposal."""
+def _compute_slot_envelopes(state: ReplicaState, notes: PeerNotes, status: Status) -> list[Envelope]:
+    """For each slot above the sender's executed height: own COMMIT; in the same view own PREPARE and the proposal.
+
+    A proposal that came or went a moment ago is on its way: under load it takes longer than a STATUS, and to send it
+    with each would double and treble the bytes just when there are too many. What is lost goes again a little later.
+    """
     shares_view = state.active and status.active and status.view == state.view
     pre_prepared, prepared, committed = set(status.pre_prepared), set(status.prepared), set(status.committed)
     own = state.replica_id
@@ -100,7 +105,9 @@ def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelop
             continue
         may_serve = state.is_primary or slot.is_prepared  # any holder, once enough replicas have it (M16)
         if shares_view and may_serve and height not in pre_prepared and slot.proposal is not None:
-            envelopes.append(slot.proposal)
+            sent_tick = max(slot.accepted_tick, notes.proposals_sent.get(height, slot.accepted_tick))
+            if state.ticks - sent_tick >= RESEND_TICKS:
+                envelopes.append(slot.proposal)
         if height in committed:
             continue
         if shares_view and height not in prepared and own in slot.prepares:
@@ -108,6 +115,15 @@ def _compute_slot_envelopes(state: ReplicaState, status: Status) -> list[Envelop
         if own in slot.commits:
             envelopes.append(slot.commits[own].envelope)
     return envelopes
+
+
+def _note_proposals(state: ReplicaState, notes: PeerNotes, envelopes: tuple[Envelope, ...]) -> None:
+    """When which height's proposal was sent again; heights at or below h are forgotten."""
+    notes.proposals_sent = {k: tick for k, tick in notes.proposals_sent.items() if k > state.certified_height}
+    for envelope in envelopes:
+        first = envelope.messages[0]
+        if isinstance(first, PrePrepare):
+            notes.proposals_sent[first.height] = state.ticks
 
 
 def within_limits(envelopes: list[Envelope]) -> tuple[Envelope, ...]:

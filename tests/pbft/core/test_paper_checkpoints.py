@@ -16,6 +16,7 @@ from simulation.bench import (
 from simulation.bench_messages import certificate, header, pre_prepare, prepare, status
 
 from ledger.quorum_certificate import vote_bytes
+from pbft.core.config import RESEND_TICKS
 from pbft.core.messages import (
     BlockBody,
     Blocks,
@@ -179,7 +180,7 @@ def test_m50_status_is_answered_with_what_is_missing() -> None:
     (proposal,) = bench.said(PrePrepare)
     for sender in (1, 2):
         bench.say(sender, prepare(proposal))
-    bench.tick(2)
+    bench.tick(RESEND_TICKS)
     bench.sent.clear()
     bench.receive(3, status(bench))
     ((receiver, forward),) = bench.linked(Forward)
@@ -188,6 +189,27 @@ def test_m50_status_is_answered_with_what_is_missing() -> None:
     bench.sent.clear()
     bench.receive(1, status(bench, pre_prepared=(1,), prepared=(1,), committed=(1,)))
     assert not bench.linked(Forward)
+
+
+def test_m50_a_proposal_that_is_on_its_way_is_not_sent_again() -> None:
+    """M50: the largest of all messages, and under load it takes longer than a STATUS: it goes again RESEND_TICKS after
+    it went, to each who lacks it; votes, which are small, go with every answer."""
+    bench = make_bench(0)
+    bench.hand_in(make_request(0))
+    (proposal,) = bench.said(PrePrepare)
+    for sender in (1, 2):
+        bench.say(sender, prepare(proposal))
+    answers: dict[int, list[list[type]]] = {2: [], 3: []}
+    for tick in range(2, 2 * RESEND_TICKS + 1, 2):
+        bench.tick(2)
+        for receiver in (2, 3) if tick > RESEND_TICKS else (3,):
+            bench.sent.clear()
+            bench.receive(receiver, status(bench))
+            ((_, forward),) = bench.linked(Forward)
+            assert isinstance(forward, Forward)
+            answers[receiver].append([type(e.messages[0]) for e in forward.envelopes])
+    once = [PrePrepare, Commit]
+    assert answers == {2: [once] + [[Commit]] * 3, 3: [*[[Commit]] * 3, once, *[[Commit]] * 3, once]}
 
 
 def test_d5_a_certificate_is_q_signatures_over_one_header() -> None:
