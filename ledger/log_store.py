@@ -89,29 +89,32 @@ class LogStore:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """See `Store.write`."""
-        if self._file < 0:
-            raise StoreError("closed", "the store is closed")
         if self._failing is not None:
             raise StoreError(self._failing, "the store has failed a write and must be opened again")
+        if self._file < 0:
+            raise StoreError("closed", "the store is closed")
         body = self._encode(operations)
         try:
             if self._end + HEAD_BYTES + len(body) > self._size:
-                self._memory.write(operations)
-                self._replace()
+                self._replace(body)
             else:
                 self._append(body)
                 os.fdatasync(self._file)
-                self._memory.write(operations)
         except OSError as error:
             self._failing = "full" if error.errno == errno.ENOSPC else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None
+        self._memory.write(operations)
 
     def close(self) -> None:
         """See `Store.close`."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._close_file()
         self._memory.close()
+
+    def _close_file(self) -> None:
+        """Forgets the descriptor before it is closed: its number may soon be another file's."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     # --- writing ---
 
@@ -142,16 +145,16 @@ class LogStore:
         self._number += 1
         self._end += -(-len(frame) // BLOCK_BYTES) * BLOCK_BYTES
 
-    def _replace(self) -> None:
-        """A new file with what lives takes the place of the old one: whole and durable before it has its name."""
+    def _replace(self, body: bytes = b"") -> None:
+        """A new file with what lives, and a write on top of it, takes the place of the old one: whole and durable
+        before it has its name."""
         alive = self._encode(Put(name, key, value) for name in self._names for key, value in self._memory.scan(name))
         self._salt = os.urandom(SALT_BYTES)
-        size = max(self._file_bytes, GROWTH * (len(alive) + 4 * BLOCK_BYTES))
+        size = max(self._file_bytes, GROWTH * (len(alive) + len(body) + 4 * BLOCK_BYTES))
         size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
         head = self._salt + encode([FORMAT, list(self._names), size])
         new = self._path.joinpath(NEW_NAME)
-        if self._file >= 0:
-            os.close(self._file)
+        self._close_file()
         self._file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         zeros = bytes(min(size, 1 << 20))
         for offset in range(0, size, len(zeros)):
@@ -160,6 +163,8 @@ class LogStore:
         self._size = size
         self._append(head)
         self._append(alive)
+        if body:
+            self._append(body)
         os.fsync(self._file)
         new.rename(self._path.joinpath(FILE_NAME))
         directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)

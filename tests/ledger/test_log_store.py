@@ -172,6 +172,32 @@ def test_a_disk_that_fails_fails_the_store(
     store.close()
 
 
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
+def test_a_replacement_that_fails_fails_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """What is not durable is not shown, no descriptor is closed twice, and the next opening finds the old file."""
+    store = open_store(tmp_path / "s")
+    store.write([Put("a", b"k", b"1")])
+
+    def fail(*_arguments: object, **_options: object) -> int:
+        raise OSError(errno.EIO, "no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, fail)
+        with pytest.raises(StoreError) as failed:
+            store.write([Put("a", b"k", bytes(100 * BLOCK_BYTES))])
+    assert failed.value.code == "disk"
+    assert store.get("a", b"k") == b"1"
+    with pytest.raises(StoreError) as failed:
+        store.write([Put("a", b"k", b"3")])
+    assert failed.value.code == "disk"
+    opened = os.open(tmp_path, os.O_RDONLY)  # takes the number of the file that is closed
+    store.close()
+    os.close(opened)
+    again = open_store(tmp_path / "s")
+    assert again.get("a", b"k") == b"1"
+    again.close()
+
+
 def test_foreign_directories_are_refused(tmp_path: Path) -> None:
     """A directory with files of another store, other tables, or no directory at all."""
     (tmp_path / "other").mkdir()
