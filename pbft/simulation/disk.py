@@ -104,6 +104,10 @@ class SimulatedDisk:
         self.repair()
         return survived
 
+    def has_records(self, table: str) -> bool:
+        """Whether a table holds anything, rotten or not."""
+        return any(True for _ in self._synced.scan(table))
+
     def process_rot(self, table: str, random: Random) -> bytes | None:
         """Flips one bit of one stored value of `table`. Returns its key; None where the table is empty."""
         records = list(self._synced.scan(table))

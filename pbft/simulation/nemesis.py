@@ -260,7 +260,7 @@ class Nemesis:
     def _rot_ledger(self, machine: Machine) -> str | None:
         """Whoever reads the record must notice: at the start, later or never. Until then it answers truly (M26)."""
         cluster = self._cluster
-        filled = [table for table in machine.ledger.tables if any(True for _ in machine.ledger.scan(table))]
+        filled = [table for table in machine.ledger.tables if machine.ledger.has_records(table)]
         if not filled:
             return None
         table = cluster.random.choice(filled)

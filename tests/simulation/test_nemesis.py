@@ -113,6 +113,22 @@ def test_rot_in_any_record_of_a_journal_refuses_the_start() -> None:
     assert VIEW_KEY in damaged
 
 
+def test_a_ledger_rots_twice() -> None:
+    """A second bit flips in a machine at rest whatever the first one hit: the fault itself reads nothing."""
+    cluster, clients = make_cluster(1)
+    nemesis = Nemesis(cluster, cluster.now_ms + STORM_MS)
+    only(nemesis, "_kill")
+    machine = cluster.machines[1]
+    cluster.run(STORM_MS)
+    nemesis.stop()
+    expect_done(cluster, clients)
+    cluster.kill(1)
+    for table in machine.ledger.tables:
+        for _ in range(200 if machine.ledger.has_records(table) else 0):  # until the first record has met it too
+            machine.ledger.process_rot(table, cluster.random)
+    assert nemesis._rot_ledger(machine) is not None
+
+
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_every_fault_strikes_and_is_survived(name: str) -> None:
     """Drawn, counted under its name, taken back, survived."""
