@@ -54,6 +54,7 @@ class LogStore:
         self._salt = b""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_directory(path.parent)  # its own name: a start that was counted must not lose its journal (M28)
             path.joinpath(NEW_NAME).unlink(missing_ok=True)
             if path.joinpath(FILE_NAME).exists():
                 self._read(path.joinpath(FILE_NAME).read_bytes())
@@ -167,11 +168,7 @@ class LogStore:
             self._append(body)
         os.fsync(self._file)
         new.rename(self._path.joinpath(FILE_NAME))
-        directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(self._path)
 
     # --- reading ---
 
@@ -255,3 +252,12 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
     written = 0
     while written < len(data):
         written += os.pwrite(file, data[written:], offset + written)
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes the names in a directory durable: a file's own sync does not."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -62,6 +62,24 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
         assert read(tmp_path / str(number), data) == expected
 
 
+def test_the_names_are_durable_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M28: a start is counted beside the key, durably. A journal whose directory vanishes with the power afterwards
+    counts fewer starts than its key, which is refused for ever; at a network's first start, at all replicas at once.
+    """
+    synced: list[int] = []
+    sync = os.fsync
+
+    def note(file: int) -> None:
+        synced.append(os.fstat(file).st_ino)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = open_store(tmp_path / "s")
+    names = [path.stat().st_ino for path in (tmp_path, tmp_path / "s")]
+    assert [number for number in synced if number in names] == names
+    store.close()
+
+
 def test_a_torn_write_leaves_what_was_before_it(tmp_path: Path) -> None:
     """D12, D34: any part of the blocks of the last frame, the last of them torn. `write` had not returned, so nothing
     of it was promised; and the store goes on from there.
