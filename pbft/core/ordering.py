@@ -374,8 +374,8 @@ def process_executed(state: ReplicaState, executed: Executed) -> None:
         state.due_since = None  # the block ran what was due, or goes on in the next (D63, D65)
     state.next_due_ms = executed.next_due_ms
     state.epoch_end, state.next_epoch = executed.epoch_end, executed.next_epoch
-    if executed.finished:
-        state.filling_since = None  # a block that did work; empty ones renew no patience (D64)
+    if executed.used:
+        state.filling_since = None  # a block that did work; empty and repeated ones renew no patience (D43, D64)
     state.progress_tick = state.ticks
     state.executed_clock = state.clock
     state.fetched.pop(height, None)

@@ -154,9 +154,9 @@ def process_due_timer(state: ReplicaState) -> None:
 def process_filling_timer(state: ReplicaState) -> None:
     """D40, D64: once a change is decided, every block up to E is due, and all together: at T the primary is suspected.
 
-    Blocks with requests renew the patience, as work that the request timer judges (D56). Empty ones do not: a primary
-    that fills with one a little before each T would otherwise keep an epoch open, and with it a stolen key in office,
-    for L timers in place of one.
+    Blocks that execute requests renew the patience, as work that the request timer judges (D56). Empty ones do not, nor
+    ones of requests that were answered before (D43): a primary that fills with one a little before each T would
+    otherwise keep an epoch open, and with it a stolen key in office, for L timers in place of one.
     """
     if state.is_primary or state.epoch_end is None or state.executed_height >= state.epoch_end:
         return

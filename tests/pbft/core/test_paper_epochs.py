@@ -165,6 +165,21 @@ def test_d64_a_primary_that_fills_a_block_at_a_time_is_suspected() -> None:
     assert [message.view for message in bench.said(ViewChange)] == [1]  # type: ignore[attr-defined]
 
 
+def test_d64_a_block_of_answered_requests_renews_no_patience() -> None:
+    """D43: "a used (client, nonce) is skipped": whoever fills with what was executed before needs no client for that,
+    and does no work."""
+    bench = bench_with_change(1)
+    again = make_request(0)  # block 1 executed it
+    bench.refused.add(again.tx_id)
+    bench.tick(T_TICKS // 2)
+    bench.commit(2, again)
+    assert bench.replica.executed_height == 2
+    bench.tick(T_TICKS // 2)
+    assert not list(bench.said(ViewChange))
+    bench.tick(2)
+    assert [message.view for message in bench.said(ViewChange)] == [1]  # type: ignore[attr-defined]
+
+
 def test_d64_a_block_of_requests_renews_the_patience() -> None:
     """M21: a primary that works off requests is not deposed for what stands behind them."""
     bench = bench_with_change(1)
