@@ -155,11 +155,12 @@ def _parse_common(body: bytes) -> tuple[Transaction, int, int] | None:
     network, sender, *numbers, follows_number, contract_head, contract, method_head, method = match.groups()
     nonce, expiry_height, expiry_time, gas_limit = map(_read_number, numbers)
     follows = None if follows_number is None else _read_number(follows_number)
+    if (contract_head[0], method_head[0]) != (0xA0 | len(contract), 0xA0 | len(method)):
+        return None  # before anything behind them is read: it does not begin where the pattern ends
     start = match.end()
     arguments, end = decode_at(body, start, 1)
     if (
-        (contract_head[0], method_head[0]) != (0xA0 | len(contract), 0xA0 | len(method))
-        or type(arguments) is not list
+        type(arguments) is not list
         or body[end:] != _NO_COMMITMENTS
         or max(nonce, expiry_height, follows or 0) > NONCE_MAX
         or expiry_time > TIME_MAX_S

@@ -99,6 +99,19 @@ def test_common_bodies_are_read_as_all_others_are(body: bytes, data: st.DataObje
         assert outcome() == fast
 
 
+@pytest.mark.parametrize("heads", [(0xA2, 0xA1), (0xA1, 0xA3), (0xBF, 0xBF)])
+def test_a_name_that_is_not_as_long_as_its_head_says(heads: tuple[int, int]) -> None:
+    """The pattern ends a name where its letters end; what follows there is no value, and no word is said about it."""
+    contract, method = heads
+    start = encode([1, bytes(32), bytes(32), 0, 0, 0, 0, None])[1:]
+    body = b"\x9c" + start + bytes((contract, 0x61, method, 0x62)) + b"\xc4\xff"
+    with pytest.raises(EncodingError) as expected:
+        transaction._parse_any(body)
+    with pytest.raises(InvalidTransaction) as refused:
+        parse_transaction(bytes(64) + body)
+    assert str(expected.value) in str(refused.value)
+
+
 def test_common_bodies_take_the_short_way() -> None:
     """Numbers of every length, with and without `follows`; what the short way leaves to the long one is named."""
     for number in (0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, NONCE_MAX):
