@@ -156,7 +156,7 @@ def _parse_common(body: bytes) -> tuple[Transaction, int, int] | None:
     nonce, expiry_height, expiry_time, gas_limit = map(_read_number, numbers)
     follows = None if follows_number is None else _read_number(follows_number)
     if (contract_head[0], method_head[0]) != (0xA0 | len(contract), 0xA0 | len(method)):
-        return None  # before anything behind them is read: it does not begin where the pattern ends
+        return None  # nothing behind them is read: it begins elsewhere, and no value of it was counted
     start = match.end()
     arguments, end = decode_at(body, start, 1)
     if (

@@ -112,6 +112,18 @@ def test_a_name_that_is_not_as_long_as_its_head_says(heads: tuple[int, int]) -> 
     assert str(expected.value) in str(refused.value)
 
 
+def test_what_no_count_of_values_saw_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRANSACTION_VALUES_MAX: the count reads a long string and bytes behind it. Where the name's letters end, the same
+    bytes are an array of 130,000 empty ones: 150 ms for a transaction that nobody signed."""
+    start = encode([1, bytes(32), bytes(32), 0, 0, 0, 0, None])[1:]
+    head = b"\x9c" + start + b"\xa1a\xa5b\xdd\x00\x01\xfe\xc6"
+    length = TRANSACTION_BYTES_MAX - 64 - len(head) - 4
+    body = head + length.to_bytes(4, "big") + b"\x90" * length
+    monkeypatch.setattr(transaction, "decode_at", lambda *_: pytest.fail("read"))
+    with pytest.raises(InvalidTransaction, match="utf8"):
+        parse_transaction(bytes(64) + body)
+
+
 def test_common_bodies_take_the_short_way() -> None:
     """Numbers of every length, with and without `follows`; what the short way leaves to the long one is named."""
     for number in (0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, NONCE_MAX):
