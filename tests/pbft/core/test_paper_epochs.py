@@ -166,8 +166,8 @@ def test_d64_a_primary_that_fills_a_block_at_a_time_is_suspected() -> None:
 
 
 def test_d64_a_block_of_answered_requests_renews_no_patience() -> None:
-    """D43, D64: "a used (client, nonce) is skipped": whoever fills with what was executed before needs no client for that,
-    and does no work."""
+    """D43, D64: "a used (client, nonce) is skipped": whoever fills with what was executed before needs no client for
+    that, and does no work."""
     bench = bench_with_change(1)
     again = make_request(0)  # block 1 executed it
     bench.refused.add(again.tx_id)
