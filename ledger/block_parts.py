@@ -12,6 +12,7 @@ from ledger.transaction import SignedTransaction
 from ledger.world_state import GENERATIONS, live_generation
 
 SCHEDULE_PREFIX: Final = b"s/"
+"""State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
 
 
 def make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:

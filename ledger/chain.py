@@ -56,7 +56,6 @@ from ledger.world_state import WorldState
 
 __all__ = ["LEDGER_TABLES", "Chain", "PlannedBlock", "StateProofDraft", "StoredReceipt"]
 
-"""State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
 _NO_PAYLOADS: Final[Mapping[bytes, bytes]] = {}
 
 
