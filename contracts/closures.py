@@ -183,7 +183,7 @@ class Weaver(CallWeaver):
             position = index(env)
             before = get_item(machine, holder, position)
             after = combine(machine, before, operand(env))
-            if type(holder) is list and position < len(holder):
+            if type(holder) is list and 0 <= position < len(holder):  # the operand may have made it shorter
                 holder[position] = after
             else:
                 set_item(machine, holder, position, after)

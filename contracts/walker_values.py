@@ -58,9 +58,17 @@ def parts_of(value: Any) -> tuple[Any, ...]:
     return value.values if type(value) is StructValue else tuple(value)
 
 
+def type_of(value: Any) -> Any:
+    """The type of a value; of a handle to storage, what is there: a map (whether indexed or not), a row or a ledger."""
+    hint = getattr(value, "hint", None)
+    if hint is None:
+        return type(value)
+    return "map" if hint.kind == "indexed" else hint.kind
+
+
 def equals(machine: Machine, a: Any, b: Any, depth: int = 0) -> bool:
     """Same type and same value. Texts pay by the shorter one, containers for each pair of parts looked at."""
-    if type(a) is not type(b):
+    if type_of(a) != type_of(b):
         return False
     if a is None or type(a) in {int, bool}:
         return bool(a == b)

@@ -1,10 +1,12 @@
 """The walker defines the language; the closures must not differ from it, for programs of every kind."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from contracts_corpus.sources import FIELDS
 from contracts_fuzz.campaign import Campaign, Tally
 from contracts_fuzz.ranges import SEED_STEP, Report, read_report, run_range, run_ranges
 
@@ -107,3 +109,21 @@ def test_a_stored_row_is_read_before_its_step_is_paid(cells: int) -> None:
     """Found by fuzzing: where memory ends while a comprehension reads storage, the step was paid on one side only."""
     with patch("contracts.machine.MEMORY_CELLS_MAX", cells):
         Campaign().compare(6, STORED_ROWS)
+
+
+BODIES = {
+    "a negative place of a row that the operand makes shorter": "row = [1, 2]\nrow[-2] += row.pop()\nreturn row[0]",
+    "a place of a row that the operand makes shorter": "row = [1, 2]\nrow[1] += row.pop()\nreturn row[0]",
+    "handles of different kinds": "return int(self.m == self.row) + int(self.row == self.cash)",
+    "handles of different kinds inside": "return int([self.m] == [self.row]) + int(self.cash in [self.m, self.row])",
+    "handles of one kind, indexed or not": "return int(self.m == self.names)",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_found_by_reading(source_of: Callable[..., bytes], body: str) -> None:
+    """Programs that no random one was: both give the same, and no INTERNAL."""
+    source = source_of(body, fields=FIELDS).decode().replace("def run(self)", "def run(self, n: int, t: str = '')")
+    campaign = Campaign()
+    campaign.compare(SEED, source)
+    assert not [outcome for outcome in campaign.tally.outcomes if "ARGUMENTS" in outcome or "OUT_OF_GAS" in outcome]
