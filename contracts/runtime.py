@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from contracts.compiler import Weave, weave_contract
 from contracts.errors import Abort, ContractRefused, Fault, OutOfGas, RuntimeInconsistency
-from contracts.gas import CALL_DEPTH_MAX, GAS
+from contracts.gas import CALL_DEPTH_MAX, GAS, MEMORY_CELLS_MAX
 from contracts.host import (
     PARKED_PREFIX,
     SCHEDULE_PREFIX,
@@ -118,9 +118,14 @@ class Runtime:
         verify_signature: VerifySignature = verify_with_ledger_keys,
         weave: Weave = weave_contract,
         claim_holds: ClaimHolds = claim_holds_by_openssl,
+        collect_rings: Callable[[], object] | None = None,
     ) -> None:
+        """`collect_rings` frees values that hold each other in a ring; without it, the process does so in its time."""
         self._machine = Machine(Overlay(_EmptyState()))  # type: ignore[arg-type]
         self._host = Host(self._machine, verify_signature, claim_holds, weave)
+        self._collect_rings = collect_rings
+        self._cells_taken = 0
+        """By the calls since rings were last collected."""
 
     def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
         """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""
@@ -239,6 +244,7 @@ class Runtime:
         machine = self._machine
         mark = machine.overlay.mark()
         self._host.begin(gas_limit)
+        cells = machine.cells
         machine.signer, machine.tx_id = sender, tx_id
         machine.private_values, machine.call = private_values, transaction
         machine.read_only = kinds is _VIEW_KINDS
@@ -255,7 +261,17 @@ class Runtime:
         except _ENGINE_BUGS:
             self._roll_back(mark)
             return _failed("error", "INTERNAL", gas_limit)
+        finally:
+            self._count_cells(cells - max(machine.cells, 0))
         return CallOutcome("ok", "", gas_limit - machine.gas, result, tuple(machine.events))
+
+    def _count_cells(self, taken: int) -> None:
+        """A list may hold itself, and what it holds then outlives its call. So that all calls together never hold more
+        than two calls may (D54), rings are collected when those that ended may have left as much as one more."""
+        self._cells_taken += taken
+        if self._cells_taken > MEMORY_CELLS_MAX and self._collect_rings is not None:
+            self._cells_taken = 0
+            self._collect_rings()
 
     def _roll_back(self, mark: int) -> None:
         self._machine.overlay.rollback(mark)

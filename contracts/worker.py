@@ -50,7 +50,8 @@ DATA_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 OPEN_FILES_MAX: Final = 32
 STACK_BYTES_MAX: Final = 64 * 1024 * 1024
 COLLECT_AFTER: Final = 50_000
-"""New containers between two looks for cycles, of which blocks leave few; the interpreter's own default is 700."""
+"""New containers between two looks for cycles, of which blocks leave few; the interpreter's own default is 700. A
+contract can hide any amount of memory behind few containers: the runtime looks too, by what calls took."""
 FAULT_CHARACTERS_MAX: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -231,6 +232,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
+def make_runtime() -> Runtime:
+    """What runs contracts in this process: with the network's verifiers, and bounded in what calls leave behind."""
+    return Runtime(verify_signature, claim_holds=claim_holds, collect_rings=gc.collect)
+
+
 def _open_ledger(ledger_path: Path) -> OpenState:
     """Opens the store, once and now: later no file can be opened. Raises StoreError.
 
@@ -265,9 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParentIsGone:
         return 0
     greeting = encode({"pid": pid, "limits": limits, "confinement": confinement.to_value()})
-    gc.freeze()  # what is imported stays; a block's values are no cycles, and references free them
+    gc.freeze()  # what is imported stays, and is never looked at again
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
-    serve(options.descriptor, Answers(Runtime(verify_signature, claim_holds=claim_holds), open_state, greeting))
+    serve(options.descriptor, Answers(make_runtime(), open_state, greeting))
     return 0
 
 

@@ -1,5 +1,6 @@
 """The worker: every question answered, nothing but the ledger reachable, and an end with its parent."""
 
+import gc
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from contracts.code import hash_key, tree_key
 from contracts.runtime import Runtime
 from contracts.testing import GAS_LIMIT, Chain, MemoryState
-from contracts.worker import Answers
+from contracts.worker import Answers, make_runtime
 from ledger.encoding import decode, encode
 from ledger.errors import StoreError
 from ledger.execution import BlockPlan, Call, StateReader, parse_block_outcome
@@ -113,6 +114,44 @@ def test_questions_and_answers() -> None:
     view = parse_block_outcome(content(answers_on(state).answer(view_question(call_of("value")))))
     assert decode(view.calls[0].result) == 7
     assert view.writes == ()
+
+
+RINGS = b"""
+from contracts import Contract, external
+
+
+class Counter(Contract):
+    count: int
+
+    @external
+    def add(self, n: int) -> int:
+        ring = list(range(n))
+        ring.append(ring)
+        return len(ring)
+"""
+
+
+def test_what_calls_leave_in_rings_is_freed_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call leaves a list that holds itself. Together they never hold more than two calls may (D54), or a block of
+    a few such calls could end every worker there is."""
+    monkeypatch.setattr("contracts.runtime.MEMORY_CELLS_MAX", 10_000)
+    chain = Chain()
+    chain.deploy(RINGS, name="counter")
+    answers, most = Answers(make_runtime(), lambda: nullcontext(chain.state), GREETING), 0
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(12):
+            block = parse_block_outcome(content(answers.answer(block_question(call_of("add", 4_000)))))
+            assert block.calls[0].status == "ok"
+            rings = [
+                item for item in gc.get_objects() if type(item) is list and len(item) == 4_001 and item[-1] is item
+            ]
+            most = max(most, len(rings))
+            rings.clear()
+    finally:
+        gc.enable()
+    assert 0 < most <= 3
 
 
 _PARTS = st.one_of(st.sampled_from(["block", "view", "hello", "genesis"]), st.integers(0, 9), st.binary(max_size=8))
