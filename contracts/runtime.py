@@ -24,7 +24,7 @@ from contracts.host import (
 from contracts.machine import Machine
 from contracts.overlay import Overlay
 from ledger.curves import Claim, ClaimHolds
-from ledger.encoding import decode, encode
+from ledger.encoding import decode_at, encode
 from ledger.errors import EncodingError
 from ledger.execution import (
     BlockOutcome,
@@ -52,6 +52,7 @@ WayIn = Callable[[str, str, bytes, bytes, set[str]], bytes]
 """Contract, method, encoded arguments, sender, the markers that may be called: the encoded result. Raises Abort."""
 
 _RESULT_NONE: Final = encode(None)
+_RECORD_HEAD: Final = 0x94  # of a scheduled call: an array of four
 _TRANSACTION_KINDS: Final = {"external", "view"}
 _VIEW_KINDS: Final = {"view", "invariant"}
 # What a bug of the engine may raise; never a fault of the machine (MemoryError, OSError), which is no outcome.
@@ -221,12 +222,12 @@ class Runtime:
         contract, method, arguments, failures = _read_record(record)
         overlay = self._machine.overlay
         name = scheduled_call_id(self._machine.height, *_split_schedule_key(key))
-        call = Call(name, contract_address(contract), contract, method, encode(arguments), gas_limit)
+        call = Call(name, contract_address(contract), contract, method, arguments, gas_limit)
         outcome = self._run(call, {"scheduled"})
         if outcome.status == "ok":
             overlay.put(key, None)
         elif failures < RETRIES_MAX:
-            overlay.put(key, encode([contract, method, arguments, failures + 1]))
+            overlay.put(key, record[:-1] + encode(failures + 1))
         else:
             overlay.put(key, None)
             overlay.put(PARKED_PREFIX + key[len(SCHEDULE_PREFIX) :], record)
@@ -315,15 +316,16 @@ def _split_schedule_key(key: bytes) -> tuple[int, int]:
     return due, call_id
 
 
-def _read_record(record: bytes) -> tuple[str, str, list[object], int]:
-    """(contract, method, arguments, failures so far) of a scheduled call."""
+def _read_record(record: bytes) -> tuple[str, str, bytes, int]:
+    """(contract, method, encoded arguments, failures so far) of a scheduled call.
+
+    The arguments stay as they are encoded: they are read, and paid for, by the call that gets them, if there is one."""
     try:
-        fields = decode(record)
+        contract, at = decode_at(record, 1, 1)
+        method, at = decode_at(record, at, 1)
     except EncodingError as error:
         raise RuntimeInconsistency("STATE", "a scheduled call is malformed", cause=error.code) from None
-    if type(fields) is not list or len(fields) != 4:
+    failures = record[-1]
+    if type(contract) is not str or type(method) is not str or record[0] != _RECORD_HEAD or failures > RETRIES_MAX:
         raise RuntimeInconsistency("STATE", "a scheduled call is malformed", record=record)
-    contract, method, arguments, failures = fields
-    if type(contract) is not str or type(method) is not str or type(failures) is not int or type(arguments) is not list:
-        raise RuntimeInconsistency("STATE", "a scheduled call is malformed", record=record)
-    return contract, method, list(arguments), failures
+    return contract, method, record[at:-1], failures

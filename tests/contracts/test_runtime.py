@@ -1,5 +1,6 @@
 """Blocks, calls between contracts, roles, views, arguments, scheduled calls: what a call may do and what it leaves."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -450,6 +451,44 @@ def test_scheduled_gas_is_bounded_per_block_and_the_rest_waits(chain: Chain, clo
     assert {item.outcome.status for item in first} == {"out_of_gas"}
     state_due = sorted(key for key in chain.state if key.startswith(b"s/"))
     assert len(state_due) == 6
+
+
+ROWS = b"""from contracts import Contract, ctx, external, schedule, scheduled
+
+
+class Rows(Contract):
+    @external
+    def plan(self, count: int) -> None:
+        row: list[int] = []
+        schedule(ctx.time + 1, "late", [row for n in range(count)])
+
+    @scheduled
+    def late(self, rows: list[list[int]]) -> None:
+        pass
+"""
+
+
+def test_arguments_that_nobody_reads_are_not_decoded(chain: Chain) -> None:
+    """Of a scheduled call whose method is gone: it pays a quarter of a unit for each byte, which decoding took thirty
+    times of; and each retry again, and what is parked is what was planned."""
+    rows = chain.deploy(ROWS)
+    rows.plan(5_000, sender=SENDER)
+    ((key, record),) = [(key, value) for key, value in chain.state.items() if key.startswith(b"s/")]
+    chain.upgrade(rows, ROWS.replace(b"late", b"gone"))
+    steps = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal steps
+        steps += event == "call"
+
+    sys.setprofile(count)
+    try:
+        outcomes = chain.at(time=chain.time + 1, blocks=4)
+    finally:
+        sys.setprofile(None)
+    assert [item.outcome.code for item in outcomes] == ["METHOD"] * 4
+    assert steps < 2_000
+    assert chain.state[b"m/parked/" + key[2:]] == record[:-1] + encode(3)
 
 
 def test_nobody_but_the_chain_calls_a_scheduled_method(chain: Chain, clock: Any) -> None:
