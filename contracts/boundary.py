@@ -4,7 +4,7 @@ Crossing means: checked against the declared hint, taken apart into plain values
 canonically; what is read is put together again, so nothing live ever crosses. A hint is compiled once per contract
 into a reader and a writer. Both raise Fault TYPE for what does not fit the hint. A writer pays per part; a reader's
 caller has paid by the encoded length (`GasTable.container_byte`), and the reader takes the memory. Rows whose parts
-have no parts themselves, which most are, are looked at as a whole.
+have no parts themselves, which most are, are looked at as a whole; what is empty is one byte, and soon done with.
 
 Values that no hint describes: `take_any_apart`, `put_any_together`.
 """
@@ -99,6 +99,8 @@ class Boundary:
         def read_dict(plain: Any) -> Any:
             if type(plain) is not dict:
                 raise Fault("TYPE")
+            if not plain:
+                return plain
             machine.grow(2 * len(plain))
             return {make_key(machine, read_key(key)): read_value(part) for key, part in plain.items()}
 
@@ -110,6 +112,8 @@ class Boundary:
         def read_list(plain: Any) -> Any:
             if type(plain) is not list:
                 raise Fault("TYPE")
+            if not plain:
+                return plain
             machine.grow(len(plain))
             if set(map(type, plain)) == expected:
                 return plain
@@ -123,6 +127,8 @@ class Boundary:
         shape = self.shapes[hint.name] if hint.kind == "struct" else None
         hints = hint.arguments if shape is None else shape.hints
         count, read_parts = len(hints), self._parts(hints, [self.reader(part) for part in hints])
+        if shape is not None and count == 0:
+            return self._empty_record_reader(StructValue(shape, ()))
 
         def read_record(plain: Any) -> Any:
             if type(plain) is not list:
@@ -136,6 +142,19 @@ class Boundary:
             return parts if shape is None else StructValue(shape, parts)
 
         return read_record
+
+    def _empty_record_reader(self, empty: StructValue) -> Convert:
+        """Of a struct without fields, which is one byte, and has as little to do; its only value cannot be changed."""
+        machine = self.machine
+
+        def read_empty(plain: Any) -> Any:
+            if type(plain) is list:
+                if not plain:
+                    return empty
+                machine.grow(len(plain))
+            raise Fault("TYPE")
+
+        return read_empty
 
     # --- writers ---
 
@@ -265,9 +284,11 @@ def _pay_parts(machine: Machine, count: int) -> None:
 
 def put_any_together(machine: Machine, plain: Any) -> Any:
     """The value of a decoded plain value that no hint describes: arrays become lists. The caller has paid by length."""
+    if not plain:
+        return plain
     if type(plain) is list:
         machine.grow(len(plain))
-        return [put_any_together(machine, part) for part in plain]
+        return [part if type(part) in _PLAIN else put_any_together(machine, part) for part in plain]
     if type(plain) is dict:
         machine.grow(2 * len(plain))
         return {make_key(machine, key): put_any_together(machine, part) for key, part in plain.items()}

@@ -298,11 +298,13 @@ def _read_array(data: bytes, at: int, count: int, depth: int) -> tuple[Value, in
         ):
             values.append(number)
             at = end
-        elif 0xA0 <= head < 0xC0:
-            value, at = _read_str(data, at + 1, head & 0x1F, depth)
-            values.append(value)
         else:
-            value, at = _read(data, at, depth + 1)
+            if 0xA0 <= head < 0xC0:
+                value, at = _read_str(data, at + 1, head & 0x1F, depth)
+            elif 0x90 <= head < 0xA0:
+                value, at = _read_array(data, at + 1, head & 0x0F, depth + 1)
+            else:
+                value, at = _read(data, at, depth + 1)
             values.append(value)
     return values, at
 

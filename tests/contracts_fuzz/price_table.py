@@ -40,6 +40,7 @@ class Trial(Contract):
     point: Point
     table: dict[str, int]
     deep: list[list[int]]
+    hollow: list[list[int]]
     m: Map[int, int]
     mt: Map[tuple[str, int], bool]
     points: Map[int, Point]
@@ -58,6 +59,7 @@ class Trial(Contract):
         self.t = "abcdefgh"
         self.row = list(range(50))
         self.deep = [[1, 2, 3] for i in range(30)]
+        self.hollow = [[] for i in range(300)]
         self.table = {{str(i): i for i in range(50)}}
         self.cash.mint("a", 1000)
         for i in range(20):
@@ -365,6 +367,7 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "field optional": "x = self.maybe",
     "field list": "x = self.row",
     "field nested": "x = self.deep",
+    "field of empty rows": "x = self.hollow",
     "field dict": "x = self.table",
     "field struct": "x = self.point",
     "set field": "self.n = i",
@@ -427,6 +430,7 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "private value": "x = private_value(0)",
     "private list": "x = private_value(1)",
     "private nested": "x = private_value(2)",
+    "private empty rows": "x = private_value(3)",
     "ctx": "x = ctx.sender",
     "ctx time": "x = ctx.time",
     "interface": "x = IOther(self.other)",

@@ -22,7 +22,7 @@ COPIES: Final = 4
 """Times that an operation stands in the loop: the loop's own step then counts little."""
 MEASURED_GAS: Final = PRICED_GAS_MIN + 10_000
 GAS_LIMIT: Final = 10**9
-PRIVATE: Final = tuple(encode(value) for value in (7, list(range(300)), {"k": [[1, [2]], {"a": True}]}))
+PRIVATE: Final = tuple(encode(value) for value in (7, list(range(300)), {"k": [[1, [2]], {"a": True}]}, [[]] * 300))
 
 
 def source_of(name: str) -> bytes:
