@@ -169,10 +169,13 @@ TAIL: Final = """The signature can only be saved by signing more at once, as a g
 is the interpreter: canonical encoding, state tree and contract engine are Python, some thousand small operations for
 each transfer.
 
-Done so far: the collector of cycles looks less often; each level of the state tree is rehashed once per block, from
-below, and a write goes through each table in the order of its pages; the receipts of a block are parsed once. Known and
-not done: a bucket of the state tree as one record; one parse of a transaction between ordering and execution; and the
-contract `readings`, whose judgement of each reading in the engine alone rules out that row.
+Done so far: the collector of cycles looks less often; a bucket of the state tree is one record, each level is rehashed
+once per block, from below, and a write goes through each table in the order of its pages; a transaction is parsed once
+at each replica, the receipts of a block are parsed once, and plans and outcomes travel to the worker by column; the
+journal is one appended file with one flush a write; a proposal on its way is not sent again with every STATUS; who
+waits asks everybody only when answers are late. Known and not done: random updates of the state dirty a page of each of
+its tables, so a log of changes with tables written behind it; the depth of each place of the tree kept in RAM; receipts
+in groups; and the contract `readings`, whose judgement of each reading in the engine alone rules out that row.
 
 Not measured here: runs that the tables above do not name (`make bench` makes them all), 1,000,000 requests in one run,
 and a state of 1,000,000 keys and more. The commands are there:

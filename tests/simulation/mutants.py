@@ -337,8 +337,8 @@ LEDGER: Final = (
         "D3, D34: a reply waits for the block",
         "durable reply",
         "ledger/chain.py",
-        "        self._store.write(operations + update.operations)\n",
-        "        self.late = operations + update.operations\n",
+        "        self._store.write(operations + self._certificate_operations() + update.operations)\n",
+        "        self.late = operations + self._certificate_operations() + update.operations\n",
         Edit(
             file=EXECUTION,
             old="            sink.block_executed(block)\n",
