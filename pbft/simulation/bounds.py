@@ -74,7 +74,10 @@ STATE_LIMITS: Final[Mapping[str, StateLimit]] = {
 
 _contents_of: Final = attrgetter(*STATE_LIMITS)
 
-NOTES_LIMITS: Final[Mapping[str, int]] = {"early": EARLY_ENVELOPES_MAX}
+NOTES_LIMITS: Final[Mapping[str, Callable[[ReplicaState], int]]] = {
+    "early": lambda _: EARLY_ENVELOPES_MAX,
+    "proposals_sent": lambda state: state.configuration.window,
+}
 """The same for what is remembered about one peer."""
 
 
@@ -91,8 +94,8 @@ def check_state(state: ReplicaState) -> None:
         if len(votes) > members:
             raise Violation("bounds", f"{name}: {len(votes)} header votes at height {height}")
     for peer, notes in state.peers.items():
-        if notes.early or notes.early_bytes:
-            _check_notes(name, peer, notes)
+        if notes.early or notes.early_bytes or notes.proposals_sent:
+            _check_notes(name, state, peer, notes)
     if state.snapshot is not None and len(state.snapshot.offers) > members:
         raise Violation("bounds", f"{name}: {len(state.snapshot.offers)} offers of snapshots")
     _check_slots(name, state)
@@ -108,9 +111,12 @@ def check_state(state: ReplicaState) -> None:
         raise Violation("bounds", f"{name}: a body is kept that no Q entry names")
 
 
-def _check_notes(name: str, peer: int, notes: PeerNotes) -> None:
-    if len(notes.early) > NOTES_LIMITS["early"] or notes.early_bytes > EARLY_BYTES_MAX:
-        raise Violation("bounds", f"{name}: {len(notes.early)} early envelopes of r{peer}, {notes.early_bytes} bytes")
+def _check_notes(name: str, state: ReplicaState, peer: int, notes: PeerNotes) -> None:
+    for collection, limit in NOTES_LIMITS.items():
+        if (size := len(getattr(notes, collection))) > limit(state):
+            raise Violation("bounds", f"{name}: {size} in {collection} of r{peer}, at most {limit(state)}")
+    if notes.early_bytes > EARLY_BYTES_MAX:
+        raise Violation("bounds", f"{name}: {notes.early_bytes} bytes of early envelopes of r{peer}")
 
 
 def _check_slots(name: str, state: ReplicaState) -> None:

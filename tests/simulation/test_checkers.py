@@ -291,7 +291,7 @@ def test_bounds_of_slots_peers_and_doors() -> None:
     expect("bounds", lambda: check_turn(cluster, 0))
     cluster, _ = run_clients()
     notes = next(iter(cluster.node(0).replica.state.peers.values()))
-    notes.early.extend([None] * (NOTES_LIMITS["early"] + 1))  # type: ignore[list-item]
+    notes.early.extend([None] * (NOTES_LIMITS["early"](state) + 1))  # type: ignore[list-item]
     expect("bounds", lambda: check_turn(cluster, 0))
     cluster, _ = run_clients()
     door = cluster.machines[0].door

@@ -93,6 +93,7 @@ def test_d53_a_slow_check_delays_its_own_batch_alone() -> None:
             cluster.at(SLOW_MS, lambda: check(source, on_verdict))  # type: ignore[operator]
 
         worker.check_source = later  # type: ignore[method-assign]
+    cluster.run(200)  # the links are up: a proposal that nobody heard goes again later than this test waits
     load = Workload(cluster)
     code = load.submit(1, "deploy", ["name", b"slow", b"\x90"], through=[0], contract="code")
     plain = load.submit(2, "add", [b"total", 1], through=[0])
