@@ -98,7 +98,7 @@ class Submission:
 class SessionTiming:
     """Waiting times in ticks; each is at least 1."""
 
-    primary_alone_ticks: int = 20  # how long the primary has the request to itself (section 4.1)
+    primary_alone_ticks: int = 20  # how long the primary has the request to itself at least (section 4.1)
     resend_ticks: int = 40  # first interval between resends to everybody
     resend_max_ticks: int = 320  # where doubling stops: a healed network is noticed within this time
 

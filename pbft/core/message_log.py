@@ -28,7 +28,7 @@ class Slot:
     is_reproposed: bool = False  # the digest is a choice of NEW-VIEW: judged there, never again (M42)
     proposal: Envelope | None = None  # the PRE-PREPARE as received, for those who lack it
     accepted: int = 0  # counted tick at which the proposal was accepted here (M21)
-    accepted_tick: int = -1_000  # the same, of all ticks
+    accepted_tick: int = -1_000  # the same, of all ticks; at first longer ago than any wait
     is_reclaimed: bool = False  # its requests wait here by themselves, as if a client had handed them in (M24)
     is_pre_prepared: bool = False  # the own promise is journaled: the Q entry of this view (M25a)
     is_code_asked: bool = False  # the own worker is to check what the batch brings
