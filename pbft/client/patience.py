@@ -4,7 +4,8 @@ Section 4.1 lets a client send to all when the primary does not answer "soon eno
 once answers take longer than it, every request goes to every replica, each reads and passes on all of them, answers
 take longer still, and a network that was busy is overwhelmed (a congestion collapse, RFC 6298 section 5, RFC 896). So
 the wait follows the answers: twice the smoothed latency, within bounds. Refused: four times its variance, as TCP has
-it. Answers come in blocks of hundreds that are alike, and the next block may well be a little slower.
+it. Answers come in blocks of hundreds that are alike, and the next block may well be a little slower. The price: when
+the primary of a busy network dies, its clients wait that much longer before anybody else hears of their requests.
 """
 
 from typing import Final
