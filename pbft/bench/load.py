@@ -40,12 +40,19 @@ STEP_SECONDS_MAX: Final = 60.0  # without an answer to anything, a preparation h
 class _Sent:
     """A transaction on its way."""
 
-    __slots__ = ("began", "connection", "done", "first", "last", "raw", "replies", "witnessed")
+    __slots__ = ("awaited", "began", "connection", "done", "first", "last", "raw", "replies", "witnessed")
 
     def __init__(
-        self, raw: bytes, began: float, now: float, connection: int, done: "Callable[[bytes], None] | None"
+        self,
+        raw: bytes,
+        began: float,
+        now: float,
+        primary: int,
+        connection: int,
+        done: "Callable[[bytes], None] | None",
     ) -> None:
         self.raw = raw
+        self.awaited: int | None = primary  # whom it was sent to, until that one has answered
         self.began = began  # when it was due
         self.first = self.last = now  # when it was sent to anybody
         self.connection = connection
@@ -196,7 +203,8 @@ class Load:
 
     def _send(self, raw: bytes, due: float, done: "Callable[[bytes], None] | None") -> None:
         self._correlation += 1
-        sent = _Sent(raw, due, self._reactor.seconds(), self._correlation % len(self._connections), done)
+        connection = self._correlation % len(self._connections)
+        sent = _Sent(raw, due, self._reactor.seconds(), self._primary, connection, done)
         self._sent[self._correlation] = sent
         self._send_to(self._primary, self._correlation, sent)
 
@@ -220,6 +228,9 @@ class Load:
                 self._view, self._primary = frame.view, frame.primary  # type: ignore[union-attr]
 
     def _reply_arrived(self, replica: int, frame: Reply, sent: _Sent) -> None:
+        if replica == sent.awaited:
+            sent.awaited = None
+            self._patience.note(self._reactor.seconds() - sent.first)
         replies = sent.replies
         replies[replica] = frame.reply
         weak_quorum = self._network.weak_quorum
@@ -233,7 +244,6 @@ class Load:
     def _done(self, correlation: int, sent: _Sent, reply: bytes) -> None:
         del self._sent[correlation]
         now = self._reactor.seconds()
-        self._patience.note(now - sent.first)
         if sent.done is not None:
             sent.done(reply)
             return

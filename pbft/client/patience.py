@@ -1,18 +1,22 @@
-"""How long the primary has a request to itself, learned from how long answers take.
+"""How long the primary has a request to itself, learned from how long its answers take.
 
 Section 4.1 lets a client send to all when the primary does not answer "soon enough". Under load a fixed wait is wrong:
 once answers take longer than it, every request goes to every replica, each reads and passes on all of them, answers
 take longer still, and a network that was busy is overwhelmed (a congestion collapse, RFC 6298 section 5, RFC 896). So
 the wait follows the answers: twice the smoothed latency, within bounds. Refused: four times its variance, as TCP has
-it. Answers come in blocks of hundreds that are alike, and the next block may well be a little slower. The price: when
-the primary of a busy network dies, its clients wait that much longer before anybody else hears of their requests.
+it. Answers come in blocks of hundreds that are alike, and the next block may well be a little slower.
+
+Only the primary's own answers teach. What the others answer after they were told says how long the primary was silent,
+and a client that learned from it would wait longest where it should wait least (Karn's rule, RFC 6298 section 3, asks
+the same: no sample that a second sending may have made). Refused: to learn from requests alone that went to nobody
+else; a network whose answers take longer than the first wait would never teach.
 """
 
 from typing import Final
 
 GAIN: Final = 1 / 8  # weight of the newest latency (RFC 6298 section 2)
 FACTOR: Final = 2.0  # an answer that takes twice the usual time is late
-FACTOR_OF_LEAST_MAX: Final = 8.0  # a faulty primary cannot teach its clients to wait for ever
+FACTOR_OF_LEAST_MAX: Final = 4.0  # a primary that answers ever more slowly is not waited for without end
 
 
 class Patience:
@@ -29,6 +33,6 @@ class Patience:
         return min(max(usual, self._least), FACTOR_OF_LEAST_MAX * self._least)
 
     def note(self, latency: float) -> None:
-        """An answer took this long, from the first sending on, whoever was asked meanwhile."""
+        """The primary that a request was sent to answered it after this long, whoever was asked meanwhile."""
         before = latency if self._smoothed is None else self._smoothed
         self._smoothed = before + GAIN * (latency - before)

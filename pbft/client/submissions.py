@@ -41,6 +41,7 @@ class _Running:
     session: ClientSession
     correlation: int
     began: int  # the tick of its first sending
+    awaited: int | None  # the primary that it was sent to, until that one has answered
     waiters: list[tuple[int, "Deferred[SubmitResult]"]] = field(default_factory=list)  # (until tick, who)
     accounts: list[Account] = field(default_factory=list)
 
@@ -106,6 +107,9 @@ class Submissions:
         if running is None:
             return
         if isinstance(frame, Reply):
+            if replica == running.awaited:
+                running.awaited = None
+                self._patience.note(self._ticks - running.began)
             actions = running.session.receive_reply(replica, frame.reply)
             self._end_if_decided(running)
             self._perform(running, actions)
@@ -141,14 +145,15 @@ class Submissions:
             raw=signed.raw,
             payload=payload,
         )
+        primary = self._belief.primary
         session = ClientSession(
             submission,
             replicas=self._replicas,
             weak_quorum=self._weak_quorum,
-            primary=self._belief.primary,
+            primary=primary,
             timing=replace(self._options.timing, primary_alone_ticks=round(self._patience.value)),
         )
-        running = _Running(session=session, correlation=self._next_correlation(), began=self._ticks)
+        running = _Running(session=session, correlation=self._next_correlation(), began=self._ticks, awaited=primary)
         self._by_tx_id[signed.tx_id] = running
         self._by_correlation[running.correlation] = running
         return running
@@ -172,7 +177,6 @@ class Submissions:
             return
         del self._by_correlation[running.correlation]
         if outcome.reply is not None:
-            self._patience.note(self._ticks - running.began)
             for replica in outcome.vouched_by:  # a busy client learns the height from its outcomes
                 self._belief.receive_head(replica, outcome.reply.height, 0)
         for account in running.accounts:
