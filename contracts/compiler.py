@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from contracts.arguments import ShortReader, make_short_reader
 from contracts.boundary import Boundary
 from contracts.calls import HostOperation
 from contracts.closures import Weaver, routine_name
 from contracts.declarations import read_module
 from contracts.errors import ContractRefused
 from contracts.gate import check_gate
+from contracts.hints import Hint
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
@@ -140,6 +142,8 @@ class Entry:
     least: int
     """Parameters without a default."""
     most: int
+    read_short: ShortReader
+    """From encoded arguments to argument values, if they have the commonest form."""
     read_arguments: Callable[[list[Any]], list[Any]]
     """From decoded values to argument values. Raises Fault."""
     write_result: Callable[[Any], Any]
@@ -198,10 +202,11 @@ def describe_contract(
     boundary: Boundary,
     events: dict[str, StructShape],
     call_of: Callable[[Function], Callable[[list[Any]], Any]],
+    short_reader_of: Callable[[list[Hint]], ShortReader] = make_short_reader,
 ) -> Woven:
     """What the host needs to know of a tree that something can run: `call_of` gives the way into a function."""
     entries = {
-        function.name: _entry(function, boundary, call_of(function))
+        function.name: _entry(function, boundary, call_of(function), short_reader_of)
         for function in tree.functions
         if function.kind not in {"helper", "internal"}
     }
@@ -209,7 +214,12 @@ def describe_contract(
     return Woven(contract, tagged_hash(Tag.CONTRACT_ADDRESS, contract.encode()), entries, boundary, events, storage)
 
 
-def _entry(function: Function, boundary: Boundary, call: Callable[[list[Any]], Any]) -> Entry:
+def _entry(
+    function: Function,
+    boundary: Boundary,
+    call: Callable[[list[Any]], Any],
+    short_reader_of: Callable[[list[Hint]], ShortReader],
+) -> Entry:
     hints = [parameter.hint for parameter in function.parameters]
     return Entry(
         name=function.name,
@@ -217,6 +227,7 @@ def _entry(function: Function, boundary: Boundary, call: Callable[[list[Any]], A
         roles=function.roles,
         least=sum(not parameter.has_default for parameter in function.parameters),
         most=len(hints),
+        read_short=short_reader_of(hints),
         read_arguments=boundary.row_reader(hints),
         write_result=boundary.writer(function.result),
         call=call,

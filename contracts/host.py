@@ -172,6 +172,9 @@ class Host:
         machine.gas -= GAS.container_byte * len(arguments)
         if machine.gas < 0:
             raise OutOfGas
+        values = entry.read_short(arguments)
+        if values is not None:
+            return values
         try:
             plain = decode(arguments)
         except EncodingError:

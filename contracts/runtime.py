@@ -34,6 +34,7 @@ from ledger.execution import (
     ScheduledOutcome,
     StateReader,
     contract_address,
+    make_call_outcome,
     scheduled_call_id,
 )
 
@@ -263,8 +264,9 @@ class Runtime:
             self._roll_back(mark)
             return _failed("error", "INTERNAL", gas_limit)
         finally:
-            self._count_cells(cells - max(machine.cells, 0))
-        return CallOutcome("ok", "", gas_limit - machine.gas, result, tuple(machine.events))
+            if machine.cells != cells:
+                self._count_cells(cells - max(machine.cells, 0))
+        return make_call_outcome(("ok", "", gas_limit - machine.gas, result, tuple(machine.events)))
 
     def _count_cells(self, taken: int) -> None:
         """A list may hold itself, and what it holds then outlives its call. So that all calls together never hold more

@@ -17,6 +17,7 @@ The rest of the definition: `walker_expressions.py`, `walker_operations.py` (ope
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contracts.arguments import read_the_long_way
 from contracts.boundary import Boundary
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract, Woven, describe_contract
@@ -169,4 +170,5 @@ def walk_contract(
         Boundary(machine, walker.shapes),
         walker.events,
         lambda function: lambda arguments: walker.call(function, arguments),
+        lambda hints: read_the_long_way,
     )

@@ -8,8 +8,9 @@ fixed size is one row of a byte string, what most calls have is an array, and wh
 [place, value], places ascending. A reader then takes few steps for each call, and each message still has one form.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from operator import ge
 from struct import Struct
 from typing import Any, Final, NamedTuple, Protocol
@@ -66,6 +67,12 @@ class Call(NamedTuple):
     private_values: tuple[bytes, ...] = ()  # of the verified payload, each canonical bytes, without their salts (D50)
 
 
+make_call: Final[Callable[[tuple[bytes, bytes, str, str, bytes, int, tuple[bytes, ...]]], Call]] = partial(
+    tuple.__new__, Call
+)
+"""A call from all its fields in their order: what `Call` itself does, in a third of the time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockPlan:
     """All that the execution of one block depends on, besides the state below it."""
@@ -101,6 +108,12 @@ class CallOutcome(NamedTuple):
     gas_used: int
     result: bytes  # canonical bytes of the returned value
     events: tuple[Event, ...]
+
+
+make_call_outcome: Final[Callable[[tuple[str, str, int, bytes, tuple[Event, ...]]], CallOutcome]] = partial(
+    tuple.__new__, CallOutcome
+)
+"""An outcome from all its fields in their order, like `make_call`: a block has one for each call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +188,7 @@ def _parse_calls(methods: Value, row_bytes: Value, argument_list: Value, private
         raise EncodingError("shape", "gas_limit: out of range", expected_max=_INT_MAX)
     return tuple(
         [
-            Call(tx_id, sender, named[method][0], named[method][1], encoded, gas_limit, values.get(place, ()))
+            make_call((tx_id, sender, named[method][0], named[method][1], encoded, gas_limit, values.get(place, ())))
             for place, ((tx_id, sender, gas_limit, method), encoded) in enumerate(zip(rows, arguments, strict=True))
         ]
     )
@@ -225,7 +238,7 @@ def _parse_outcomes(row_bytes: Value, codes: Value, result_list: Value, events: 
     if "" in code_of.values() or () in events_of.values():
         raise EncodingError("shape", "outcomes: an empty code or no events at all take no place")
     return [
-        CallOutcome(STATUSES[status], code_of.get(place, ""), gas_used, result, events_of.get(place, ()))
+        make_call_outcome((STATUSES[status], code_of.get(place, ""), gas_used, result, events_of.get(place, ())))
         for place, ((status, gas_used), result) in enumerate(zip(rows, results, strict=True))
     ]
 
