@@ -3,8 +3,9 @@
 Crossing means: checked against the declared hint, taken apart into plain values (structs become lists) and encoded
 canonically; what is read is put together again, so nothing live ever crosses. A hint is compiled once per contract
 into a reader and a writer. Both raise Fault TYPE for what does not fit the hint. A writer pays per part; a reader's
-caller has paid by the encoded length (`GasTable.container_byte`), and the reader takes the memory. Rows whose parts
-have no parts themselves, which most are, are looked at as a whole; what is empty is one byte, and soon done with.
+caller has paid by the encoded length (`GasTable.container_byte`), and the reader pays for containers in what it reads
+(`container_nested`) and takes the memory. Rows whose parts have no parts themselves, which most are, are looked at as a
+whole; what is empty is one byte, and soon done with.
 
 Values that no hint describes: `take_any_apart`, `put_any_together`.
 """
@@ -13,9 +14,9 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from contracts.errors import Fault
+from contracts.errors import Fault, OutOfGas
 from contracts.gas import CONTAINER_DEPTH_MAX, GAS
-from contracts.hints import Hint
+from contracts.hints import Hint, has_parts
 from contracts.machine import Machine
 from contracts.values import ADDRESS_BYTES, Shapes, StructShape, StructValue, WideKey, make_key
 from ledger.encoding import encode
@@ -95,6 +96,7 @@ class Boundary:
     def _dict_reader(self, hint: Hint) -> Convert:
         machine = self.machine
         read_key, read_value = map(self.reader, hint.arguments)
+        part_cost = _nested_cost(hint.arguments[1:])
 
         def read_dict(plain: Any) -> Any:
             if type(plain) is not dict:
@@ -102,12 +104,15 @@ class Boundary:
             if not plain:
                 return plain
             machine.grow(2 * len(plain))
+            if part_cost:
+                machine.charge(part_cost * len(plain))
             return {make_key(machine, read_key(key)): read_value(part) for key, part in plain.items()}
 
         return read_dict
 
     def _list_reader(self, hint: Hint) -> Convert:
         machine, read_part, expected = self.machine, self.reader(hint), {_PLAIN_TYPES.get(hint.kind)}
+        part_cost = _nested_cost((hint,))
 
         def read_list(plain: Any) -> Any:
             if type(plain) is not list:
@@ -115,7 +120,9 @@ class Boundary:
             if not plain:
                 return plain
             machine.grow(len(plain))
-            if set(map(type, plain)) == expected:
+            if part_cost:
+                machine.charge(part_cost * len(plain))
+            elif set(map(type, plain)) == expected:
                 return plain
             return [read_part(part) for part in plain]
 
@@ -126,9 +133,10 @@ class Boundary:
         machine = self.machine
         shape = self.shapes[hint.name] if hint.kind == "struct" else None
         hints = hint.arguments if shape is None else shape.hints
-        count, read_parts = len(hints), self._parts(hints, [self.reader(part) for part in hints])
-        if shape is not None and count == 0:
-            return self._empty_record_reader(StructValue(shape, ()))
+        count, readers = len(hints), [self.reader(part) for part in hints]
+        check_flat = None if None in _describe_row(hints)[0] else self._parts(hints, readers)
+        kinds = [_PLAIN_TYPES.get(part.kind) for part in hints]
+        parts_cost = _nested_cost(hints)
 
         def read_record(plain: Any) -> Any:
             if type(plain) is not list:
@@ -138,23 +146,21 @@ class Boundary:
                 raise Fault("MEMORY")
             if len(plain) != count:
                 raise Fault("TYPE")
-            parts = tuple(read_parts(plain))
+            if check_flat is not None:
+                parts = tuple(check_flat(plain))
+            else:
+                machine.gas -= parts_cost
+                if machine.gas < 0:
+                    raise OutOfGas
+                parts = tuple(
+                    [
+                        part if type(part) is kind else read_part(part)
+                        for part, kind, read_part in zip(plain, kinds, readers)  # noqa: B905 - counted; it takes time
+                    ]
+                )
             return parts if shape is None else StructValue(shape, parts)
 
         return read_record
-
-    def _empty_record_reader(self, empty: StructValue) -> Convert:
-        """Of a struct without fields, which is one byte, and has as little to do; its only value cannot be changed."""
-        machine = self.machine
-
-        def read_empty(plain: Any) -> Any:
-            if type(plain) is list:
-                if not plain:
-                    return empty
-                machine.grow(len(plain))
-            raise Fault("TYPE")
-
-        return read_empty
 
     # --- writers ---
 
@@ -251,6 +257,11 @@ def _describe_row(hints: Sequence[Hint]) -> tuple[tuple[type | None, ...], list[
     return types, [place for place, hint in enumerate(hints) if hint.kind == "address"]
 
 
+def _nested_cost(hints: Sequence[Hint]) -> int:
+    """What containers among parts of these hints cost beyond their bytes."""
+    return GAS.container_nested * sum(map(has_parts, hints))
+
+
 def _checker(expected: type) -> Convert:
     def check(value: Any) -> Any:
         if type(value) is not expected:
@@ -283,16 +294,21 @@ def _pay_parts(machine: Machine, count: int) -> None:
 
 
 def put_any_together(machine: Machine, plain: Any) -> Any:
-    """The value of a decoded plain value that no hint describes: arrays become lists. The caller has paid by length."""
+    """The value of a decoded plain value that no hint describes: arrays become lists. The caller has paid by length,
+    but for what containers cost more."""
+    kind = type(plain)
+    if kind in _PLAIN:
+        return plain
+    machine.gas -= GAS.container_nested
+    if machine.gas < 0:
+        raise OutOfGas
     if not plain:
         return plain
-    if type(plain) is list:
+    if kind is list:
         machine.grow(len(plain))
         return [part if type(part) in _PLAIN else put_any_together(machine, part) for part in plain]
-    if type(plain) is dict:
-        machine.grow(2 * len(plain))
-        return {make_key(machine, key): put_any_together(machine, part) for key, part in plain.items()}
-    return plain
+    machine.grow(2 * len(plain))
+    return {make_key(machine, key): put_any_together(machine, part) for key, part in plain.items()}
 
 
 def take_any_apart(machine: Machine, value: Any, depth: int = 0) -> Any:

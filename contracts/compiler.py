@@ -39,7 +39,15 @@ HINT_CHARACTERS_MAX: Final = 500
 
 def compile_source(source: bytes) -> Tree:
     """The canonical tree of a contract. Raises ContractRefused with code, line, column and hint."""
-    module = _parse(check_gate(source))
+    text = check_gate(source)
+    module = _parse(text)
+    try:
+        return _read_tree(module)
+    except ContractRefused as refused:
+        raise _count_characters(refused, text) from None
+
+
+def _read_tree(module: ast.Module) -> Tree:
     _check_depth(module)
     declared = read_module(module)
     for name in declared.imported:
@@ -55,6 +63,13 @@ def compile_source(source: bytes) -> Tree:
         fields=tuple(declared.fields.values()),
         functions=tuple(lower_function(declared, item) for item in sources),
     )
+
+
+def _count_characters(refused: ContractRefused, text: str) -> ContractRefused:
+    """The refusal with its column in characters, as the gate's are and as editors count: syntax trees count bytes."""
+    line = text.split("\n")[refused.line - 1].encode()
+    before = line[: refused.column - 1].decode(errors="ignore")  # 3.11 is off by some inside of a text of many lines
+    return ContractRefused(refused.code, refused.line, len(before) + 1, refused.hint)
 
 
 @dataclass(frozen=True, slots=True)

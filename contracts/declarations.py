@@ -108,6 +108,8 @@ def _read_class(declared: Declarations, node: ast.ClassDef) -> None:
         declared.interfaces[node.name] = _read_interface(declared, node)
     else:
         record = Record(node.name, _read_fields(declared, node, is_event=base == "Event"))
+        if base == "Struct" and not record.fields:
+            raise refusal(node, "FIELD", "a struct has a field: `name: type`; one without would have a single value")
         (declared.structs if base == "Struct" else declared.events)[node.name] = record
 
 

@@ -11,7 +11,8 @@ from ledger.errors import InvariantViolation
 
 
 class ContractRefused(Exception):
-    """The source is not a contract of this language. Lines and columns count from 1; the whole file is 1:1."""
+    """The source is not a contract of this language. Lines, and columns in characters, count from 1; the whole file is
+    1:1."""
 
     def __init__(self, code: str, line: int, column: int, hint: str) -> None:
         super().__init__(code, line, column, hint)

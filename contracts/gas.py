@@ -85,6 +85,9 @@ class GasTable:
     """Bytes read for one unit."""
     container_byte: int = 3
     """Each byte of a container that is decoded, because each byte may be a value."""
+    container_nested: int = 7
+    """Each container that stands in one which is decoded, paid with the one around it: an empty one is a single byte,
+    and to read it takes several bytes' time. What is declared optional pays where it is missing, too."""
     container_item: int = 5
     """Each value inside a container that is checked and encoded."""
     zero_item: int = 8

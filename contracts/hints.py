@@ -90,6 +90,13 @@ def is_stored(hint: Hint) -> bool:
     return hint.kind in STORED_KINDS and all(is_stored(part) for part in hint.arguments)
 
 
+def has_parts(hint: Hint) -> bool:
+    """Whether values of this hint are containers; of an optional one, those that are there."""
+    if hint.kind == "optional":
+        return has_parts(hint.arguments[0])
+    return hint.kind in {"list", "tuple", "dict", "struct"}
+
+
 def depth_of(hint: Hint) -> int:
     """Hints inside each other, 1 for a hint without parts."""
     return 1 + max((depth_of(part) for part in hint.arguments), default=0)

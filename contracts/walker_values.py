@@ -5,12 +5,12 @@ values that have no Python type of their own (structs, interfaces, wide keys), b
 is done with them is written here a second time, from the rules: `contracts/README.md`, CONTRACTS.md sections 7 and 8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from contracts.errors import Fault
 from contracts.gas import CONTAINER_DEPTH_MAX, DICT_INT_KEY_MAX, GAS, INT_MAX, INT_MIN, TEXT_CHARS_MAX
-from contracts.hints import Hint
+from contracts.hints import Hint, has_parts
 from contracts.machine import Machine
 from contracts.values import Shapes, StructValue, WideKey
 from ledger.encoding import encode
@@ -221,7 +221,8 @@ def pay_parts(machine: Machine, count: int) -> None:
 
 
 def from_plain(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> Any:
-    """The value whose plain form was stored. Gas was paid by the stored bytes; each part is a memory cell."""
+    """The value whose plain form was stored. Gas was paid by the stored bytes; each part is a memory cell, and a part
+    that is a container itself costs more."""
     kind = hint.kind
     if kind in SCALARS or kind == "address":
         return to_plain(machine, plain, hint, shapes)
@@ -230,6 +231,7 @@ def from_plain(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> Any:
     need_type(plain, dict if kind == "dict" else list)
     if kind == "dict":
         machine.grow(2 * len(plain))
+        pay_nested(machine, hint.arguments[1:] * len(plain))
         made = {}
         for key, part in plain.items():
             place = as_key(machine, from_plain(machine, key, hint.arguments[0], shapes))
@@ -240,14 +242,23 @@ def from_plain(machine: Machine, plain: Any, hint: Hint, shapes: Shapes) -> Any:
     if kind == "struct":
         hints = shapes[hint.name].hints
     need(len(plain) == len(hints), "TYPE")
+    pay_nested(machine, hints)
     parts = [from_plain(machine, part, inner, shapes) for part, inner in zip(plain, hints, strict=True)]
     if kind == "struct":
         return StructValue(shapes[hint.name], tuple(parts))
     return parts if kind == "list" else tuple(parts)
 
 
+def pay_nested(machine: Machine, hints: Sequence[Hint]) -> None:
+    """Parts of these hints are going to be read: each container among them costs more than its bytes."""
+    machine.charge(GAS.container_nested * sum(has_parts(hint) for hint in hints))
+
+
 def any_from_plain(machine: Machine, plain: Any) -> Any:
-    """The value of a plain one that has no hint: arrays are lists. Gas was paid by the bytes; each part is a cell."""
+    """The value of a plain one that has no hint: arrays are lists. Gas was paid by the bytes, but for what containers
+    cost more; each part is a cell."""
+    if type(plain) in {list, dict}:
+        machine.charge(GAS.container_nested)
     if type(plain) is list:
         machine.grow(len(plain))
         return [any_from_plain(machine, part) for part in plain]

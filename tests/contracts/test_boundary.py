@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.boundary import Boundary
+from contracts.boundary import Boundary, put_any_together
 from contracts.errors import Abort
+from contracts.gas import GAS
 from contracts.hints import Hint
 from contracts.machine import Machine
 from contracts.overlay import Overlay
 from contracts.testing import MemoryState
 from contracts.tree import Parameter, Record
 from contracts.values import StructShape, StructValue, WideKey
-from contracts.walker_values import from_plain, to_plain
+from contracts.walker_values import any_from_plain, from_plain, to_plain
 
 PLAIN = [Hint(kind) for kind in ("int", "bool", "str", "bytes", "address", "none")]
 PAIR = Record("Pair", (Parameter("wh", Hint("int")), Parameter("owner", Hint("address"))))
@@ -112,6 +114,39 @@ def test_readers_and_writers_are_the_definition(data: st.DataObject) -> None:
                 cells,
                 lambda each=each, depth=depth: to_plain(machine, value, each, SHAPES, depth),  # type: ignore[misc]
             )
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY_PLAIN, st.sampled_from([4, 1_000]))
+def test_values_without_a_hint_are_the_definition(plain: Any, cells: int) -> None:
+    """What `private_value` gives."""
+    machine = Machine(Overlay(MemoryState()))
+    made = run(machine, cells, lambda: put_any_together(machine, plain))
+    assert made == run(machine, cells, lambda: any_from_plain(machine, plain))
+
+
+LIST = Hint("list", arguments=(Hint("int"),))
+
+
+@pytest.mark.parametrize(
+    ("hint", "plain", "containers"),
+    [
+        (LIST, [1, 2], 0),
+        (Hint("list", arguments=(LIST,)), [[], [], [1]], 3),
+        (Hint("list", arguments=(Hint("list", arguments=(LIST,)),)), [[[], []], []], 4),
+        (Hint("dict", arguments=(Hint("str"), LIST)), {"a": [], "b": [1]}, 2),
+        (Hint("list", arguments=(Hint("optional", arguments=(LIST,)),)), [None, []], 2),
+        (Hint("list", arguments=(Hint("optional", arguments=(Hint("int"),)),)), [None, 1], 0),
+        (Hint("struct", "Pair"), [1, bytes(32)], 0),
+        (Hint("struct", "Nest"), [[1, bytes(32)], []], 2),
+        (Hint("tuple", arguments=(Hint("struct", "Nest"), Hint("int"))), [[[1, bytes(32)], []], 1], 3),
+    ],
+)
+def test_containers_in_a_container_are_paid(hint: Hint, plain: Any, containers: int) -> None:
+    """Each of them, besides its bytes; the outermost has been paid with the operation that reads it."""
+    machine = Machine(Overlay(MemoryState()))
+    gas = run(machine, 1_000, lambda: Boundary(machine, SHAPES).reader(hint)(plain))[1]
+    assert 10_000 - gas == GAS.container_nested * containers
 
 
 def test_a_row_may_end_early() -> None:

@@ -295,6 +295,35 @@ def test_a_refusal_names_line_and_column() -> None:
     assert (refused.value.line, refused.value.column) == (10, 13)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "shown"),
+    [
+        ('x = "\u26a1\u00e9", $', "IDENTIFIER", "$"),  # the gate
+        ('x = ["\u26a1\u00e9", 1 2]', "SYNTAX", "1 2"),  # the host's parser
+        ('x = ["\u26a1\u00e9", 1 / 2]', "OPERATOR", "1 / 2"),  # the checker
+        ('x = [f"\u26a1\u00e9{y}"]', "UNKNOWN_NAME", "y"),
+        ('self.n = 1; x = "\U0001f600"; y = 1 / 2', "OPERATOR", "1 / 2"),
+    ],
+)
+def test_columns_are_characters(line: str, code: str, shown: str) -> None:
+    """Whoever refuses: what is not ASCII before the place counts as one, wherever it stands."""
+    source = in_method("# \u26a1", line)
+    with pytest.raises(ContractRefused) as refused:
+        compile_source(source.encode())
+    place = source.split("\n")[refused.value.line - 1][refused.value.column - 1 :]
+    assert refused.value.code == code and place.startswith(shown)
+
+
+def test_a_struct_has_a_field() -> None:
+    """Its one value would be a byte that takes as long to read as several; an event may well have none."""
+    for body in (["    pass"], ['    """Nothing."""'], ['    """Nothing."""', "    pass"]):
+        with pytest.raises(ContractRefused) as refused:
+            compile_source(in_module("class Empty(Struct):", *body).encode())
+        assert (refused.value.code, refused.value.line, refused.value.column) == ("FIELD", 3, 1)
+        assert "field" in refused.value.hint
+        assert judge_source(in_module("class Empty(Event):", *body).encode()).is_accepted
+
+
 def test_text_that_is_not_utf8_is_refused() -> None:
     """Bytes that are no text never reach a parser."""
     with pytest.raises(ContractRefused, match="UTF8"):

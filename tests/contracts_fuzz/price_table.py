@@ -1,129 +1,13 @@
 """What `prices.py` measures: every operation of the language, small and large where its cost depends on size.
 
 An operation is one line or more that a loop repeats, or a pair: lines before the loop, and those that it repeats. What
-they work on (`xs`, `ys`, `text`, `long`, `d`, ...) is made by the method that they stand in.
+they work on (`xs`, `ys`, `text`, `long`, `d`, ...) is made by the method that they stand in (`price_contract.py`).
 """
 
 from typing import Final
 
 from ledger.curves import CURVES, Curve
-
-NAMES: Final = (
-    "Address, Contract, Event, Indexed, Interface, Ledger, Map, Struct, Vec, canonical, change_configuration, ctx, "
-    "emit, external, init, mul_div, private_value, read_der_signature, require, role, schedule, scheduled, sha256, "
-    "verify_ecdsa, verify_ed25519, view"
-)
-SOURCE: Final = """from contracts import {names}
-
-
-class Point(Struct):
-    x: int
-    y: int
-
-
-class Said(Event):
-    n: int
-    t: str
-
-
-class IOther(Interface):
-    def echo(self, row: list[int]) -> list[int]: ...
-    def nothing(self) -> None: ...
-
-
-class Trial(Contract):
-    n: int
-    t: str
-    raw: bytes
-    maybe: int | None
-    row: list[int]
-    point: Point
-    table: dict[str, int]
-    deep: list[list[int]]
-    hollow: list[list[int]]
-    m: Map[int, int]
-    mt: Map[tuple[str, int], bool]
-    points: Map[int, Point]
-    homes: Indexed[Map[str, int]]
-    nobody: Indexed[Map[int, int]]
-    inner: Map[int, Map[int, int]]
-    vec: Vec[int]
-    pvec: Vec[Point]
-    cash: Ledger
-    other: Address
-
-    @init
-    def setup(self, other: Address) -> None:
-        self.other = other
-        self.n = 2 ** 200
-        self.t = "abcdefgh"
-        self.row = list(range(50))
-        self.deep = [[1, 2, 3] for i in range(30)]
-        self.hollow = [[] for i in range(300)]
-        self.table = {{str(i): i for i in range(50)}}
-        self.cash.mint("a", 1000)
-        for i in range(20):
-            self.homes[str(i)] = i
-            self.vec.append(i)
-            self.pvec.append(Point(i, i))
-            self.points[i] = Point(i, i)
-
-    @external
-    def run(self, count: int) -> None:
-        big, small, zero = 2 ** 254 - 12345, 7, 0
-        short, text, long = "a", "abc def ghi jkl", "x"
-        for i in range(13):
-            long = long + long
-        raw, longraw = bytes(text), bytes(long)
-        xs, ys = [1, 2, 3], list(range(300))
-        names = [str(i) for i in range(60)]
-        big_keys = [2 ** 100 + i for i in range(40)]
-        d = {{"a": 1, "b": 2}}
-        wide = {{("a", 1): 1, ("b", 2): 2}}
-        nested = [[1, 2], [3, 4]]
-        p, q = Point(1, 2), Point(1, 2)
-        t2 = ("a", 1)
-        flag = True
-{before}
-        for i in range(count):
-{body}
-
-    @scheduled
-    def later(self, n: int) -> None:
-        pass
-
-    def two(self, a: int, b: int) -> int:
-        return a
-
-    @external
-    @role("boss")
-    def ruled(self) -> None:
-        pass
-
-
-def nothing() -> None:
-    pass
-
-
-def same(n: int) -> int:
-    return n
-
-
-def halves(n: int) -> tuple[int, int]:
-    return (n % 2, n)
-"""
-OTHER: Final = b"""from contracts import Contract, view
-
-
-class Other(Contract):
-    @view
-    def echo(self, row: list[int]) -> list[int]:
-        return row
-
-    @view
-    def nothing(self) -> None:
-        pass
-"""
+from ledger.encoding import Value
 
 
 def _check_on(curve: Curve) -> tuple[str, str]:
@@ -368,6 +252,14 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "field list": "x = self.row",
     "field nested": "x = self.deep",
     "field of empty rows": "x = self.hollow",
+    "field of rows of empty rows": "x = self.hollows",
+    "field of empty dicts": "x = self.hollow_dicts",
+    "field of dicts of empty rows": "x = self.dicts_of_rows",
+    "field of structs with empty rows": "x = self.trays",
+    "field of tuples with empty rows": "x = self.tuples",
+    "field of structs of structs": "x = self.chests",
+    "field of rows of missing rows": "x = self.maybes",
+    "field of the deepest rows": "x = self.deepest",
     "field dict": "x = self.table",
     "field struct": "x = self.point",
     "set field": "self.n = i",
@@ -431,6 +323,9 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "private list": "x = private_value(1)",
     "private nested": "x = private_value(2)",
     "private empty rows": "x = private_value(3)",
+    "private rows of empty rows": "x = private_value(4)",
+    "private empty dicts": "x = private_value(5)",
+    "private dicts of empty rows": "x = private_value(6)",
     "ctx": "x = ctx.sender",
     "ctx time": "x = ctx.time",
     "interface": "x = IOther(self.other)",
@@ -445,4 +340,22 @@ OPERATIONS: Final[dict[str, str | tuple[str, str]]] = {
     "read_der_signature": ("z = b'0\\x06\\x02\\x01\\x07\\x02\\x01\\x70'", "x, y = read_der_signature('secp256r1', z)"),
     "read_der_signature of nothing": "x = read_der_signature('secp256r1', longraw)",
     **{f"verify_ecdsa {curve.name}": _check_on(curve) for curve in CURVES.values()},
+}
+
+# Name -> the type of a row's elements, and the element that is repeated in the arguments of a call that does nothing.
+ARGUMENTS: Final[dict[str, tuple[str, Value]]] = {
+    "ints": ("int", 1),
+    "missing ints": ("int | None", None),
+    "empty texts": ("str", ""),
+    "empty rows": ("list[int]", []),
+    "empty dicts": ("dict[str, int]", {}),
+    "rows of empty rows": ("list[list[int]]", [[]]),
+    "deep rows": ("list[list[list[list[int]]]]", [[[[]]]]),
+    "dicts of empty rows": ("dict[str, list[int]]", {"": []}),
+    "dicts of ints": ("dict[int, int]", {0: 0}),
+    "structs": ("Tray", [[]]),
+    "tuples of a missing int": ("tuple[int | None]", [None]),
+    "structs of structs": ("Chest", [[[]], []]),
+    "tuples of tuples": ("tuple[tuple[int]]", [[1]]),
+    "missing rows": ("list[int] | None", None),
 }
