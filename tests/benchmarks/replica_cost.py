@@ -2,10 +2,10 @@
 
     make costs        (PYTHONPATH=tests python -m benchmarks.replica_cost [--replicas 4] [--batch 500] [--profile])
 
-Production nodes with their stores, joined by a queue of frames; contracts run in this process, their plans and outcomes as bytes.
-The figure is CPU time per request and replica, the minimum of several batches, and its ratio to a reference measured
-between them: neighbours on the machine only ever add to either. The reference is of the same kinds of work in about the
-same shares - the interpreter over small objects, Ed25519, SHA-256 - so that another machine moves both alike.
+Production nodes with their stores, joined by a queue of frames; contracts run in this process, their plans and outcomes
+as bytes. The figure is CPU time per request and replica, the minimum of several batches, and its ratio to a reference
+measured between them: neighbours on the machine only ever add to either. The reference is of the same kinds of work in
+about the same shares - the interpreter over small objects, Ed25519, SHA-256 - so that another machine moves both alike.
 """
 
 import argparse
