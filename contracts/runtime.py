@@ -38,8 +38,10 @@ from ledger.execution import (
     scheduled_call_id,
 )
 
-GENESIS_INIT_GAS_MAX: Final = 50_000_000
-"""Of each @init in genesis: no block limit holds there, and an endless @init must end all the same."""
+GENESIS_INIT_GAS_MAX: Final = 20_000_000
+"""Of each @init in genesis: no block limit holds there, and an endless @init must end all the same. It is what a block
+may use unless its network says otherwise; the dearest standard contract, `members` with as many founders as a network
+can have, uses 0.7 million."""
 RETRIES_MAX: Final = 3
 """Later blocks in which a failed scheduled call is tried again, before it is parked (D65)."""
 RECURSION_MAX: Final = 200 * CALL_DEPTH_MAX

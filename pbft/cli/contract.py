@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 CALLS_MAX: Final = 10_000  # of one trial
 METHOD_SHOWN_MAX: Final = 100  # characters of a name in a message
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
+GAS_MAX: Final = 100_000_000  # the most that any network can allow one; far more would end at the worker's watchdog
+
+
+def _check_gas(_context: click.Context, _option: click.Parameter, gas: int) -> int:
+    if not 0 <= gas <= GAS_MAX:
+        raise click.BadParameter(
+            f"from 0 to {GAS_MAX:,}: no network allows a transaction more, and far more ends at the watchdog"
+        )
+    return gas
 
 
 @click.group()
@@ -86,7 +95,7 @@ def abi(file: Path, schema: bool, stub: bool, as_json: bool) -> None:
 @source_file
 @click.argument("method")
 @click.argument("arguments", default="[]")
-@click.option("--gas", type=click.IntRange(0, 2**62), default=GAS_DEFAULT, show_default=True, help="Limit of the call.")
+@click.option("--gas", type=int, callback=_check_gas, default=GAS_DEFAULT, show_default=True, help="Limit of the call.")
 @click.option("--calls", type=click.IntRange(1, CALLS_MAX), default=1, help="Transactions that make the same call.")
 @click.option("--init", "init_text", default="[]", help="Arguments of @init, a JSON array.")
 @json_option
@@ -101,7 +110,12 @@ def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, 
 
     given = read_arguments(arguments, "ARGUMENTS")
     init = read_arguments(init_text, "--init")
-    answer = _run_trial(read_source(file), method, (given, init), gas, calls)
+    try:
+        answer = _run_trial(read_source(file), method, (given, init), gas, calls)
+    except TrialDied as error:
+        if as_json:
+            print_json({"deploy": None, "call": None, "worker": {"pid": None, "stopped": error.message}})
+        raise
     call = answer["call"]
     if as_json:
         print_json(answer)
@@ -115,6 +129,10 @@ def try_contract(file: Path, method: str, arguments: str, gas: int, calls: int, 
     if call["status"] != "ok":
         words = f": {given.misfit}" if call["code"] == "ARGUMENTS" and given.misfit else ""
         raise CommandError(f"{method[:METHOD_SHOWN_MAX]}: {call['status']} {call['code']}{words}")
+
+
+class TrialDied(CommandError):
+    """No verdict of the contract, but a defect of what runs it."""
 
 
 def _run_trial(
@@ -153,7 +171,7 @@ def _run_trial(
     reactor.run()
     for error in errors:
         if isinstance(error, TrialStopped):
-            raise CommandError(f"the contract worker did not survive: {error}") from error
+            raise TrialDied(f"the contract worker did not survive: {error}") from error
         raise error
     if not answers:  # Ctrl-C ended the reactor
         raise click.Abort

@@ -7,8 +7,10 @@ import pytest
 
 from contracts.gas import GAS
 from contracts.host import schedule_key
-from contracts.runtime import Runtime
+from contracts.runtime import GENESIS_INIT_GAS_MAX, Runtime
+from contracts.standard import genesis_contracts
 from contracts.testing import GAS_LIMIT, CallFailedError, Chain, MemoryState
+from ledger.configuration import MEMBERS_MAX
 from ledger.encoding import decode, encode
 from ledger.execution import BlockPlan, Call, contract_address, parse_block_outcome, parse_block_plan
 from ledger.genesis import ContractReference, GenesisContract
@@ -538,6 +540,22 @@ def test_a_genesis_that_cannot_start_says_why(source: bytes, arguments: tuple[An
     contract = GenesisContract(name="it", source=source.decode(), arguments=arguments)
     (outcome,) = Runtime().execute_genesis([contract], 0, bytes(32)).calls
     assert (outcome.status, outcome.code) == ("error", code)
+
+
+def test_an_endless_init_ends() -> None:
+    """Out of gas, as a call does."""
+    source = "from contracts import Contract, init\n\n\nclass It(Contract):\n    @init\n    def setup(self) -> None:\n"
+    contract = GenesisContract(name="it", source=source + "        while True:\n            pass\n", arguments=())
+    (outcome,) = Runtime().execute_genesis([contract], 0, bytes(32)).calls
+    assert (outcome.status, outcome.gas_used) == ("out_of_gas", GENESIS_INIT_GAS_MAX)
+
+
+def test_the_largest_network_begins_with_a_tenth_of_the_gas() -> None:
+    """Every @init of the standard contracts, with as many founders as a network can have."""
+    founders = [("f" * 60 + f"{number:04}", number.to_bytes(32, "big")) for number in range(MEMBERS_MAX)]
+    contracts = genesis_contracts(founders, [key for _, key in founders])
+    for outcome in Runtime().execute_genesis(contracts, 1_000, bytes(32)).calls:
+        assert outcome.status == "ok" and outcome.gas_used < GENESIS_INIT_GAS_MAX // 10
 
 
 def test_a_block_is_the_same_on_a_fresh_runtime(chain: Chain, caller: Any) -> None:

@@ -13,9 +13,12 @@ from contracts.abi import InvalidArgument, compute_schemas, value_from_json
 from contracts.compiler import compile_source
 from contracts.hints import Hint
 from contracts.testing import Chain
+from ledger.configuration import PARAMETER_BOUNDS
 from ledger.execution import Call
 from pbft.cli import app
+from pbft.cli.contract import GAS_MAX, TrialDied
 from pbft.cli.trial_arguments import read_arguments
+from pbft.node.worker_process import NANOSECONDS_PER_GAS, WALL_SECONDS_MAX
 
 TRY_SECONDS_MAX = 60  # a trial takes half a second on an idle machine
 ROOT = Path(__file__).resolve().parents[3]
@@ -230,6 +233,33 @@ def test_a_transaction_may_bring_no_gas_at_all(box: Path) -> None:
     code, answer, _ = gridquorum("try", str(box), "count", "--gas", "0")
     assert (code, answer["call"]["status"], answer["call"]["code"]) == (1, "out_of_gas", "OUT_OF_GAS")
     assert answer["call"]["gas"] == 0
+
+
+@pytest.mark.parametrize("gas", [-1, GAS_MAX + 1, 10**30])
+def test_gas_that_no_network_allows_is_refused_with_its_reason(box: Path, gas: int) -> None:
+    """At once: an endless loop with more would end at the watchdog of a hanging worker, without a receipt."""
+    code, answer, said = gridquorum("try", str(box), "spin", "--gas", str(gas))
+    assert (code, answer) == (2, None)
+    assert f"from 0 to {GAS_MAX:,}" in said and "no network" in said
+
+
+def test_the_most_gas_of_a_trial_ends_before_the_watchdog_looks() -> None:
+    """It is what a network may choose, and takes a third of the time after which a worker counts as hanging."""
+    assert PARAMETER_BOUNDS["transaction_gas_max"][1] == GAS_MAX
+    assert GAS_MAX * NANOSECONDS_PER_GAS * 3 <= WALL_SECONDS_MAX * 1e9
+
+
+def test_a_worker_that_dies_is_an_object_too(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 and the cause: neither deployed nor called, because nobody can say."""
+
+    def die(*_: object) -> None:
+        raise TrialDied("the contract worker did not survive: signal 11")
+
+    monkeypatch.setattr("pbft.cli.contract._run_trial", die)
+    done = CliRunner().invoke(app, ["contract", "try", str(box), "count", "--json"])
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 1 and (answer["deploy"], answer["call"]) == (None, None)
+    assert "signal 11" in answer["worker"]["stopped"]
 
 
 def test_no_text_of_a_contract_breaks_the_line(tmp_path: Path) -> None:
