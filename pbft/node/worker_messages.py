@@ -62,17 +62,19 @@ def parse_check_answer(message: bytes) -> SourceVerdict:
     return parse_source_verdict(_content(message))
 
 
-def parse_block_answer(message: bytes) -> BlockOutcome:
-    """The outcome of a block or of the genesis. Raises EncodingError, for a fault too."""
-    return parse_block_outcome(_content(message))
+def parse_block_answer(message: bytes, calls: int) -> BlockOutcome:
+    """The outcome of a block or of the genesis, which asked for so many calls. Raises EncodingError: for a fault, and
+    for a worker that answers more or fewer, which is as good as no answer (D54).
+    """
+    outcome = parse_block_outcome(_content(message))
+    if len(outcome.calls) != calls:
+        raise EncodingError("calls", "one outcome for each call is expected", expected=calls, got=len(outcome.calls))
+    return outcome
 
 
 def parse_view_answer(message: bytes) -> CallOutcome:
     """The outcome of a view, which travels as a block outcome of one call. Raises EncodingError."""
-    calls = parse_block_outcome(_content(message)).calls
-    if len(calls) != 1:
-        raise EncodingError("view", "one outcome is expected", got=len(calls))
-    return calls[0]
+    return parse_block_answer(message, 1).calls[0]
 
 
 def _content(message: bytes) -> bytes:

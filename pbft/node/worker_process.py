@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -141,7 +142,8 @@ class ProcessWorker:
     def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
         """Run a whole block; the outcome comes in a later turn, or never once execution has stopped."""
         gas = sum(call.gas_limit for call in plan.calls) + plan.scheduled_gas_max
-        self._ask(_Question(message=encode_block(plan), parse=parse_block_answer, on_outcome=on_outcome, gas=gas))
+        parse = partial(parse_block_answer, calls=len(plan.calls))
+        self._ask(_Question(message=encode_block(plan), parse=parse, on_outcome=on_outcome, gas=gas))
 
     def run_genesis(
         self,
@@ -152,7 +154,8 @@ class ProcessWorker:
     ) -> None:
         """Deploy the genesis contracts and run their @init methods."""
         message = encode_genesis(contracts, time_ms, network)
-        self._ask(_Question(message=message, parse=parse_block_answer, on_outcome=on_outcome, gas=GENESIS_GAS))
+        parse = partial(parse_block_answer, calls=len(contracts))
+        self._ask(_Question(message=message, parse=parse, on_outcome=on_outcome, gas=GENESIS_GAS))
 
     def run_view(
         self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]

@@ -4,7 +4,8 @@
 
 With a misbehaviour it does that to its first question after the greeting, once: the file, which it then makes,
 remembers that it was done (`always` as FILE: every time). `die` exits, `garbage` answers what cannot be parsed,
-`oversized` announces too much, `fault` says that it cannot, `spin` uses processor time, `hang` does nothing.
+`oversized` announces too much, `miscount` answers no call, `fault` says that it cannot, `spin` uses processor time,
+`hang` does nothing.
 """
 
 import socket
@@ -35,7 +36,12 @@ def misbehave(kind: str, stream: socket.socket) -> None:
     if kind == "spin":
         while True:
             pass
-    answers = {"garbage": b"\xc1", "fault": encode(["fault", "no memory left"])}
+    nothing = BlockOutcome(scheduled=(), calls=(), writes=(), next_due=None)
+    answers = {
+        "garbage": b"\xc1",
+        "miscount": encode(["ok", nothing.to_bytes()]),
+        "fault": encode(["fault", "no memory left"]),
+    }
     if kind in answers:
         send(stream, answers[kind])
     threading.Event().wait()

@@ -283,7 +283,10 @@ def _worker_targets(network: Any) -> dict[str, Target]:
         "worker_question": Target(decode=ask, seeds=questions, edits=CANONICAL, kin=kin),
         "worker_plan": Target(decode=parse_block_plan, seeds=(plan.to_bytes(),), edits=CANONICAL, kin=kin),
         "worker_block_answer": Target(
-            decode=worker_messages.parse_block_answer, seeds=(encode(["ok", outcome]),), edits=CANONICAL, kin=kin
+            decode=lambda data: worker_messages.parse_block_answer(data, 1),
+            seeds=(encode(["ok", outcome]),),
+            edits=CANONICAL,
+            kin=kin,
         ),
         "worker_view_answer": Target(
             decode=worker_messages.parse_view_answer,

@@ -220,7 +220,13 @@ async def test_a_spare_worker_that_dies_is_replaced_and_disturbs_nobody(
 
 @pytest.mark.parametrize(
     ("misbehaviour", "cause"),
-    [("die", "exit"), ("garbage", "bad_answer"), ("oversized", "bad_answer"), ("fault", "bad_answer")],
+    [
+        ("die", "exit"),
+        ("garbage", "bad_answer"),
+        ("oversized", "bad_answer"),
+        ("miscount", "bad_answer"),
+        ("fault", "bad_answer"),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_misbehaves_once_is_replaced(ledger: Ledger, misbehaviour: str, cause: str) -> None:
