@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from contracts.errors import Fault
-from contracts.gas import INT_MAX, INT_MIN, KEY_BYTES_MAX
+from contracts.gas import GAS, INT_MAX, INT_MIN
 from contracts.operations import BINARY, INT_OPERATORS
 from contracts.storage import ADDRESS_HEAD, Codec, IntCodec, MapHandle, load_int, make_place_writer, store_int
 from contracts.values import ADDRESS_BYTES
@@ -90,6 +90,6 @@ def make_entry_changer(
 
 
 def _is_tight(handle: MapHandle, codec: Codec) -> bool:
-    """Whether it holds ints at addresses, and every such place is short enough."""
+    """Whether it holds ints at addresses, and the length of such a place adds nothing to a write."""
     is_int_at_address = type(codec) is IntCodec and handle.key_hint.kind == "address"
-    return is_int_at_address and len(handle.prefix) + len(ADDRESS_HEAD) + ADDRESS_BYTES <= KEY_BYTES_MAX
+    return is_int_at_address and len(handle.prefix) + len(ADDRESS_HEAD) + ADDRESS_BYTES <= GAS.storage_key_free

@@ -34,7 +34,8 @@ class GasTable:
     """Prices in gas units; one unit is 25-50 ns of this machine class and never more than 100 ns.
 
     A price is set so that its operation takes at most 65 ns for a unit on a quiet machine: what machines of one class
-    differ by, and what a busy neighbour adds, then stays below 100 (`tests/contracts_fuzz/speed.py`)."""
+    differ by, and what a busy neighbour adds, then stays below 100 (`tests/contracts_fuzz/speed.py`). And a unit leaves
+    at most one byte in the outcome of a block, which has a limit (`ledger.configuration.EXECUTION_GAS_MAX`)."""
 
     node: int = 1
     loop_step: int = 1
@@ -95,6 +96,11 @@ class GasTable:
     storage_write: int = 250
     storage_write_byte: int = 2
     storage_delete: int = 100
+    storage_key_free: int = 96
+    """Bytes of a key that a write or a delete pays for with its fixed price: what a deleted key leaves in the block's
+    outcome is then never longer than what was paid for it."""
+    storage_key_byte: int = 1
+    """Each byte of a written or deleted key beyond those."""
     event: int = 100
     event_byte: int = 2
     sha256: int = 20
@@ -108,7 +114,7 @@ class GasTable:
     """Of a change of configuration; its document's bytes cost what read and written bytes cost."""
     transaction: int = 200
     transaction_bytes: int = 4
-    result_bytes: int = 8
+    result_byte: int = 1
     deploy: int = 10_000
     deploy_byte: int = 60
     deploy_tree_byte: int = 5
@@ -219,6 +225,11 @@ def split_runs(statements: Sequence[Node]) -> list[tuple[int, tuple[Node, ...]]]
     if run:
         runs.append((sum(map(compute_run_cost, run)), tuple(run)))
     return runs
+
+
+def compute_key_cost(key: bytes) -> int:
+    """What the length of a storage key adds to a write or a delete."""
+    return GAS.storage_key_byte * max(0, len(key) - GAS.storage_key_free)
 
 
 def compute_search_cost(length: int, part: int) -> int:

@@ -161,7 +161,7 @@ class Host:
             data = NOTHING
         else:
             data = encode_plain(result, RESULT_BYTES_MAX, "RESULT")
-            machine.charge(len(data) // GAS.result_bytes)
+            machine.charge(GAS.result_byte * len(data))
         machine.calling.pop()
         machine.contract, machine.address, machine.sender, machine.read_only = outer
         return data

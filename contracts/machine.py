@@ -7,7 +7,7 @@ can catch, reset or read the meter.
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import Fault, OutOfGas
-from contracts.gas import MEMORY_CELLS_MAX
+from contracts.gas import GAS, MEMORY_CELLS_MAX
 
 if TYPE_CHECKING:
     from contracts.overlay import Overlay
@@ -90,6 +90,13 @@ class Machine:
         self.gas -= gas
         if self.gas < 0:
             raise OutOfGas
+
+    def has_stored(self, key: bytes) -> bool:
+        """Whether a value is stored there. It is looked up whole, so each byte of it costs as when it is read."""
+        data = self.overlay.get(key)
+        if data is not None:
+            self.charge(len(data) // GAS.storage_read_bytes)
+        return data is not None
 
     def grow(self, cells: int) -> None:
         """Take memory cells; they are never given back within a transaction. Raises Fault MEMORY."""

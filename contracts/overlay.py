@@ -6,7 +6,7 @@ too, so that the caller can pay for passing them.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -15,20 +15,38 @@ from ledger.execution import StateReader
 NEW_KEYS_SORTED: Final = 16
 """From one new key in so many on, sorting all keys anew is cheaper for each new one than finding its place."""
 
+READ_BYTES_KEPT_MAX: Final = 64 * 1024 * 1024
+"""Of what a block read and did not write: beyond, it is read again when it is asked for. The calls of a block may read
+many times of it, more than the worker's memory, and a worker that dies of a block dies of it on every replica (D54)."""
+ENTRY_BYTES: Final = 256
+"""What the interpreter takes for a key and a value besides their bytes, at most."""
+
 _MISSING: Final = object()
 
 
 class _Known(dict[bytes, Any]):
     """Values as of now; a key that nobody asked for yet is read from below at its first use."""
 
-    __slots__ = ("_read",)
+    __slots__ = ("_read", "_read_bytes", "_written")
 
-    def __init__(self, reader: StateReader) -> None:
+    def __init__(self, reader: StateReader, written: Container[bytes]) -> None:
         self._read = reader.get
+        self._written = written
+        self._read_bytes = 0
 
     def __missing__(self, key: bytes) -> bytes | None:
-        value = self[key] = self._read(key)
+        value = self._read(key)
+        self._read_bytes += ENTRY_BYTES + len(key) + len(value or b"")
+        if self._read_bytes > READ_BYTES_KEPT_MAX:
+            self._forget_read()
+        self[key] = value
         return value
+
+    def _forget_read(self) -> None:
+        """Give up what was read alone: below is the same still."""
+        for key in [key for key in self if key not in self._written]:
+            del self[key]
+        self._read_bytes = 0
 
 
 class Overlay:
@@ -38,12 +56,12 @@ class Overlay:
 
     def __init__(self, reader: StateReader) -> None:
         self._reader = reader
-        self._known = _Known(reader)
-        """The value as of now of each key that was read or written."""
-        self.get: Callable[[bytes], bytes | None] = self._known.__getitem__
-        """The value as of now, None if absent. The interpreter's own look-up: most reads of a block meet known keys."""
         self._below: dict[bytes, Any] = {}
         """Each written key, in the order of first writes: its value below, _MISSING where nobody has read it."""
+        self._known = _Known(reader, self._below)
+        """The value as of now of each key that was written, and of those that were read of late."""
+        self.get: Callable[[bytes], bytes | None] = self._known.__getitem__
+        """The value as of now, None if absent. The interpreter's own look-up: most reads of a block meet known keys."""
         self._journal: list[tuple[bytes, Any, bool]] = []
         """Of each write: the key, what was known of it before, and whether the block wrote it for the first time."""
         self._ordered: list[bytes] = []

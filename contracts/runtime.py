@@ -135,7 +135,7 @@ class Runtime:
         """All due scheduled calls, then all calls of the plan; their outcomes and the sum of their writes."""
         self._open(state, plan.height, plan.time_ms, plan.network)
         self._machine.epoch, self._machine.window = plan.epoch, plan.window
-        scheduled = self._run_scheduled(plan)
+        scheduled = self._run_scheduled(plan, state)
         calls = tuple([self._run(call, _TRANSACTION_KINDS, call) for call in plan.calls])
         return self._close(scheduled, calls)
 
@@ -195,30 +195,24 @@ class Runtime:
             next_due=None if first is None else _split_schedule_key(first)[0],
         )
 
-    def _run_scheduled(self, plan: BlockPlan) -> tuple[ScheduledOutcome, ...]:
+    def _run_scheduled(self, plan: BlockPlan, state: StateReader) -> tuple[ScheduledOutcome, ...]:
         """The calls that are due now, in (due, id) order, while the gas of scheduled calls lasts (D32, D65).
 
-        What they schedule anew, even for now, is for the next block: each block's part is bounded."""
+        What they schedule anew, even for now, is for the next block: each block's part is bounded. One that fails
+        leaves its record in the block's outcome once more: then that counts, at a unit for each byte, where its gas is
+        less."""
         limit = min(plan.transaction_gas_max, plan.scheduled_gas_max)
         outcomes: list[ScheduledOutcome] = []
-        gas_used = 0
-        for key, record in self._due_calls(plan.scheduled_gas_max // GAS.transaction):
-            if gas_used + limit > plan.scheduled_gas_max:
-                break
+        gas_counted = 0
+        for key, record in state.scan(SCHEDULE_PREFIX):  # as it was before the block, one record in memory at a time
             due, call_id = _split_schedule_key(key)
+            if due > self._machine.time or gas_counted + limit > plan.scheduled_gas_max:
+                break
             outcome = self._run_scheduled_call(key, record, limit)
-            gas_used += outcome.gas_used
+            is_ok = outcome.status == "ok"
+            gas_counted += outcome.gas_used if is_ok else max(outcome.gas_used, GAS.transaction + len(record))
             outcomes.append(ScheduledOutcome(due=due, call_id=call_id, outcome=outcome))
         return tuple(outcomes)
-
-    def _due_calls(self, count_max: int) -> list[tuple[bytes, bytes]]:
-        due: list[tuple[bytes, bytes]] = []
-        for key, record in self._machine.overlay.scan(SCHEDULE_PREFIX):
-            if _split_schedule_key(key)[0] > self._machine.time or len(due) >= count_max:
-                break
-            if record is not None:
-                due.append((key, record))
-        return due
 
     def _run_scheduled_call(self, key: bytes, record: bytes, gas_limit: int) -> CallOutcome:
         """One scheduled call: its record goes when it succeeds, counts a failure, or is parked after the last retry."""

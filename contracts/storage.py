@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from contracts.boundary import Boundary, encode_plain
 from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
-from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX
+from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX, compute_key_cost
 from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
 from contracts.values import ADDRESS_BYTES, zero_value
@@ -98,7 +98,7 @@ class Codec:
         machine = self.machine
         if machine.read_only:
             raise Fault("READ_ONLY")
-        machine.charge(GAS.storage_write)
+        machine.charge(GAS.storage_write + compute_key_cost(key))
         data = encode_plain(self.take_apart(value), VALUE_BYTES_MAX, "STATE_SIZE")
         machine.charge(GAS.storage_write_byte * len(data))
         machine.overlay.put(key, data)
@@ -115,7 +115,7 @@ class IntCodec(Codec):
     def write(self, key: bytes, value: Any) -> None:
         if type(value) is not int:
             raise Fault("TYPE")
-        store_int(self.machine, key, value)
+        store_int(self.machine, key, value, compute_key_cost(key))
 
 
 def load_int(machine: Machine, key: bytes) -> Any:
@@ -132,12 +132,12 @@ def load_int(machine: Machine, key: bytes) -> Any:
     return _from_bytes(data, "big") - _HEAD32 if data[0] == 0xCE else _decode_int(data)
 
 
-def store_int(machine: Machine, key: bytes, value: int) -> None:
-    """Pay for an int and write it."""
+def store_int(machine: Machine, key: bytes, value: int, key_cost: int = 0) -> None:
+    """Pay for an int and write it; `key_cost` is what the length of its key adds."""
     if machine.read_only:
         raise Fault("READ_ONLY")
     data = (value + _HEAD32).to_bytes(5, "big") if 0x10000 <= value < 0x100000000 else encode_int(value)
-    machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data)
+    machine.gas -= GAS.storage_write + GAS.storage_write_byte * len(data) + key_cost
     if machine.gas < 0:
         raise OutOfGas
     machine.overlay.put(key, data)
@@ -292,8 +292,8 @@ class MapHandle:
         place = self.key_of(key)
         if self.machine.read_only:
             raise Fault("READ_ONLY")
-        self.machine.charge(GAS.storage_delete)
-        if self.machine.overlay.get(place) is not None:
+        self.machine.charge(GAS.storage_delete + compute_key_cost(place))
+        if self.machine.has_stored(place):
             self.machine.overlay.put(place, None)
 
     def contains(self, key: Any) -> bool:
@@ -301,7 +301,7 @@ class MapHandle:
             raise Fault("TYPE")
         place = self.key_of(key)
         self.machine.charge(GAS.storage_read)
-        return self.machine.overlay.get(place) is not None
+        return self.machine.has_stored(place)
 
     def keys(self) -> list[Any]:
         """A snapshot of the keys, in key-byte order; each is paid as a read, one that this block deleted too."""
@@ -370,7 +370,7 @@ class VecHandle:
         place = self.prefix + encode_int(length - 1)
         value = self.codec.read(place)
         self.length_codec.write(self.prefix + _NIL, length - 1)
-        self.machine.charge(GAS.storage_delete)
+        self.machine.charge(GAS.storage_delete + compute_key_cost(place))
         self.machine.overlay.put(place, None)
         return value
 

@@ -8,7 +8,7 @@ index, the row's length and a Ledger's total add nil. Shares with the fast engin
 from typing import Any
 
 from contracts.errors import RuntimeInconsistency
-from contracts.gas import GAS, KEY_BYTES_MAX, VALUE_BYTES_MAX
+from contracts.gas import GAS, KEY_BYTES_MAX, VALUE_BYTES_MAX, compute_key_cost
 from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
 from contracts.values import Shapes
@@ -64,7 +64,7 @@ class Place:
         if self.hint.kind == "int":
             need_type(value, int)
         need(not machine.read_only, "READ_ONLY")
-        machine.charge(GAS.storage_write)
+        machine.charge(GAS.storage_write + compute_key_cost(self.key))
         data = to_bytes(to_plain(machine, value, self.hint, self.shapes), VALUE_BYTES_MAX, "STATE_SIZE")
         machine.charge(GAS.storage_write_byte * len(data))
         machine.overlay.put(self.key, data)
@@ -86,15 +86,22 @@ class Place:
         need(self.is_of_values(), "TYPE")
         place = self.entry(key)
         self.machine.charge(GAS.storage_read)
-        return self.machine.overlay.get(place.key) is not None
+        return place.is_there()
+
+    def is_there(self) -> bool:
+        """Whether a value is stored here; it is looked up whole, so each byte of it costs as when it is read."""
+        data = self.machine.overlay.get(self.key)
+        if data is not None:
+            self.machine.charge(len(data) // GAS.storage_read_bytes)
+        return data is not None
 
     def delete(self, key: Any) -> None:
         """`del map[key]`; no error when there is none."""
         need(self.is_of_values(), "TYPE")
         place = self.entry(key)
         need(not self.machine.read_only, "READ_ONLY")
-        self.machine.charge(GAS.storage_delete)
-        if self.machine.overlay.get(place.key) is not None:
+        self.machine.charge(GAS.storage_delete + compute_key_cost(place.key))
+        if place.is_there():
             self.machine.overlay.put(place.key, None)
 
     def keys(self) -> list[Any]:
@@ -150,7 +157,7 @@ class Place:
         last = self.element(length - 1)
         value = last.load()
         self.size_place().store(length - 1)
-        self.machine.charge(GAS.storage_delete)
+        self.machine.charge(GAS.storage_delete + compute_key_cost(last.key))
         self.machine.overlay.put(last.key, None)
         return value
 

@@ -29,6 +29,12 @@ NUMBER_MAX: Final = 2**63 - 1
 CONFIGURATION_PREFIX: Final = b"e/"
 """State keys of decided configurations: prefix, epoch (8 bytes, big-endian)."""
 
+EXECUTION_GAS_MAX: Final = 50_000_000
+"""Of a block's calls and of the scheduled calls at its start, together. A unit of gas leaves at most one byte in the
+outcome that the contract worker answers, and what has no price there, 200 bytes for each of the requests, takes 2 MB at
+most: four fifths of what every replica reads (`ledger.execution.OUTCOME_BYTES_MAX`). An outcome beyond that would stop
+execution on all of them at once. (`tests/contracts/test_outcome_bounds.py` computes it from the prices.)"""
+
 # A parameter's name -> the values that a network may choose, and why the bounds are there.
 PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "window": (8, 1024),  # memory: each slot may hold a batch
@@ -38,8 +44,8 @@ PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "batch_requests_max": (1, 10_000),
     "batch_bytes_max": (131_072, 8_388_608),  # one transaction of the greatest length must fit
     "transaction_gas_max": (10_000, 100_000_000),
-    "block_gas_max": (10_000, 1_000_000_000),
-    "scheduled_gas_max": (10_000, 1_000_000_000),
+    "block_gas_max": (10_000, EXECUTION_GAS_MAX),  # and together at most that
+    "scheduled_gas_max": (10_000, EXECUTION_GAS_MAX),
 }
 
 
@@ -67,6 +73,10 @@ class ProtocolParameters:
         for name in ("block_gas_max", "scheduled_gas_max"):
             if getattr(self, name) < self.transaction_gas_max:
                 raise InvalidGenesis("parameter", name, expected_min=self.transaction_gas_max, got=getattr(self, name))
+        together = self.block_gas_max + self.scheduled_gas_max
+        if together > EXECUTION_GAS_MAX:
+            names = "block_gas_max + scheduled_gas_max"
+            raise InvalidGenesis("parameter", names, expected_max=EXECUTION_GAS_MAX, got=together)
 
 
 PARAMETER_NAMES: Final = tuple(field.name for field in fields(ProtocolParameters))

@@ -24,7 +24,8 @@ from ledger.transaction import STATUSES, TIME_MAX_S, Event, parse_events
 
 PLAN_BYTES_MAX: Final = 16 * 1024 * 1024
 OUTCOME_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What one block may write is bounded by its gas; genesis deploys every standard contract in one outcome."""
+"""What one block may leave is bounded by its gas (`ledger.configuration.EXECUTION_GAS_MAX`), with a fifth of this to
+spare; genesis has no gas limit of its own and deploys every standard contract in one outcome."""
 
 _INT_MAX: Final = 2**63 - 1
 _CALL_ROW: Final = Struct(f">{HASH_BYTES}s{PUBLIC_KEY_BYTES}sQI")

@@ -34,7 +34,7 @@ def test_gas_of_a_run_by_hand() -> None:
     multiply = 1 + (1 + 1 + 1 + 2)  # assign; *, a, 2 and the extra of *
     write = (1 + 1) + 250 + 2 * 1  # set field and b; one byte
     give_back = (1 + 1 + 1 + 1) + 60 + 1 // 4  # return, +, field, b; a read of one byte
-    result = 1 // 8
+    result = 1 * 1  # one byte
     assert contract.run(5, sender=bytes(32)).gas == transaction + multiply + write + give_back + result
 
 
