@@ -28,7 +28,7 @@ class Usage:
     replica: int
     cpu_seconds: float = 0.0  # replica and workers
     worker_cpu_seconds: float = 0.0  # of these, the workers'
-    rss_bytes: int = 0
+    memory_bytes: int = 0  # the proportional set size: a page that k processes map counts a k-th in each
     private_bytes: int = 0  # of these, what is not a file's
     journal_syncs: int = 0
     ledger_syncs: int = 0
@@ -39,7 +39,7 @@ class Usage:
 
 
 ADDED: Final = tuple(
-    field.name for field in fields(Usage) if field.name not in {"replica", "rss_bytes", "private_bytes"}
+    field.name for field in fields(Usage) if field.name not in {"replica", "memory_bytes", "private_bytes"}
 )
 """Figures of which the difference of two readings makes sense."""
 
@@ -63,7 +63,7 @@ def _read_one(network: LocalNetwork, replica_id: int) -> Usage:
         replica=replica_id,
         cpu_seconds=processor_seconds_of(record.pid) + worker_cpu_seconds,
         worker_cpu_seconds=worker_cpu_seconds,
-        rss_bytes=sum(rss for rss, _ in memory),
+        memory_bytes=sum(held for held, _ in memory),
         private_bytes=sum(private for _, private in memory),
         journal_syncs=counters.get("journal_syncs_total", 0),
         ledger_syncs=counters.get("ledger_syncs_total", 0),
@@ -74,8 +74,8 @@ def _read_one(network: LocalNetwork, replica_id: int) -> Usage:
     )
 
 
-def read_resident(network: LocalNetwork, replica_ids: Iterable[int]) -> int:
-    """The largest resident memory of these replicas now, workers included, in bytes; files of /proc alone."""
+def read_largest_memory(network: LocalNetwork, replica_ids: Iterable[int]) -> int:
+    """The memory of the largest of these replicas now, workers included, in bytes; files of /proc alone."""
     most = 0
     for replica_id in replica_ids:
         record = running_record(network.replica(replica_id).record_path)
@@ -89,7 +89,7 @@ def subtract(later: Sequence[Usage], earlier: Sequence[Usage]) -> tuple[Usage, .
     return tuple(
         Usage(
             replica=after.replica,
-            rss_bytes=after.rss_bytes,
+            memory_bytes=after.memory_bytes,
             private_bytes=after.private_bytes,
             **{name: max(getattr(after, name) - getattr(before, name), 0) for name in ADDED},
         )
@@ -107,17 +107,21 @@ def children_of(pid: int) -> tuple[int, ...]:
 
 
 def read_memory(pid: int) -> tuple[int, int]:
-    """(resident bytes, those of them that are no file's) of a process; zeros where it does not run."""
-    values = {"VmRSS": 0, "RssAnon": 0}
+    """(bytes held, those of them that are no file's) of a process; zeros where it does not run.
+
+    Both are proportional (proc(5), smaps_rollup: Pss, Pss_Anon). A replica and its workers map the same ledger file,
+    and every process the same libraries: resident sizes would count each such page once for each of them.
+    """
+    values = {"Pss": 0, "Pss_Anon": 0}
     try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return 0, 0
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if name in values:
             values[name] = int(value.split()[0]) * 1024
-    return values["VmRSS"], values["RssAnon"]
+    return values["Pss"], values["Pss_Anon"]
 
 
 def occupied_bytes(directory: Path) -> int:

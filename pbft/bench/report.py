@@ -37,7 +37,7 @@ def make_report(result: BenchResult) -> dict[str, Any]:
         "worker_cpu_us_per_request_and_replica": round(total.worker_cpu_seconds * per_request / measured, 1),
         "client_cpu_us_per_request": round(result.client_cpu_seconds * per_request, 1),
         "total_cpu_seconds": round(result.total_cpu_seconds, 2),
-        "rss_mb_max": round(max([point.resident_bytes for point in result.course], default=0) / MEGABYTE, 1),
+        "memory_mb_max": round(max([point.memory_bytes for point in result.course], default=0) / MEGABYTE, 1),
         "private_mb_max": round(max([usage.private_bytes for usage in result.usage], default=0) / MEGABYTE, 1),
         "failed": result.failed,
         "blocks": result.blocks,
@@ -89,10 +89,10 @@ def _describe(usage: Usage) -> dict[str, Any]:
 
 
 def _describe_course(result: BenchResult) -> list[list[float]]:
-    """[seconds, requests done, resident MB of the largest replica] of each point."""
+    """[seconds, requests done, MB of the largest replica] of each point."""
     step = -(-len(result.course) // COURSE_POINTS_MAX)
     return [
-        [round(point.seconds, 2), point.completed, round(point.resident_bytes / MEGABYTE, 1)]
+        [round(point.seconds, 2), point.completed, round(point.memory_bytes / MEGABYTE, 1)]
         for point in result.course[::step]
     ]
 
@@ -155,7 +155,7 @@ def describe_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("CPU seconds per 1,000 requests", f"{report['cpu_seconds_per_1000_requests']:.3f}, workers too"),
         ("CPU per request and replica", f"{report['cpu_us_per_request_and_replica']} us"),
         ("  of that the contract worker", f"{report['worker_cpu_us_per_request_and_replica']} us"),
-        ("memory of the largest replica", f"{report['rss_mb_max']} MB resident, {report['private_mb_max']} MB private"),
+        ("memory of the largest replica", f"{report['memory_mb_max']} MB, {report['private_mb_max']} of them private"),
         ("requests per block", f"{report['requests_per_block']}, {report['blocks']} blocks"),
         ("syncs per block and replica", f"{report['syncs_per_block_and_replica']}"),
         ("bytes per request between replicas, with clients", f"{report['peer_bytes_per_request']}, {clients}"),

@@ -5,6 +5,7 @@ their own, on free ports; the workload prepares its network; the load runs, and 
 then all ends, and the requests of the window are counted in the blocks that a replica stored.
 """
 
+import math
 import resource
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ from ledger.errors import InvalidBlock
 from ledger.lmdb_store import LmdbStore
 from ledger.transaction import Receipt, parse_receipt
 from pbft.bench.faults import Fault, make_fault
-from pbft.bench.gauge import Usage, read_resident, read_usage, subtract
+from pbft.bench.gauge import Usage, read_largest_memory, read_usage, subtract
 from pbft.bench.limit import Limit, measure_limit
 from pbft.bench.load import STEP_SECONDS_MAX, Load, require_success
 from pbft.bench.options import BenchError, BenchOptions, read_available_bytes, validate_memory
@@ -38,6 +39,7 @@ from pbft.node.local_network import LocalNetwork
 from pbft.node.network_config import NetworkDefinition
 
 LOOK_SECONDS: Final = 0.25  # between two points of the course
+MEMORY_SECONDS: Final = 5.0  # between two looks at memory: each costs the kernel 5 ms for each process
 READY_SECONDS_PER_REPLICA: Final = 15.0  # two cores start four replicas in a few seconds; ten times that
 DRAIN_SECONDS_MAX: Final = 20.0  # how long what is outstanding may take after the window
 SIGNED_AHEAD_MAX: Final = 60_000  # requests signed before the window: more would expire before they are sent
@@ -49,7 +51,7 @@ class Point:
 
     seconds: float  # since it began
     completed: int  # requests done so far
-    resident_bytes: int  # of the largest replica, workers included
+    memory_bytes: int  # of the largest replica, workers included, when it was last looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,16 +180,16 @@ def _watch(network: LocalNetwork, reactor: Any, options: BenchOptions, fault: Fa
     blockingCallFromThread(reactor, load.forget)
     began = time.monotonic()
     fault.begin(network)
+    memory_bytes, looked = 0, -math.inf
     while (now := time.monotonic() - began) < options.seconds:
-        window.course.append(
-            Point(seconds=now, completed=load.completed, resident_bytes=read_resident(network, watched))
-        )
+        if now - looked >= MEMORY_SECONDS:
+            memory_bytes, looked = read_largest_memory(network, watched), now
+        window.course.append(Point(seconds=now, completed=load.completed, memory_bytes=memory_bytes))
         fault.look(network, now)
         _pause(min(LOOK_SECONDS, options.seconds - now))
     window.seconds = time.monotonic() - began
-    window.course.append(
-        Point(seconds=window.seconds, completed=load.completed, resident_bytes=read_resident(network, watched))
-    )
+    memory_bytes = read_largest_memory(network, watched)
+    window.course.append(Point(seconds=window.seconds, completed=load.completed, memory_bytes=memory_bytes))
     blockingCallFromThread(reactor, load.freeze)
     window.heights = first_height, certified_height(network)
     window.client_cpu_seconds = time.process_time() - own_before

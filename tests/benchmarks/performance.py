@@ -209,7 +209,7 @@ def targets_table(runs: dict[str, Any]) -> list[str]:
             ("share of the limit: throughput, CPU", "0.35", "0.70",
              f"{transfers['ratio_to_limit']:.2f}, {transfers['cpu_ratio_to_limit']:.2f}"),
             ("memory of a replica, MB, 100,000 accounts (200,000 keys)", "200", "120",
-             f"{transfers['rss_mb_max']:.0f}, of which {transfers['private_mb_max']:.0f} private"),
+             f"{transfers['memory_mb_max']:.0f}, of which {transfers['private_mb_max']:.0f} private"),
         ]  # fmt: skip
     if (readings := runs.get("readings")) is not None:
         rows.append(("readings a second", "20,000", "60,000", f"{readings['readings_per_second']:,.0f}"))
@@ -242,7 +242,7 @@ def runs_table(runs: dict[str, Any]) -> list[str]:
             f"({run['worker_cpu_us_per_request_and_replica']:.0f}) | {run['requests_per_block']} "
             f"| {run['syncs_per_block_and_replica']} "
             f"| {run['peer_bytes_per_request']}, {run['client_bytes_per_request']}, "
-            f"{run['disk_bytes_per_request_and_replica']} | {run['rss_mb_max']:.0f} |"
+            f"{run['disk_bytes_per_request_and_replica']} | {run['memory_mb_max']:.0f} |"
         )
     return lines
 

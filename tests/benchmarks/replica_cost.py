@@ -2,10 +2,10 @@
 
     make costs        (PYTHONPATH=tests python -m benchmarks.replica_cost [--replicas 4] [--batch 500] [--profile])
 
-Production nodes on LMDB, joined by a queue of frames; contracts run in this process, their plans and outcomes as bytes.
-The figure is CPU time per request and replica, the minimum of several batches, and its ratio to a reference measured
-between them: neighbours on the machine only ever add to either. The reference is of the same kinds of work in about the
-same shares - the interpreter over small objects, Ed25519, SHA-256 - so that another machine moves both alike.
+Production nodes with their stores, joined by a queue of frames; contracts run in this process, their plans and outcomes
+as bytes. The figure is CPU time per request and replica, the minimum of several batches, and its ratio to a reference
+measured between them: neighbours on the machine only ever add to either. The reference is of the same kinds of work in
+about the same shares - the interpreter over small objects, Ed25519, SHA-256 - so that another machine moves both alike.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from ledger.configuration import ProtocolParameters
 from ledger.execution import BlockOutcome, BlockPlan, parse_block_outcome, parse_block_plan
 from ledger.genesis import Genesis, parse_genesis, write_genesis
 from ledger.lmdb_store import LmdbStore
+from ledger.log_store import LogStore
 from ledger.payload_vault import MemoryPayloadKeys
 from pbft.bench.limit import cpu_seconds
 from pbft.bench.workload import Founders, Situation, TransferWorkload, sign_call
@@ -95,18 +96,16 @@ class Pit:
         )
 
     def _start(self, directory: Path, replica: int, stack: ExitStack) -> None:
-        stores = [
-            LmdbStore(directory / f"r{replica}" / name, tables=tables)
-            for name, tables in (("journal", (JOURNAL_TABLE,)), ("ledger", LEDGER_TABLES))
-        ]
-        for store in stores:
-            stack.callback(store.close)
-        worker = BytesWorker(Runtime(), stores[1])
+        journal = LogStore(directory / f"r{replica}" / "journal", tables=(JOURNAL_TABLE,))
+        stack.callback(journal.close)
+        ledger = LmdbStore(directory / f"r{replica}" / "ledger", tables=LEDGER_TABLES)
+        stack.callback(ledger.close)
+        worker = BytesWorker(Runtime(), ledger)
         assemble_node(
             genesis=self.genesis,
             signing_key=replica_key(replica),
-            journal_store=stores[0],
-            ledger_store=stores[1],
+            journal_store=journal,
+            ledger_store=ledger,
             payload_keys=MemoryPayloadKeys(bytes(32)),
             worker=worker,
             outbound=Mouth(self, replica),

@@ -137,7 +137,7 @@ def test_the_longest_gap_is_found_wherever_it_is() -> None:
     """At the begin, in the middle and at the end of a course."""
 
     def course(*completed: int) -> list[Point]:
-        return [Point(seconds=float(s), completed=count, resident_bytes=0) for s, count in enumerate(completed)]
+        return [Point(seconds=float(s), completed=count, memory_bytes=0) for s, count in enumerate(completed)]
 
     assert longest_gap_seconds(course(0, 0, 0, 5, 9)) == 2.0
     assert longest_gap_seconds(course(0, 5, 5, 5, 5, 9)) == 3.0
@@ -146,9 +146,9 @@ def test_the_longest_gap_is_found_wherever_it_is() -> None:
 
 def test_usage_is_the_difference_of_counts_and_the_later_memory() -> None:
     """A replica that was killed between two readings counts as nothing, never below it."""
-    before = Usage(replica=1, cpu_seconds=3.0, journal_syncs=10, rss_bytes=7)
-    after = Usage(replica=1, cpu_seconds=5.0, journal_syncs=4, rss_bytes=9)
-    assert subtract([after], [before]) == (Usage(replica=1, cpu_seconds=2.0, journal_syncs=0, rss_bytes=9),)
+    before = Usage(replica=1, cpu_seconds=3.0, journal_syncs=10, memory_bytes=7)
+    after = Usage(replica=1, cpu_seconds=5.0, journal_syncs=4, memory_bytes=9)
+    assert subtract([after], [before]) == (Usage(replica=1, cpu_seconds=2.0, journal_syncs=0, memory_bytes=9),)
 
 
 def test_transfers_are_the_same_in_every_run_and_each_account_counts_its_own(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_short_run_of_real_processes_counts_what_it_says(tmp_path: Path) -> No
         report["requests_per_second"] / report["limit_requests_per_second"], abs=0.001
     )
     assert report["latency_ms"]["p50"] <= report["latency_ms"]["p99"] <= report["latency_ms"]["p999"]
-    assert report["cpu_seconds_per_1000_requests"] > 0 and report["rss_mb_max"] > report["private_mb_max"] > 10
+    assert report["cpu_seconds_per_1000_requests"] > 0 and report["memory_mb_max"] > report["private_mb_max"] > 10
     # Two journal syncs and one of the ledger for each block, at each of four replicas: nothing is batched away.
     assert report["journal_syncs"] >= report["blocks"] * 4 and report["ledger_syncs"] >= report["blocks"] * 4
     assert len(report["replicas"]) == 4 and report["verify_us"] > 1 and report["machine"]["cores"] >= 1
