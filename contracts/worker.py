@@ -247,7 +247,8 @@ def _open_ledger(ledger_path: Path) -> OpenState:
 
     @contextlib.contextmanager
     def open_state() -> Iterator[StateReader]:
-        with StateSnapshot(store.snapshot()) as state:
+        view = store.snapshot()
+        with StateSnapshot(view, view.bind) as state:
             yield state
 
     return open_state

@@ -8,15 +8,16 @@ environment of another one is refused. `lmdb` is imported nowhere else.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
+from zlib import crc32
 
 import lmdb
 
-from ledger.checksum import protect_many, unprotect, unprotect_many
-from ledger.errors import StoreError
-from ledger.store import Delete, Operation, Put, PutMany, Snapshot, check_key, check_keys, prefix_end
+from ledger.checksum import CHECKSUM_BYTES, protect_many, unprotect, unprotect_many
+from ledger.errors import DamagedRecord, StoreError
+from ledger.store import Delete, Operation, Put, PutMany, check_key, check_keys, prefix_end
 
 MAP_BYTES: Final = 64 * 1024**3
 """Of address space per environment: 10,000,000 keys take about 4 GiB, a year of full 15-minute blocks about 10; four
@@ -33,8 +34,8 @@ _SCHEMA_TABLE: Final = b"schema"
 _SCHEMA_KEY: Final = b"version"
 
 
-class _View:
-    """Reads through one read transaction."""
+class LmdbView:
+    """Reads through one read transaction. A `Snapshot`."""
 
     def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
         self._transaction = transaction
@@ -48,6 +49,24 @@ class _View:
         except lmdb.Error as error:
             raise _read_failed(error) from None
         return None if found is None else unprotect(table, key, found)
+
+    def bind(self, table: str) -> Callable[[bytes], bytes | None]:
+        """`get` of one table, for who reads thousands of its keys: what it calls is looked up once, or written out."""
+        database, get = _table(self._tables, table), self._transaction.get
+
+        def get_of_table(key: bytes) -> bytes | None:
+            try:
+                found: bytes | None = get(key, None, database) if key else None
+            except lmdb.Error as error:
+                raise _read_failed(error) from None
+            if found is None:
+                return None
+            value = found[CHECKSUM_BYTES:]
+            if found[:CHECKSUM_BYTES] != crc32(value, crc32(key, len(key))).to_bytes(CHECKSUM_BYTES, "big"):
+                raise DamagedRecord(table, key)
+            return value
+
+        return get_of_table
 
     def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """See `ReadView.get_many`."""
@@ -250,12 +269,12 @@ class LmdbStore:
                 of_table.is_cleared, of_table.values = True, {}
         return list(changes.items())
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> LmdbView:
         """See `Store.snapshot`."""
         if self._environment is None:
             raise StoreError("closed", "the store is closed")
         try:
-            return _View(self._environment.begin(), self._tables)
+            return LmdbView(self._environment.begin(), self._tables)
         except lmdb.Error as error:  # above all: no reader's slot is free
             raise _read_failed(error) from None
 

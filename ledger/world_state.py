@@ -39,13 +39,17 @@ def live_generation(view: ReadView) -> int:
     return 1 if view.get(LIVE_TABLE, LIVE_KEY) == b"\x01" else 0
 
 
+_Get = Callable[[bytes], bytes | None]
+
+
 class StateSnapshot:
     """A `StateReader` on one snapshot of a store that holds a world state; the contract worker has one per block."""
 
-    def __init__(self, view: Snapshot) -> None:
+    def __init__(self, view: Snapshot, bind: Callable[[str], _Get] | None = None) -> None:
+        """`bind` gives the view's `get` of one table, if the view knows a faster way to read one."""
         self._view = view
         self._values = GENERATIONS[live_generation(view)].values
-        self.get: Callable[[bytes], bytes | None] = partial(view.get, self._values)
+        self.get: _Get = partial(view.get, self._values) if bind is None else bind(self._values)
         """The value of a key, None if absent."""
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

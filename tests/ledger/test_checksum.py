@@ -47,4 +47,9 @@ def test_lmdb_finds_a_record_that_rotted_in_its_file(tmp_path: Path) -> None:
     assert damage.value.key == b"k" and isinstance(damage.value, InvariantViolation)
     with pytest.raises(DamagedRecord), store.snapshot() as view:
         list(view.scan("a", reverse=True))
+    with store.snapshot() as view:
+        read = view.bind("a")
+        assert read(b"m") == b"other"
+        with pytest.raises(DamagedRecord, match="table a"):
+            read(b"k")
     store.close()

@@ -89,6 +89,23 @@ def test_another_process_reads_while_this_one_writes(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_table_bound_to_a_snapshot_reads_what_the_snapshot_reads(tmp_path: Path) -> None:
+    """Of its moment; keys that are missing or none too; and nothing once the snapshot is closed."""
+    store = open_store(tmp_path / "s")
+    store.write([Put("a", b"k", b"1"), Put("a", b"empty", b"")])
+    with store.snapshot() as view:
+        read = view.bind("a")
+        store.write([Put("a", b"k", b"2"), Put("a", b"new", b"3")])
+        for key in (b"k", b"empty", b"new", b""):
+            assert read(key) == view.get("a", key)
+        assert read(b"k") == b"1"
+        with pytest.raises(StoreError, match="table"):
+            view.bind("b")
+    with pytest.raises(StoreError, match="read"):
+        read(b"k")
+    store.close()
+
+
 def test_a_killed_process_leaves_whole_writes(tmp_path: Path) -> None:
     """A process that dies in the middle of its work leaves every write that returned, and no half of another."""
     ran = subprocess.run([sys.executable, "-c", KILLED_PROCESS, str(tmp_path / "s")], check=False)
