@@ -141,6 +141,14 @@ class Host:
             raise Fault("RESULT") from None
 
     def enter(self, contract: str, method: str, arguments: bytes, sender: bytes, kinds: set[str]) -> bytes:
+        """`run` from inside a call, which goes on in its own frame then."""
+        machine = self.machine
+        outer = (machine.contract, machine.address, machine.sender, machine.read_only)
+        data = self.run(contract, method, arguments, sender, kinds)
+        machine.contract, machine.address, machine.sender, machine.read_only = outer
+        return data
+
+    def run(self, contract: str, method: str, arguments: bytes, sender: bytes, kinds: set[str]) -> bytes:
         """Run a method of a contract as `sender`; the canonical bytes of its result.
 
         Raises Abort. `kinds` are the markers that this way in may call."""
@@ -151,30 +159,25 @@ class Host:
             raise Fault("METHOD")
         if contract in machine.calling:
             raise Fault("REENTRY")
-        outer = (machine.contract, machine.address, machine.sender, machine.read_only)
         machine.contract, machine.address, machine.sender = contract, woven.address, sender
         machine.calling.append(contract)
         for role in entry.roles:
             self._check_role(role, sender)
-        result = entry.write_result(entry.call(self._read_arguments(entry, arguments)))
+        machine.gas -= GAS.container_byte * len(arguments)
+        if machine.gas < 0:
+            raise OutOfGas
+        values = entry.read_short(arguments)
+        result = entry.write_result(entry.call(self._read_arguments(entry, arguments) if values is None else values))
         if result is None:
             data = NOTHING
         else:
             data = encode_plain(result, RESULT_BYTES_MAX, "RESULT")
             machine.charge(GAS.result_byte * len(data))
         machine.calling.pop()
-        machine.contract, machine.address, machine.sender, machine.read_only = outer
         return data
 
     def _read_arguments(self, entry: Entry, arguments: bytes) -> list[Any]:
-        """Arguments checked against the parameters' hints; parameters with defaults may be left out."""
-        machine = self.machine
-        machine.gas -= GAS.container_byte * len(arguments)
-        if machine.gas < 0:
-            raise OutOfGas
-        values = entry.read_short(arguments)
-        if values is not None:
-            return values
+        """Arguments of any form, checked against the parameters' hints; those with defaults may be left out."""
         try:
             plain = decode(arguments)
         except EncodingError:

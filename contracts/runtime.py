@@ -251,7 +251,7 @@ class Runtime:
             machine.gas -= GAS.transaction + size // GAS.transaction_bytes
             if machine.gas < 0:
                 raise OutOfGas
-            result = (way_in or self._host.enter)(contract, method, arguments, sender, kinds)
+            result = (way_in or self._host.run)(contract, method, arguments, sender, kinds)
         except Abort as abort:
             self._roll_back(mark)
             used = gas_limit if isinstance(abort, OutOfGas) else gas_limit - machine.gas
