@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from contracts.arguments import ShortReader, make_short_reader
 from contracts.boundary import Boundary
 from contracts.calls import HostOperation
 from contracts.closures import Weaver, routine_name
@@ -22,6 +21,7 @@ from contracts.hints import Hint
 from contracts.language import FUNCTIONS_MAX, TREE_DEPTH_MAX
 from contracts.lowering import lower_function
 from contracts.machine import Machine
+from contracts.short_rows import ShortReader, make_short_reader
 from contracts.source_parts import check_name, refusal
 from contracts.tree import Function, Tree, compute_tree_hash, parse_tree
 from contracts.values import InterfaceValue, StructShape

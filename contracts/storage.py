@@ -15,7 +15,8 @@ from contracts.errors import Fault, OutOfGas, RuntimeInconsistency
 from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, VALUE_BYTES_MAX, compute_key_cost
 from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
-from contracts.values import ADDRESS_BYTES, zero_value
+from contracts.short_rows import make_short_reader
+from contracts.values import ADDRESS_BYTES, StructValue, zero_value
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 
@@ -91,6 +92,10 @@ class Codec:
             machine.grow(self.zero_values)
             return zero_value(self.hint, self.shapes)
         machine.charge(len(data) // GAS.storage_read_bytes + GAS.container_byte * len(data))
+        return self._read_data(data)
+
+    def _read_data(self, data: bytes) -> Any:
+        """The value of stored bytes, whose length is paid."""
         return self.put_together(_read_stored(data))
 
     def write(self, key: bytes, value: Any) -> None:
@@ -102,6 +107,26 @@ class Codec:
         data = encode_plain(self.take_apart(value), VALUE_BYTES_MAX, "STATE_SIZE")
         machine.charge(GAS.storage_write_byte * len(data))
         machine.overlay.put(key, data)
+
+
+class RecordCodec(Codec):
+    """A struct or tuple; most have no parts that have parts, and are read in one pass."""
+
+    __slots__ = ("count", "read_short", "shape")
+
+    def __init__(self, boundary: Boundary, hint: Hint) -> None:
+        super().__init__(boundary, hint)
+        self.shape = boundary.shapes[hint.name] if hint.kind == "struct" else None
+        hints = hint.arguments if self.shape is None else self.shape.hints
+        self.count = len(hints)
+        self.read_short = make_short_reader(hints)
+
+    def _read_data(self, data: bytes) -> Any:
+        values = self.read_short(data)
+        if values is None:
+            return self.put_together(_read_stored(data))
+        self.machine.grow(self.count)
+        return tuple(values) if self.shape is None else StructValue(self.shape, tuple(values))
 
 
 class IntCodec(Codec):
@@ -165,6 +190,8 @@ def make_codec(boundary: Boundary, hint: Hint) -> Codec:
         return IntCodec(boundary, hint)
     if hint.kind in {"bool", "str", "bytes", "address", "none"}:
         return ScalarCodec(boundary, hint)
+    if hint.kind in {"struct", "tuple"}:
+        return RecordCodec(boundary, hint)
     return Codec(boundary, hint)
 
 

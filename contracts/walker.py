@@ -17,12 +17,12 @@ The rest of the definition: `walker_expressions.py`, `walker_operations.py` (ope
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contracts.arguments import read_the_long_way
 from contracts.boundary import Boundary
 from contracts.calls import HostOperation
 from contracts.compiler import CallContract, Woven, describe_contract
 from contracts.gas import CALL_DEPTH_MAX, GAS, compute_step_cost
 from contracts.machine import Machine
+from contracts.short_rows import read_the_long_way
 from contracts.tree import Function, Node
 from contracts.walker_expressions import ExpressionWalker, Locals
 from contracts.walker_operations import (
