@@ -8,10 +8,11 @@ that is to be written was computed.
 from collections.abc import Callable
 from typing import Any
 
+from contracts.codecs import Codec, IntCodec, load_int, store_int
 from contracts.errors import Fault
 from contracts.gas import GAS, INT_MAX, INT_MIN
 from contracts.operations import BINARY, INT_OPERATORS
-from contracts.storage import ADDRESS_HEAD, Codec, IntCodec, MapHandle, load_int, make_place_writer, store_int
+from contracts.storage import ADDRESS_HEAD, MapHandle, make_place_writer
 from contracts.values import ADDRESS_BYTES
 
 Expression = Callable[[list[Any]], Any]

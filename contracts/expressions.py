@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from contracts.boundary import Boundary
 from contracts.builtins import BUILTIN_OPERATIONS
+from contracts.codecs import make_codec
 from contracts.entries import make_entry_reader
 from contracts.errors import Fault, OutOfGas
 from contracts.gas import GAS, compute_run_cost, compute_step_cost
 from contracts.machine import Machine
 from contracts.operations import get_item, get_slice, iterate, pay_text
-from contracts.storage import Handle, MapHandle, field_prefix, make_codec, make_handle
+from contracts.storage import Handle, MapHandle, field_prefix, make_handle
 from contracts.tree import Node, Tree
 from contracts.values import ADDRESS_BYTES, InterfaceValue, StructShape, StructValue, make_key
 

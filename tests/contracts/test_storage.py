@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.codecs import encode_int
 from contracts.compiler import Weave, compile_source, weave_contract
 from contracts.errors import ContractRefused
 from contracts.overlay import Overlay
 from contracts.runtime import Runtime
-from contracts.storage import encode_int
 from contracts.testing import CallFailedError, Chain, MemoryState
 from contracts.walker import walk_contract
 from ledger.encoding import decode, encode
