@@ -47,6 +47,14 @@ def test_a_price_that_is_too_low_is_found() -> None:
     assert len(runs) == 3 * (1 + RETRIES)
 
 
+def test_what_comes_before_is_taken_off_by_its_least_time() -> None:
+    """A prelude that was slow once hides nothing of the work: 300 ns for a unit are not made 30."""
+    preludes = iter([50_000_000, 30_000_000, 30_000_000] * (1 + RETRIES))
+    runs = iter([30_000_000 + 300 * 50_000 * 10] * 3 * (1 + RETRIES))
+    cost = Yardstick().judge(lambda: next(runs), 50_000, prelude=lambda: next(preludes))
+    assert cost > NANOSECONDS_PER_GAS_MAX
+
+
 @pytest.mark.parametrize("noise", [0, 1, 5])
 def test_a_busy_machine_is_measured_again(noise: int) -> None:
     """The first measurements are disturbed; the price is right all the same."""

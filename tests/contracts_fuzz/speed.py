@@ -39,22 +39,32 @@ def run_yardstick() -> int:
 class Yardstick:
     """Measured times, divided by how much slower the machine is just now."""
 
-    def judge(self, run: Callable[[], int], gas: int, bar: int = NANOSECONDS_PER_GAS_MAX) -> float:
+    def judge(
+        self,
+        run: Callable[[], int],
+        gas: int,
+        bar: int = NANOSECONDS_PER_GAS_MAX,
+        prelude: Callable[[], int] = lambda: 0,
+    ) -> float:
         """Nanoseconds for a unit of gas, the least of three times that `run` gives; of more, where it is over the bar.
 
+        What `prelude` takes is part of each run and not meant: its least time goes off, never the one of the same turn,
+        because the least of many differences is what noise makes of it.
         Other work on the machine only ever makes a time longer, so a price that is right is found right in the end."""
-        cost = self._scaled(run) / gas
+        cost = self._scaled(run, prelude) / gas
         for _ in range(RETRIES):
             if cost <= bar:
                 break
-            cost = min(cost, self._scaled(run) / gas)
+            cost = min(cost, self._scaled(run, prelude) / gas)
         return cost
 
-    def _scaled(self, run: Callable[[], int]) -> float:
-        """The least of three times, in nanoseconds of the yardstick's own machine."""
+    def _scaled(self, run: Callable[[], int], prelude: Callable[[], int]) -> float:
+        """The least of three times without the prelude's, in nanoseconds of the yardstick's own machine."""
         slowness: list[int] = []
         times: list[int] = []
+        preludes: list[int] = []
         for _ in range(REPEATS):
             slowness.append(run_yardstick())
             times.append(run())
-        return min(times) * YARDSTICK_NS / max(min(slowness), YARDSTICK_NS)
+            preludes.append(prelude())
+        return (min(times) - min(preludes)) * YARDSTICK_NS / max(min(slowness), YARDSTICK_NS)
