@@ -43,7 +43,7 @@ PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "view_timer_ms": (100, 60_000),
     "batch_requests_max": (1, 10_000),
     "batch_bytes_max": (131_072, 8_388_608),  # one transaction of the greatest length must fit
-    "transaction_gas_max": (10_000, 100_000_000),
+    "transaction_gas_max": (10_000, EXECUTION_GAS_MAX // 2),  # neither of the next two may be less
     "block_gas_max": (10_000, EXECUTION_GAS_MAX),  # and together at most that
     "scheduled_gas_max": (10_000, EXECUTION_GAS_MAX),
 }

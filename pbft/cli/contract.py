@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CALLS_MAX: Final = 10_000  # of one trial
 METHOD_SHOWN_MAX: Final = 100  # characters of a name in a message
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
-GAS_MAX: Final = 100_000_000  # the most that any network can allow one; far more would end at the worker's watchdog
+GAS_MAX: Final = 25_000_000  # the most that any network can allow one; far more would end at the worker's watchdog
 
 
 def _check_gas(_context: click.Context, _option: click.Parameter, gas: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 from twisted.internet import defer
 
 from contracts.compiler import SourceVerdict
+from ledger.configuration import EXECUTION_GAS_MAX
 from ledger.encoding import decode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
@@ -34,7 +35,7 @@ TRIAL_WINDOW: Final = 64  # heights; only a change of the configuration looks at
 TRIAL_SENDER: Final = b"account-" + (1).to_bytes(24, "big")
 TRIAL_CONTRACT: Final = "trial"  # the name it is deployed under
 SCHEDULED_GAS_MAX: Final = 20_000_000  # of calls that fall due; a trial's block has them like any other
-BLOCK_GAS_MAX: Final = 100_000_000  # of all calls of one block: seconds, where the watchdog waits half a minute
+BLOCK_GAS_MAX: Final = EXECUTION_GAS_MAX - SCHEDULED_GAS_MAX  # of all calls of one block: its outcome can be read
 BLOCK_ARGUMENT_BYTES_MAX: Final = 4 * 1024 * 1024  # of all calls of one block: well within a message to the worker
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
 MEMORY_BYTES_MIN: Final = 2 * 1024 * 1024 * 1024  # free there: storage that a contract fills in some hundred calls
