@@ -160,14 +160,15 @@ class MapHandle:
         return self.machine.has_stored(place)
 
     def keys(self) -> list[Any]:
-        """A snapshot of the keys, in key-byte order; each is paid as a read, one that this block deleted too."""
+        """A snapshot of the keys, in key-byte order; each is paid as a read, one that this block deleted too. Its value
+        is passed with it, and costs time by its length."""
         if not self.is_indexed:
             raise Fault("NOT_INDEXED")
         machine, start = self.machine, len(self.prefix)
         found: list[Any] = []
         machine.charge(GAS.storage_read)
         for place, data in machine.overlay.scan(self.prefix):
-            machine.charge(GAS.storage_read + (len(place) - start) // GAS.storage_read_bytes)
+            machine.charge(GAS.storage_read + (len(place) - start + len(data or b"")) // GAS.storage_read_bytes)
             if data is not None:
                 machine.grow(1 + (len(place) - start) // GAS.text_chars)
                 found.append(self._read_key(place[start:]))

@@ -112,7 +112,8 @@ class Place:
         found: list[Any] = []
         for place, stored in machine.overlay.scan(self.key):
             data = place[len(self.key) :]
-            machine.charge(GAS.storage_read + len(data) // GAS.storage_read_bytes)
+            passed = len(data) + (0 if stored is None else len(stored))
+            machine.charge(GAS.storage_read + passed // GAS.storage_read_bytes)
             if stored is None:
                 continue
             machine.grow(1 + len(data) // GAS.text_chars)
