@@ -43,7 +43,10 @@ class Weaver(CallWeaver):
         """A block; `surcharge` is paid with its first run (the step of a loop)."""
         runs: list[Statement] = []
         for cost, statements in split_runs(node.children):
-            runs.append(self._straight(cost + surcharge, [self.statement(statement) for statement in statements]))
+            if [statement.kind for statement in statements] == ["pass"]:  # above all, an `if` without `else`
+                runs.append(self._nothing(cost + surcharge))
+            else:
+                runs.append(self._straight(cost + surcharge, [self.statement(statement) for statement in statements]))
             surcharge = 0
         if len(runs) == 1:
             return runs[0]
@@ -56,6 +59,16 @@ class Weaver(CallWeaver):
             return None
 
         return block
+
+    def _nothing(self, cost: int) -> Statement:
+        machine = self.machine
+
+        def run_nothing(_env: Env) -> None:
+            machine.gas -= cost
+            if machine.gas < 0:
+                raise OutOfGas
+
+        return run_nothing
 
     def _straight(self, cost: int, statements: list[Statement]) -> Statement:
         machine = self.machine

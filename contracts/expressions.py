@@ -347,18 +347,36 @@ class ExpressionWeaver:
         return take_slice
 
     def _weave_attribute(self, node: Node) -> Expression:
-        name, operand = str(node.value), self.expression(node.children[0])
+        name, operand = str(node.value), node.children[0]
+        if operand.kind == "local" and type(operand.value) is int and operand.value in self.assigned:
+            return _attribute_of_local(operand.value, name)
+        record = self.expression(operand)
 
         def attribute(env: Env) -> Any:
-            value = operand(env)
+            value = record(env)
             if type(value) is not StructValue:
                 raise Fault("TYPE")
-            position = value.shape.positions.get(name)
-            if position is None:
-                raise Fault("TYPE")
-            return value.values[position]
+            try:
+                return value.values[value.shape.positions[name]]
+            except KeyError:
+                raise Fault("TYPE") from None
 
         return attribute
+
+
+def _attribute_of_local(slot: int, name: str) -> Expression:
+    """Of a local variable that is certainly assigned, the commonest record: read in place."""
+
+    def attribute(env: Env) -> Any:
+        value = env[slot]
+        if type(value) is not StructValue:
+            raise Fault("TYPE")
+        try:
+            return value.values[value.shape.positions[name]]
+        except KeyError:
+            raise Fault("TYPE") from None
+
+    return attribute
 
 
 def _bind_two(first: int, second: int) -> Callable[[Env, Any], None]:

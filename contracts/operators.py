@@ -1,6 +1,6 @@
 """Operators of the canonical tree as closures: arithmetic, comparison, and the logic of bools.
 
-The case of two ints is written out, for operands that are any expression, two local variables, or a variable and a
+The case of two ints is written out, for operands that are any expression, two local variables, or anything and a
 constant; all else goes to the tables of `operations.py`. Each form gives the same value, gas and fault.
 """
 
@@ -75,6 +75,8 @@ class OperatorWeaver(ExpressionWeaver):
             return _operate_on_locals(machine, fast, slow, slot, other)
         if slot is not None and right.kind == "const" and type(right.value) is int:
             return _operate_on_constant(machine, fast, slow, slot, right.value)
+        if right.kind == "const" and type(right.value) is int:
+            return _operate_with_constant(machine, fast, slow, self.expression(left), right.value)
         return _operate(machine, fast, slow, self.expression(left), self.expression(right))
 
     def _weave_compare(self, node: Node) -> Expression:
@@ -113,6 +115,8 @@ class OperatorWeaver(ExpressionWeaver):
             return _compare_locals(machine, fast, slow, slot, other)
         if slot is not None and right.kind == "const" and type(right.value) is int:
             return _compare_constant(machine, fast, slow, slot, right.value)
+        if right.kind == "const" and type(right.value) is int:
+            return _compare_with_constant(machine, fast, slow, self.expression(left), right.value)
         text = right.value if right.kind == "const" and symbol in {"==", "!="} else None
         if type(text) is str and len(text) < GAS.text_compare_chars:
             return _compare_short_text(machine, fast, slow, self.expression(left), text)
@@ -221,6 +225,21 @@ def _operate_on_constant(machine: Machine, fast: IntOperator, slow: Operation, l
     return operate
 
 
+def _operate_with_constant(
+    machine: Machine, fast: IntOperator, slow: Operation, left: Expression, constant: int
+) -> Expression:
+    def operate(env: Env) -> Any:
+        a = left(env)
+        if type(a) is int:
+            value = fast(a, constant)
+            if INT_MIN <= value <= INT_MAX:
+                return value
+            raise Fault("OVERFLOW")
+        return slow(machine, a, constant)
+
+    return operate
+
+
 def _compare(machine: Machine, fast: IntOperator, slow: Operation, left: Expression, right: Expression) -> Expression:
     def compare(env: Env) -> Any:
         a = left(env)
@@ -258,6 +277,18 @@ def _compare_locals(machine: Machine, fast: IntOperator, slow: Operation, left: 
 def _compare_constant(machine: Machine, fast: IntOperator, slow: Operation, left: int, constant: int) -> Expression:
     def compare(env: Env) -> Any:
         a = env[left]
+        if type(a) is int:
+            return fast(a, constant)
+        return slow(machine, a, constant)
+
+    return compare
+
+
+def _compare_with_constant(
+    machine: Machine, fast: IntOperator, slow: Operation, left: Expression, constant: int
+) -> Expression:
+    def compare(env: Env) -> Any:
+        a = left(env)
         if type(a) is int:
             return fast(a, constant)
         return slow(machine, a, constant)
