@@ -262,7 +262,8 @@ class Runtime:
         finally:
             if machine.cells != cells:
                 self._count_cells(cells - max(machine.cells, 0))
-        return make_call_outcome(("ok", "", gas_limit - machine.gas, result, tuple(machine.events)))
+        events = machine.events
+        return make_call_outcome(("ok", "", gas_limit - machine.gas, result, tuple(events) if events else ()))
 
     def _count_cells(self, taken: int) -> None:
         """A list may hold itself, and what it holds then outlives its call. So that all calls together never hold more
