@@ -11,6 +11,7 @@ fixed size is one row of a byte string, what most calls have is an array, and wh
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from operator import ge
 from struct import Struct
 from typing import Any, Final, NamedTuple, Protocol
@@ -30,6 +31,8 @@ spare; genesis has no gas limit of its own and deploys every standard contract i
 _INT_MAX: Final = 2**63 - 1
 _CALL_ROW: Final = Struct(f">{HASH_BYTES}s{PUBLIC_KEY_BYTES}sQI")
 """Of a call: transaction id, sender, gas limit, and the place of its (contract, method) among the block's."""
+_CALL_ROW_PLACE: Final = Struct(f">{_CALL_ROW.size - 4}xI")
+"""The last field of a call alone."""
 _OUTCOME_ROW: Final = Struct(">BQ")
 """Of an outcome: the place of its status in `STATUSES`, gas used."""
 
@@ -175,7 +178,7 @@ def parse_block_plan(data: bytes) -> BlockPlan:
 def _parse_calls(methods: Value, row_bytes: Value, argument_list: Value, private: Value) -> tuple[Call, ...]:
     named = [_parse_method(item) for item in expect_array(methods, "methods")]
     arguments = _expect_column(argument_list, "arguments", bytes)
-    rows = _split_rows(_CALL_ROW, row_bytes, len(arguments))
+    rows = expect_bytes(row_bytes, "rows", _CALL_ROW.size * len(arguments))
     values = {
         place: tuple(_expect_column(item, "private values", bytes))
         for place, item in _parse_sparse(private, "private values", len(arguments))
@@ -183,16 +186,21 @@ def _parse_calls(methods: Value, row_bytes: Value, argument_list: Value, private
     if () in values.values():
         raise EncodingError("shape", "private values: none at all take no place")
     # Methods stand in the order of their first call, each once: a plan has one form.
-    if list(dict.fromkeys([row[3] for row in rows])) != list(range(len(named))) or len({*named}) != len(named):
+    places = [place for (place,) in _CALL_ROW_PLACE.iter_unpack(rows)]
+    if list(dict.fromkeys(places)) != list(range(len(named))) or len({*named}) != len(named):
         raise EncodingError("shape", "methods: not those of the calls, each once, in the order of the calls")
-    if any(row[2] > _INT_MAX for row in rows):
-        raise EncodingError("shape", "gas_limit: out of range", expected_max=_INT_MAX)
-    return tuple(
+    count = len(arguments)
+    private_values = [values.get(place, ()) for place in range(count)] if values else repeat((), count)
+    columns = zip(_CALL_ROW.iter_unpack(rows), arguments, private_values, strict=True)
+    calls = tuple(
         [
-            make_call((tx_id, sender, named[method][0], named[method][1], encoded, gas_limit, values.get(place, ())))
-            for place, ((tx_id, sender, gas_limit, method), encoded) in enumerate(zip(rows, arguments, strict=True))
+            make_call((tx_id, sender, named[place][0], named[place][1], encoded, gas_limit, own_values))
+            for (tx_id, sender, gas_limit, place), encoded, own_values in columns
         ]
     )
+    if any(call.gas_limit > _INT_MAX for call in calls):
+        raise EncodingError("shape", "gas_limit: out of range", expected_max=_INT_MAX)
+    return calls
 
 
 def _parse_method(value: Value) -> tuple[str, str]:
