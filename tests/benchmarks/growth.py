@@ -1,17 +1,20 @@
 """What the world state costs as it grows: an update of its root, memory, and the start of a replica.
 
-    PYTHONPATH=tests python -m benchmarks.growth [--keys 100000 1000000] [--batch 1500]
+    PYTHONPATH=tests python -m benchmarks.growth [--keys 100000 1000000] [--batch 1500] [--json]
 
 The state is written straight into a store, as a snapshot is, so 10,000,000 keys need minutes and no network. An update
 changes `--batch` random keys, three for each of 500 transfers; figures are CPU time, the minimum of several updates.
 """
 
 import argparse
+import json
+import os
 import random
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +22,6 @@ from ledger.chain import LEDGER_TABLES
 from ledger.lmdb_store import LmdbStore
 from ledger.world_state import WorldState
 from pbft.bench.gauge import occupied_bytes, read_memory
-from pbft.bench.limit import cpu_seconds
 
 LOADED_AT_ONCE: Final = 50_000
 UPDATES: Final = 6
@@ -50,9 +52,30 @@ def batches(keys: int) -> Iterator[list[tuple[bytes, bytes | None]]]:
         yield sorted((make_key(number), b"\xcf" + bytes(8)) for number in numbers)
 
 
-def measure_growth(keys: int, batch: int, directory: Path) -> Growth:
+def measure_growth(keys: int, batch: int) -> Growth:
     """Loads a state of so many keys, changes some of them a few times, and starts again from its files."""
-    store = LmdbStore(directory, tables=LEDGER_TABLES)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        with closing(LmdbStore(directory, tables=LEDGER_TABLES)) as store:
+            state = load_state(store, keys)
+            root_seconds, write_seconds = measure_updates(store, state, keys, batch)
+        began = time.monotonic()
+        with closing(LmdbStore(directory, tables=LEDGER_TABLES)) as store:
+            with store.snapshot() as view:
+                assert WorldState(view).root == state.root
+            start_seconds = time.monotonic() - began
+        return Growth(
+            keys=keys,
+            root_us=root_seconds * 1e6,
+            write_us=write_seconds * 1e6,
+            start_seconds=start_seconds,
+            private_mb=read_memory(os.getpid())[1] / 1e6,
+            disk_mb=occupied_bytes(directory) / 1e6,
+        )
+
+
+def load_state(store: LmdbStore, keys: int) -> WorldState:
+    """A state of so many keys, in the store."""
     with store.snapshot() as view:
         state = WorldState(view)
     for writes in batches(keys):
@@ -60,43 +83,25 @@ def measure_growth(keys: int, batch: int, directory: Path) -> Growth:
             update = state.compute_update(view, writes)
         store.write(update.operations)
         state.adopt(update)
+    return state
+
+
+def measure_updates(store: LmdbStore, state: WorldState, keys: int, batch: int) -> tuple[float, float]:
+    """CPU seconds of one changed key, the least of several updates: root and operations, and the synced write."""
     drawn = random.Random(SEED)
     root_seconds = write_seconds = float("inf")
     for _ in range(UPDATES):
         changed = sorted({make_key(drawn.randrange(keys)) for _ in range(batch)})
         writes = [(key, b"\xcf" + drawn.randbytes(8)) for key in changed]
         with store.snapshot() as view:
-            updates = []
-            root_seconds = min(
-                root_seconds,
-                cpu_seconds(lambda: updates.append(state.compute_update(view, writes))) / len(writes),  # noqa: B023
-            )
-        write_seconds = min(write_seconds, cpu_seconds(lambda: store.write(updates[0].operations)) / len(writes))  # noqa: B023
-        state.adopt(updates[0])
-    root = state.root
-    store.close()
-    start = time.monotonic()
-    store = LmdbStore(directory, tables=LEDGER_TABLES)
-    with store.snapshot() as view:
-        state = WorldState(view)
-    assert state.root == root
-    elapsed = time.monotonic() - start
-    store.close()
-    return Growth(
-        keys=keys,
-        root_us=root_seconds * 1e6,
-        write_us=write_seconds * 1e6,
-        start_seconds=elapsed,
-        private_mb=read_memory_of_this() / 1e6,
-        disk_mb=occupied_bytes(directory) / 1e6,
-    )
-
-
-def read_memory_of_this() -> int:
-    """This process's memory that is no file's."""
-    import os
-
-    return read_memory(os.getpid())[1]
+            began = time.process_time()
+            update = state.compute_update(view, writes)
+            root_seconds = min(root_seconds, (time.process_time() - began) / len(writes))
+        began = time.process_time()
+        store.write(update.operations)
+        write_seconds = min(write_seconds, (time.process_time() - began) / len(writes))
+        state.adopt(update)
+    return root_seconds, write_seconds
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -104,11 +109,14 @@ def main(argv: list[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--keys", type=int, nargs="+", default=[100_000, 1_000_000])
     options.add_argument("--batch", type=int, default=1_500)
+    options.add_argument("--json", action="store_true", help="the rows as a list of objects")
     asked = options.parse_args(argv)
+    rows = (measure_growth(keys, asked.batch) for keys in asked.keys)
+    if asked.json:
+        print(json.dumps([asdict(row) for row in rows]))
+        return
     print(f"{'keys':>12} {'root us':>9} {'write us':>9} {'start s':>9} {'private MB':>11} {'disk MB':>9}")
-    for keys in asked.keys:
-        with tempfile.TemporaryDirectory() as folder:
-            got = measure_growth(keys, asked.batch, Path(folder))
+    for got in rows:
         row = f"{got.keys:>12,} {got.root_us:>9.1f} {got.write_us:>9.1f} {got.start_seconds:>9.2f}"
         print(f"{row} {got.private_mb:>11.1f} {got.disk_mb:>9.1f}", flush=True)
 

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import growth, performance
+from benchmarks import growth, performance, performance_page
 
 
 def test_page_and_picture_are_what_the_figures_give() -> None:
     """Nobody typed a number: both files follow from performance.json."""
     figures = json.loads(performance.FIGURES.read_text(encoding="utf-8"))
-    assert performance.PAGE.read_text(encoding="utf-8") == performance.write_page(figures)
-    assert performance.PICTURE.read_text(encoding="utf-8") == performance.draw(figures)
+    assert performance.PAGE.read_text(encoding="utf-8") == performance_page.write_page(figures)
+    assert performance.PICTURE.read_text(encoding="utf-8") == performance_page.draw(figures)
     for name, run in figures["runs"].items():
         assert run["commit"] and run["machine"]["cores"] and run["settings"]["seconds"], name
 
@@ -31,3 +31,6 @@ def test_growth_prints_a_row_for_each_size(capsys: pytest.CaptureFixture[str]) -
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[0] for row in rows] == ["300", "900"]
     assert all(float(figure) > 0 for row in rows for figure in row[1:3])
+    growth.main(["--keys", "300", "--batch", "50", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["keys"] == 300 and row["disk_mb"] > 0
