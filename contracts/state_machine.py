@@ -1,7 +1,7 @@
 """Random calls of a contract, for tests: a hypothesis state machine made from its ABI.
 
     class TestToken(contract_machine("token.py", arguments={"amount": st.integers(0, 100)}).TestCase):
-        settings = settings(max_examples=50)
+        settings = settings(max_examples=50, deadline=None)
 
 Each step is a transaction: any @external method, any of a few accounts as its sender, arguments by their hints. Or time
 passes, and what is due runs. A call may fail with a code; a broken `@invariant` of any deployed contract fails the

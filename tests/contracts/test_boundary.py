@@ -90,7 +90,7 @@ def run(machine: Machine, cells: int, work: Callable[[], Any]) -> tuple[Any, ...
     return result, machine.gas, machine.cells
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_readers_and_writers_are_the_definition(data: st.DataObject) -> None:
     """Also with so little memory that it ends within the value."""
@@ -116,7 +116,7 @@ def test_readers_and_writers_are_the_definition(data: st.DataObject) -> None:
             )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY_PLAIN, st.sampled_from([4, 1_000]))
 def test_values_without_a_hint_are_the_definition(plain: Any, cells: int) -> None:
     """What `private_value` gives."""

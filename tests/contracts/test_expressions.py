@@ -176,7 +176,7 @@ _EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_EXPRESSIONS)
 def test_integer_arithmetic_is_pythons_within_256_bits(expression: str) -> None:
     """Any expression gives Python's value, or OVERFLOW exactly when some intermediate value leaves the range."""

@@ -425,7 +425,7 @@ def test_the_kit_upgrades_without_a_vote() -> None:
 ACTS = ("deploy", "redeploy", "bad init", "bad source", "upgrade", "bad migrate", "spin", "lose", "count")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(st.sampled_from(ACTS), min_size=1, max_size=6), gas=st.integers(20_000, 400_000))
 def test_walker_and_closures_agree_on_everything_that_brings_code(steps: list[str], gas: int) -> None:
     """Same outcomes and the same state, whatever is brought, whether it works or not."""

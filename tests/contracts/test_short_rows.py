@@ -52,7 +52,7 @@ def check(hints: Sequence[Hint], data: bytes) -> list[Any] | None:
     return values
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(HINTS), max_size=4), st.data())
 def test_the_short_way_gives_what_the_long_way_gives(hints: list[Hint], data: st.DataObject) -> None:
     """For rows that fit and rows that do not, whole, cut short, with bytes behind them, and with any byte changed."""

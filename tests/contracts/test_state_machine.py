@@ -100,7 +100,7 @@ def test_a_contract_without_methods_has_no_machine(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_drawn_value_is_one_of_its_type(data: st.DataObject) -> None:
     """What the strategies draw crosses the boundary: no call fails with ARGUMENTS."""
     pair = Record("Pair", (Parameter("a", Hint("int")), Parameter("b", Hint("optional", arguments=(Hint("bytes"),)))))

@@ -266,7 +266,7 @@ def check_scan(overlay: Overlay, model: dict[bytes, bytes], prefix: bytes) -> No
     assert all(key.startswith(prefix) for key in keys)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(_KEYS, st.binary(max_size=2)), _STEPS)
 def test_an_overlay_is_a_dictionary_that_can_go_back(below: dict[bytes, bytes], steps: list[Any]) -> None:
     """Against the plain definition: copy the whole dictionary at each mark, restore it at each roll-back."""

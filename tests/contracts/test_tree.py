@@ -19,7 +19,7 @@ def test_the_tree_of_a_standard_contract_reads_back(name: str) -> None:
     assert parse_tree(data).to_bytes() == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(DATA) - 1), st.integers(0, 255))
 def test_changed_bytes_are_another_tree_or_none(position: int, byte: int) -> None:
     """A parser that is total: a change is refused, or is the exact form of another tree."""
@@ -38,7 +38,7 @@ def test_what_is_no_tree_is_refused(data: bytes) -> None:
         parse_tree(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(data: bytes) -> None:
     """No other exception leaves the parser."""

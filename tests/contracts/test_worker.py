@@ -158,7 +158,7 @@ _PARTS = st.one_of(st.sampled_from(["block", "view", "hello", "genesis"]), st.in
 _ALMOST_QUESTIONS = st.lists(_PARTS, max_size=5).map(encode)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.binary(max_size=80), _ALMOST_QUESTIONS))
 def test_any_message_is_answered(message: bytes) -> None:
     """A message that makes no sense is a fault, and the worker goes on."""

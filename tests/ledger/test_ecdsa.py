@@ -115,7 +115,7 @@ def test_rfc_6979(name: str) -> None:
         assert judge(curve, key, message.encode(), maker.signature_bytes(curve, *numbers)) == (True, True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(CURVES)), st.integers(1, 2**200), st.binary(max_size=40), st.integers(0, 2**16))
 def test_library_and_definition_agree(name: str, secret: int, message: bytes, flip: int) -> None:
     """Random keys below the orders: an honest signature holds for both, one with a bit flipped for neither."""
@@ -190,7 +190,7 @@ def test_what_is_no_der_signature(name: str) -> None:
     assert read_der_signature(P256, NO_SIGNATURES[name]) == (b"", False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(CURVES)), st.binary(max_size=120), st.binary(max_size=120))
 def test_reading_is_total(name: str, key: bytes, signature: bytes) -> None:
     """Any bytes: a verdict. What is read as strict is exactly what the encoder writes."""

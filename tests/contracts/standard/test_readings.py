@@ -252,7 +252,7 @@ def test_the_verdicts_behind_the_codes(network: Any) -> None:
         assert network.view("readings", "judge", code) == [code not in NOT_AUTHENTIC, code in USABLE]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), energies=st.lists(st.integers(0, 3000), min_size=6, max_size=6))
 def test_any_order_of_arrival_ends_in_the_same_energies(make_town: Any, order: list[int], energies: list[int]) -> None:
     """Telescoping (ENERGY 6.2): however records arrive, energies sum to last register minus first."""

@@ -238,7 +238,7 @@ def test_a_large_community_settles_in_several_calls(make_town: Callable[..., Any
     assert clearing_balances(network) == [0, 0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     kind=st.sampled_from(["static", "dynamic", "hybrid"]),
     homes=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5000), st.integers(0, 5000)), min_size=1, max_size=12),

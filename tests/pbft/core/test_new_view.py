@@ -135,7 +135,7 @@ def transcribed_new_view(
     return start, [choice for choice, _ in decided]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data(), replicas=st.sampled_from([4, 5, 6]))
 def test_the_decision_is_its_definition(data: st.DataObject, replicas: int) -> None:
     """For any claims of any members the fast decision equals the transcribed one."""
@@ -150,7 +150,7 @@ def test_the_decision_is_its_definition(data: st.DataObject, replicas: int) -> N
         assert (decision.certified_height, list(decision.choices)) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_committed_digest_is_always_chosen(data: st.DataObject) -> None:
     """n = 4: where Q - f correct replicas prepared d in view 2, no V, with one liar in it, decides anything else."""
@@ -172,7 +172,7 @@ def test_a_committed_digest_is_always_chosen(data: st.DataObject) -> None:
             assert decision.choices[:1] == (SlotChoice(height=height, digest=committed),)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), views=st.lists(st.integers(0, 3), min_size=4, max_size=4))
 def test_all_correct_members_always_decide(data: st.DataObject, views: list[int]) -> None:
     """M40: with the VIEW-CHANGEs of all correct members one of the two rules always holds: liveness of the choice.

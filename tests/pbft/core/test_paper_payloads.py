@@ -187,7 +187,7 @@ DELIVERIES = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(deliveries=st.lists(st.sampled_from(DELIVERIES), max_size=14))
 def test_d50_no_order_of_arrival_promises_or_executes_without_the_payload(deliveries: list[str]) -> None:
     """D50: whatever comes when, a vote has its whole body in the journal, and only whole bodies execute."""

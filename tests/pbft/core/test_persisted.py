@@ -135,7 +135,7 @@ def test_an_envelope_of_another_kind_is_damage(key: bytes, data: bytes) -> None:
     assert failure.value.key == key
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(key=st.sampled_from(sorted(GOOD)), data=st.binary(max_size=60))
 def test_any_bytes_read_back_or_are_damage(key: bytes, data: bytes) -> None:
     """Total: no other exception escapes, whatever a disk returns."""

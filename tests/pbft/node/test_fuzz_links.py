@@ -34,7 +34,7 @@ from pbft.wire.limits import CLIENT_FRAME_BYTES_MAX, WIRE_VERSION
 
 EDITS = (*RAW_EDITS, edit_protobuf, edit_protobuf, edit_protobuf)
 FRAMES_OF_A_KIND = 12  # recorded of each kind of message, so that all kinds are edited alike
-fuzzed = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 
 class MemoryTransport(StringTransport):

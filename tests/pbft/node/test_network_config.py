@@ -262,7 +262,7 @@ def test_a_nest_of_lists_is_refused_not_followed() -> None:
             parse_network(f"name: {text}", "net.yaml")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, len(GOOD) - 1), st.text(max_size=3))
 def test_any_change_of_a_file_is_read_or_refused(position, inserted) -> None:
     """No text makes anything but a definition or a ConfigError."""

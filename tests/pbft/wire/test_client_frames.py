@@ -135,7 +135,7 @@ def test_hello_tells_replica_0_from_a_client() -> None:
             decode_hello(encode_hello(wrong))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(client_frames, replica_frames), st.integers(0, 10**6), st.integers(0, 255))
 def test_no_change_makes_anything_but_a_frame_or_a_refusal(frame, position, value) -> None:
     """One byte changed: refused, or a frame that has exactly these bytes. Each decoder meets the other's frames too."""

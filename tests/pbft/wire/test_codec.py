@@ -44,7 +44,7 @@ from pbft.wire.codec import (
 from pbft.wire.limits import BATCHES_MAX, FETCHED_DIGESTS_MAX, NUMBER_MAX
 from pbft.wire.shape import count_limits, shape_of
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.integers(0, NUMBER_MAX)
 heights = st.integers(1, NUMBER_MAX)
 hashes = st.binary(min_size=32, max_size=32)
@@ -314,7 +314,7 @@ def test_a_batch_beyond_the_parameters_is_refused(network) -> None:
 # ---- mutations ----
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_bytes_make_anything_but_a_message_or_a_refusal(network, frames, data) -> None:
     """M5, D9: flips, cuts, insertions and swaps in real frames: a WireError, or a message of exactly these bytes."""
@@ -334,7 +334,7 @@ def test_no_bytes_make_anything_but_a_message_or_a_refusal(network, frames, data
     _message_or_refusal(bytes(changed), network)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_no_noise_makes_anything_but_a_refusal(network, data) -> None:
     _message_or_refusal(data, network)

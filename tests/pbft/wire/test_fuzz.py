@@ -29,7 +29,7 @@ from pbft.wire.codec import WireError, encode_peer, parse_request
 from pbft.wire.gridquorum_pb2 import ClientFrame, PeerFrame, ReplicaFrame
 
 TARGETS = make_targets(make_network())
-fuzzed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
