@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.performance_page import draw, write_page
+from benchmarks.performance_page import LONG_RUN, draw, write_page
 from benchmarks.replica_cost import CostMeter
 
 from pbft.bench.report import describe_machine, read_commit
@@ -55,7 +55,6 @@ RUNS: Final[dict[str, tuple[str, ...]]] = {
 PROFILED_BATCHES: Final = 8
 SAMPLE_SECONDS: Final = 0.001
 OPEN_LOOP: Final = "70 % load"  # open loop at 70 % of what `transfers` reached
-LONG_RUN: Final = "1,000,000 requests"
 LONG_RUN_REQUESTS: Final = 1_000_000
 LONG_RUN_MARGIN: Final = 1.1  # longer than the rate of `transfers` needs: a run of minutes meets every checkpoint
 GROWTH: Final = "growth"

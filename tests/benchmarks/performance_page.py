@@ -19,7 +19,9 @@ def write_page(figures: dict[str, Any]) -> str:
         *faults_table(runs),
     ]
     if "growth" in figures:
-        out += ["", "## Growth", "", *growth_table(figures["growth"]), "", describe_long_run(runs)]
+        out += ["", "## Growth", "", *growth_table(figures["growth"])]
+    if LONG_RUN in runs:
+        out += ["", describe_long_run(runs[LONG_RUN])]
     out += ["", PROFILE_HEAD.format(**figures["profile"]), *parts_table(figures["profile"]), "", TAIL]
     out += ["## How each run was made", "", *settings_table(runs)]
     return "\n".join(out) + "\n"
@@ -60,6 +62,11 @@ TAIL: Final = """Row by row, for what was missed:
   synced writes, thirteen signatures to check, nine frames to read. Four replicas on two cores do that one after the
   other, and so it is the latency. Next: the note of a certificate, which promises nothing, could wait for the journal
   write of the next promise; a client could ask its witnesses when it sends, and not when the first reply is there.
+- **Memory.** 133 MB are the processes' own, 95 of them already with 5,000 accounts: Python, its libraries and the state
+  tree's upper levels in the replica, a second Python in the worker. The rest are pages of the ledger's file, which the
+  system takes back when somebody else needs them.
+- **A slow primary.** It proposes just fast enough that no timer ends, so nobody may depose it: the timers judge whether
+  requests are served at all. A rule of throughput, as Aardvark has it, would be another protocol.
 - **Readings.** Of about 140 us a reading at a replica (one process, batches of a hundred) the contract takes 105 to
   120, and two changed keys 18. The contract judges each reading in some 3,800 units of gas, 80 of them fields that are
   looked at. No tuning of the engine makes that 25 us; another form of the batch would: columns, so that bounds are
@@ -75,6 +82,9 @@ late. Tried and not kept: the ledger compiled by mypyc (a few per cent, for a co
 Known and not done: the depth of each place of the tree kept in RAM; receipts in groups; values inside their bucket, so
 that a change dirties the pages of one table.
 
+Not measured here: runs that the tables do not name; `make bench` makes them all, sweeps of batch, window and payload
+and 1,000,000 requests in one run among them.
+
 Memory is proportional: a page that k processes map counts a k-th in each, so that the ledger's file, which a replica
 and its worker both map, counts once.
 """
@@ -88,8 +98,9 @@ GROWTH_HEAD: Final = (
     "| keys in the state | new root, us a changed key | synced write, us | times that of the first row "
     "| start, s | memory of the state's process, MB | disk, MB |"
 )
-LONG_RUN: Final = """The longest run ({name}) took {requests:,} requests in {seconds:,.0f} s. Its largest replica,
-worker included, had {early} requests, {middle}, and {end}. On each replica's disk a
+LONG_RUN: Final = "1,000,000 requests"
+LONG_RUN_TEXT: Final = """A long run took {requests:,} requests in {seconds:,.0f} s. Its largest replica, worker
+included, had {early} requests, {middle}, and {end}. On each replica's disk a
 request left {disk_bytes_per_request_and_replica:,} bytes."""
 SVG_HEAD: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 {height}" font-family="system-ui, sans-serif" '
@@ -183,15 +194,14 @@ def growth_table(growth: dict[str, Any]) -> list[str]:
     return [*lines, "", made(growth["commit"], growth["machine"]["load_average"])]
 
 
-def describe_long_run(runs: dict[str, Any]) -> str:
-    """How memory went in the longest run: at a tenth of it, in the middle, and at its end."""
-    name, run = max(runs.items(), key=lambda item: int(item[1]["requests"]))
+def describe_long_run(run: dict[str, Any]) -> str:
+    """How memory went in a long run: at a tenth of it, in the middle, and at its end."""
     course = run["course"]
     early, middle, end = (
         f"{megabytes:.0f} MB after {requests:,}"
         for _, requests, megabytes in (course[len(course) // 10], course[len(course) // 2], course[-1])
     )
-    return LONG_RUN.format(name=name, early=early, middle=middle, end=end, **run)
+    return LONG_RUN_TEXT.format(early=early, middle=middle, end=end, **run)
 
 
 def parts_table(profile: dict[str, Any]) -> list[str]:

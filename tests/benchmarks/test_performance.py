@@ -25,6 +25,19 @@ def test_every_part_of_a_replica_has_its_row() -> None:
     assert [path.name for path in rest if path.name != "__init__.py"] == []
 
 
+def test_a_long_run_tells_how_memory_went() -> None:
+    """At a tenth of it, in the middle, and at its end."""
+    run = {
+        "requests": 1_000,
+        "seconds": 10.0,
+        "disk_bytes_per_request_and_replica": 1_024,
+        "course": [[step, step * 100, 50.0 + step] for step in range(11)],
+    }
+    text = performance_page.describe_long_run(run)
+    assert "1,000 requests in 10 s" in text and "1,024 bytes" in text
+    assert "51 MB after 100 requests, 55 MB after 500, and 60 MB after 1,000" in " ".join(text.split())
+
+
 def test_growth_prints_a_row_for_each_size(capsys: pytest.CaptureFixture[str]) -> None:
     """A small state: loaded, updated, opened again with the same root."""
     growth.main(["--keys", "300", "900", "--batch", "50"])
