@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 CALLS_MAX: Final = 10_000  # of one trial
 METHOD_SHOWN_MAX: Final = 100  # characters of a name in a message
 GAS_DEFAULT: Final = 5_000_000  # what a network allows one transaction unless its genesis says otherwise
-GAS_MAX: Final = 100_000_000
-"""Four times what any network can allow a transaction, so that what is too dear for all of them can still be measured;
-far more would end at the worker's watchdog."""
+GAS_MAX: Final = 50_000_000
+"""Twice what any network can allow a transaction, so that what is too dear for all of them can still be measured; more
+could leave an outcome that nobody can read."""
 
 
 def _check_gas(_context: click.Context, _option: click.Parameter, gas: int) -> int:
     if not 0 <= gas <= GAS_MAX:
         raise click.BadParameter(
-            f"from 0 to {GAS_MAX:,}: four times what any network allows a transaction; far more ends at the watchdog"
+            f"from 0 to {GAS_MAX:,}: twice what any network allows a transaction; what more leaves, nobody can read"
         )
     return gas
 

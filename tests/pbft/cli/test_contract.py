@@ -14,10 +14,11 @@ from contracts.compiler import compile_source
 from contracts.hints import Hint
 from contracts.testing import Chain
 from ledger.configuration import PARAMETER_BOUNDS
-from ledger.execution import Call
+from ledger.execution import OUTCOME_BYTES_MAX, Call
 from pbft.cli import app
 from pbft.cli.contract import GAS_MAX, TrialDied
 from pbft.cli.trial_arguments import read_arguments
+from pbft.node.contract_trial import SCHEDULED_GAS_MAX
 from pbft.node.worker_process import NANOSECONDS_PER_GAS, WALL_SECONDS_MAX
 
 TRY_SECONDS_MAX = 60  # a trial takes half a second on an idle machine
@@ -237,7 +238,7 @@ def test_a_transaction_may_bring_no_gas_at_all(box: Path) -> None:
 
 @pytest.mark.parametrize("gas", [-1, GAS_MAX + 1, 10**30])
 def test_gas_far_beyond_all_networks_is_refused_with_its_reason(box: Path, gas: int) -> None:
-    """At once: an endless loop with more would end at the watchdog of a hanging worker, without a receipt."""
+    """At once: with far more, an endless loop ends at the watchdog of a hanging worker, without a receipt."""
     code, answer, said = gridquorum("try", str(box), "spin", "--gas", str(gas))
     assert (code, answer) == (2, None)
     assert f"from 0 to {GAS_MAX:,}" in said and "any network allows" in said
@@ -245,14 +246,19 @@ def test_gas_far_beyond_all_networks_is_refused_with_its_reason(box: Path, gas: 
 
 def test_the_most_gas_of_a_trial_ends_before_the_watchdog_looks() -> None:
     """It is more than a network may choose, and takes a third of the time after which a worker counts as hanging."""
-    assert PARAMETER_BOUNDS["transaction_gas_max"][1] * 4 == GAS_MAX
+    assert PARAMETER_BOUNDS["transaction_gas_max"][1] * 2 == GAS_MAX
     assert GAS_MAX * NANOSECONDS_PER_GAS * 3 <= WALL_SECONDS_MAX * 1e9
+
+
+def test_what_the_most_gas_of_a_trial_leaves_can_be_read() -> None:
+    """A unit leaves a byte at most (tests/contracts/test_outcome_bounds.py), and due calls run in the same block."""
+    assert (GAS_MAX + SCHEDULED_GAS_MAX) * 11 <= OUTCOME_BYTES_MAX * 10
 
 
 def test_a_call_may_use_more_than_a_network_allows(box: Path) -> None:
     """And ends with its outcome: an endless loop, all of it paid."""
-    code, answer, _ = gridquorum("try", str(box), "spin", "--gas", str(2 * PARAMETER_BOUNDS["transaction_gas_max"][1]))
-    assert (code, answer["call"]["status"], answer["call"]["gas"]) == (1, "out_of_gas", 50_000_000)
+    code, answer, _ = gridquorum("try", str(box), "spin", "--gas", str(GAS_MAX))
+    assert (code, answer["call"]["status"], answer["call"]["gas"]) == (1, "out_of_gas", GAS_MAX)
 
 
 def test_a_worker_that_dies_is_an_object_too(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
