@@ -10,7 +10,7 @@ help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
-	@echo "make bench  a whole network measured in many ways: docs/performance.md (an hour; ONLY='NAME ...' for some)"
+	@echo "make bench  a whole network measured in many ways: docs/performance.md (half an hour; ONLY='NAME ...' for some)"
 	@echo "make costs  what a transfer costs a replica, in one process and step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
 	@echo "make clean  remove what make made"

@@ -58,29 +58,28 @@ TAIL: Final = """Row by row, for what was missed:
   gateway does with its readings. The rest is the interpreter: canonical encoding, state tree and contract engine are
   Python, some thousand small operations for each transfer. A cluster adds TLS, links, the answers of witnesses, the
   pipe to the worker, and processor caches that four replicas and their workers share.
-- **Lone request.** Each block costs a replica four to five milliseconds of processor time, whatever it holds: five
-  synced writes, thirteen signatures to check, nine frames to read. Four replicas on two cores do that one after the
-  other, and so it is the latency. Next: the note of a certificate, which promises nothing, could wait for the journal
+- **Lone request.** Each block costs a replica milliseconds of processor time, whatever it holds: synced writes (the
+  table above), signatures to check, frames to read. Four replicas on two cores do that one after the other, and so it
+  is the latency. Next: the note of a certificate, which promises nothing, could wait for the journal
   write of the next promise; a client could ask its witnesses when it sends, and not when the first reply is there.
-- **Memory.** 133 MB are the processes' own, 95 of them already with 5,000 accounts: Python, its libraries and the state
-  tree's upper levels in the replica, a second Python in the worker. The rest are pages of the ledger's file, which the
-  system takes back when somebody else needs them.
+- **Memory.** The run `lone request`, with 5,000 accounts, shows what is there without a ledger to speak of: Python, its
+  libraries and the state tree's upper levels in the replica, a second Python in the worker. The rest are pages of the
+  ledger's file, which the system takes back when somebody else needs them.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, and two more nodes of the tree in the file: that is the factor. The start stays short.
 - **A slow primary.** It proposes just fast enough that no timer ends, so nobody may depose it: the timers judge whether
   requests are served at all. A rule of throughput, as Aardvark has it, would be another protocol.
-- **Readings.** Of about 140 us a reading at a replica (one process, batches of a hundred) the contract takes 105 to
-  120, and two changed keys 18. The contract judges each reading in some 3,800 units of gas, 80 of them fields that are
-  looked at. No tuning of the engine makes that 25 us; another form of the batch would: columns, so that bounds are
-  whole-list operations; one row of state for a gateway's interval; one digest for a batch; then only refused readings
-  are looked at one by one.
+- **Readings.** Most of a batch's time at a replica is its worker's (the table above): the contract judges each reading
+  by itself, in thousands of units of gas. Tuning the engine will not make that an eighth; another form of the batch
+  may: columns, so that bounds are whole-list operations; one row of state for a gateway's interval; one digest for a
+  batch; then only refused readings are looked at one by one.
 
 Done so far: the collector of cycles looks less often; a bucket of the state tree is one record, each level is rehashed
 once per block, from below, and a write goes through each table in the order of its pages; a transaction is parsed once
 at each replica, the receipts of a block are parsed once, and plans and outcomes travel to the worker by column; short
 rows of arguments and of storage are read in one pass; the journal is one appended file with one flush a write; a
 proposal on its way is not sent again with every STATUS; who waits asks everybody only when the primary's answers are
-late. Tried and not kept: the ledger compiled by mypyc (a few per cent, for a compiler on every operator's machine).
+late. Tried and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine).
 Known and not done: the depth of each place of the tree kept in RAM; receipts in groups; values inside their bucket, so
 that a change dirties the pages of one table.
 
