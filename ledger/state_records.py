@@ -8,11 +8,11 @@ An empty subtree has no record. The keys are there for snapshots, which walk the
 change of a value leaves them as they are. Records lie behind the store's checksum, so they are read without doubt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from ledger.hashing import HASH_BYTES
-from ledger.state_trie import EMPTY, Entry, hash_entries, hash_node
+from ledger.state_trie import BUCKET_MAX, EMPTY, Entry, hash_entries, hash_node
 
 ENTRY_BYTES: Final = 2 * HASH_BYTES
 _NODE_MARK: Final = b"\x00"
@@ -33,6 +33,15 @@ def place_key(depth: int, index: int) -> bytes:
     if depth <= 32:  # the same bytes, of a small number
         return (index << (64 - 2 * depth)).to_bytes(8, "big") + _TAILS[depth]
     return (index << (HASH_BYTES * 8 - 2 * depth)).to_bytes(HASH_BYTES, "big") + bytes((depth,))
+
+
+def place_keys(places: Iterable[Place]) -> list[bytes]:
+    """`place_key` of each, written out for depths up to 32: a block asks for thousands."""
+    tails = _TAILS
+    return [
+        (index << 64 - 2 * depth).to_bytes(8, "big") + tails[depth] if depth <= 32 else place_key(depth, index)
+        for depth, index in places
+    ]
 
 
 def write_node(children: bytes | bytearray) -> bytes:
@@ -82,15 +91,35 @@ def hash_record(record: bytes | None) -> bytes:
     return hash_entries(record[1 : record[0] * ENTRY_BYTES + 1]) if record[0] else hash_node(record[1:])
 
 
-def replace_entries(record: bytes, changes: Sequence[Change]) -> bytes | None:
-    """A bucket's record with new entry hashes; None where a change is more than that: a deletion or another key."""
-    for key_hash, entry_hash, _ in changes:
+def edit_entries(record: bytes, changes: Sequence[Change]) -> bytes | None:
+    """A bucket's record with new entry hashes and new entries; None where a change may be more than that: a deletion,
+    or an entry that does not fit any more."""
+    for key_hash, entry_hash, key in changes:
         at = record.find(key_hash, 1)
-        if entry_hash is None or at < 0 or at % ENTRY_BYTES != 1 or at > record[0] * ENTRY_BYTES:
-            return None  # not among the entries; what looks like it in a key is no entry either
-        at += HASH_BYTES
-        record = b"".join((record[:at], entry_hash, record[at + HASH_BYTES :]))
+        if entry_hash is None:
+            return None
+        if at < 0 or at > record[0] * ENTRY_BYTES:  # not among the entries; what looks like it in a key is no entry
+            if record[0] == BUCKET_MAX:
+                return None
+            record = _insert_entry(record, key_hash, entry_hash, key)
+        elif at % ENTRY_BYTES == 1:
+            at += HASH_BYTES
+            record = b"".join((record[:at], entry_hash, record[at + HASH_BYTES :]))
+        else:
+            return None  # what looks like it in an entry hash is none either, and the entry may follow
     return record
+
+
+def _insert_entry(record: bytes, key_hash: bytes, entry_hash: bytes, key: bytes) -> bytes:
+    """A bucket's record with one more entry, in its place."""
+    at, end = 1, record[0] * ENTRY_BYTES + 1
+    key_at = end
+    while at < end and record[at : at + HASH_BYTES] < key_hash:
+        at += ENTRY_BYTES
+        key_at += 2 + int.from_bytes(record[key_at : key_at + 2], "big")
+    count = bytes((record[0] + 1,))
+    own_key = len(key).to_bytes(2, "big") + key
+    return b"".join((count, record[1:at], key_hash, entry_hash, record[at:key_at], own_key, record[key_at:]))
 
 
 def change_items(items: Sequence[Item], changes: Sequence[Change]) -> list[Item]:

@@ -26,10 +26,11 @@ class StateTables(NamedTuple):
 
 RESIDENT_DEPTH: Final = 9
 """Nodes above this depth are held in RAM: 4^9 hashes at the lowest level, 11 MB in all however many keys there are,
-leaving two stored levels at 10,000,000 keys. One level more would take 45 MB."""
+and a quarter of one for the depths; two stored levels are left at 10,000,000 keys. One level more would take 45 MB."""
 
 NO_CHILDREN: Final = bytes(NODE_BYTES)
 _HASH_BITS: Final = HASH_BYTES * 8
+_from_bytes: Final = int.from_bytes
 
 ResidentNodes = Mapping[int, Mapping[int, bytes | bytearray | None]]
 """Changed nodes above RESIDENT_DEPTH, by depth and index: the four subtree hashes; None where a bucket is now."""
@@ -42,16 +43,20 @@ class StateTrie:
         self.tables = tables
         self.resident_depth = RESIDENT_DEPTH
         self._levels: dict[int, bytearray] = {}
+        self._depths = bytearray(1 << 2 * RESIDENT_DEPTH)
+        """For each place at `resident_depth`: the depth at which the way down to it leaves the nodes in RAM."""
 
     def copy(self) -> "StateTrie":
         """The trie as it stands now, to be read with a view of the same moment: up to 11 MB, whatever the state."""
         twin = StateTrie(self.tables)
         twin._levels = {depth: bytearray(level) for depth, level in self._levels.items()}
+        twin._depths = self._depths[:]
         return twin
 
     def load(self, view: ReadView) -> bytes:
         """Computes the resident nodes from the table, one short scan for each of them. Returns the state root."""
         self._levels = {}
+        self._depths = bytearray(len(self._depths))
         return self._load(view, 0, 0)
 
     def _load(self, view: ReadView, depth: int, index: int) -> bytes:
@@ -64,19 +69,23 @@ class StateTrie:
                 break
             if depth >= self.resident_depth:
                 raise InvariantViolation("state_nodes", "a node of the world state is missing", depth=depth)
+            self._mark(depth, index, depth + 1)
             children = b"".join(self._load(view, depth + 1, index * 4 + branch) for branch in range(4))
-            self.keep({depth: {index: children}})
+            self.keep({depth: {index: children}}, ())
             return hash_node(children)
         return EMPTY
 
-    def keep(self, nodes: ResidentNodes) -> None:
-        """Takes over changed nodes above RESIDENT_DEPTH."""
+    def keep(self, nodes: ResidentNodes, reshaped: Iterable[Place]) -> None:
+        """Takes over changed nodes above RESIDENT_DEPTH. `reshaped` names those that were none before, each after the
+        one above it, and those that are none any more, each before the one above it."""
         for depth, changed in nodes.items():
             level = self._levels.get(depth)
             if level is None:
                 level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
             for index, children in changed.items():
                 level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = NO_CHILDREN if children is None else children
+        for depth, index in reshaped:
+            self._mark(depth, index, depth if nodes[depth][index] is None else depth + 1)
 
     # --- reads; `view` shows the state that the trie stands for ---
 
@@ -108,23 +117,13 @@ class StateTrie:
         level = self._levels.get(depth)
         return bytearray(NODE_BYTES) if level is None else level[index * NODE_BYTES : (index + 1) * NODE_BYTES]
 
-    def find_places(self, key_hashes: Iterable[bytes]) -> Iterator[Place]:
-        """For each key hash the place on its way down that is not a node in RAM: its bucket, or a node in the table.
+    def find_places(self, key_hashes: Iterable[bytes]) -> list[Place]:
+        """For each key hash the place on its way down that is not a node in RAM: its bucket, or a node in the table."""
+        depths, shift = self._depths, 64 - 2 * self.resident_depth
+        numbers = [_from_bytes(key_hash[:8], "big") for key_hash in key_hashes]  # more bits than resident nodes have
+        return [((depth := depths[number >> shift]), number >> 64 - 2 * depth) for number in numbers]
 
-        Looked for from the depth of the one before on: neighbours are alike.
-        """
-        levels = [self._levels.get(depth, b"") for depth in range(self.resident_depth)]
-        depth = 0
-        for key_hash in key_hashes:
-            number = int.from_bytes(key_hash[:8], "big")  # more bits than resident nodes have
-            while depth < self.resident_depth and _is_node(levels[depth], number >> 64 - 2 * depth):
-                depth += 1
-            while depth and not _is_node(levels[depth - 1], number >> 66 - 2 * depth):
-                depth -= 1
-            yield depth, number >> 64 - 2 * depth
-
-
-def _is_node(level: bytes | bytearray, index: int) -> bool:
-    """Whether there is a node at this place of a level. A node has entries below it, so some hash."""
-    at = index * NODE_BYTES
-    return level[at : at + 1] > b"\x00" or level[at : at + NODE_BYTES] > NO_CHILDREN
+    def _mark(self, depth: int, index: int, first_depth: int) -> None:
+        """Notes that the way down ends at `first_depth` everywhere below a place."""
+        width = 1 << 2 * (self.resident_depth - depth)
+        self._depths[index * width : (index + 1) * width] = bytes((first_depth,)) * width

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from ledger.errors import InvariantViolation, StoreError
 from ledger.hashing import HASH_BYTES
-from ledger.state_records import Change
+from ledger.state_records import Change, Place
 from ledger.state_trie import StateProof, digit, hash_entry, hash_key
 from ledger.state_update import compute_trie_change
 from ledger.store import Delete, Operation, PutMany, ReadView, Snapshot
@@ -74,6 +74,7 @@ class StateUpdate:
     root: bytes  # the state root after the writes
     operations: list[Operation]
     resident: ResidentNodes
+    reshaped: Sequence[Place]
 
 
 class WorldState:
@@ -93,28 +94,16 @@ class WorldState:
         store lacks a part of the trie.
         """
         if not writes:
-            return StateUpdate(root=self.root, operations=[], resident={})
-        changes: list[Change] = []
-        previous = b""
-        for key, value in writes:
-            if key <= previous:
-                raise InvariantViolation("write_order", "keys ascend, each once, none empty", got=key)
-            previous = key
-            key_hash = hash_key(key)
-            if value is None:
-                changes.append((key_hash, None, key))
-            else:
-                if len(key) > KEY_BYTES_MAX or len(value) > VALUE_BYTES_MAX:
-                    raise StoreError("state_limit", "a key or value is too long", key=len(key), value=len(value))
-                changes.append((key_hash, hash_entry(key_hash, value), key))
+            return StateUpdate(root=self.root, operations=[], resident={}, reshaped=())
+        changes = _compute_changes(writes)
         changes.sort()
         change = compute_trie_change(self.trie, view, changes)
         operations = [*_operations(self.tables.values, writes), *_operations(self.tables.trie, change.records)]
-        return StateUpdate(root=change.root, operations=operations, resident=change.resident)
+        return StateUpdate(root=change.root, operations=operations, resident=change.resident, reshaped=change.reshaped)
 
     def adopt(self, update: StateUpdate) -> None:
         """Makes the update the current state; its operations are durable by now."""
-        self.trie.keep(update.resident)
+        self.trie.keep(update.resident, update.reshaped)
         self.root = update.root
 
     def prove(self, view: ReadView, key: bytes) -> StateProof:
@@ -140,3 +129,21 @@ def _operations(table: str, records: Sequence[tuple[bytes, bytes | None]]) -> li
     put = [(key, value) for key, value in records if value is not None]
     deleted: list[Operation] = [Delete(table, key) for key, value in records if value is None]
     return [PutMany(table, put), *deleted]
+
+
+def _compute_changes(writes: Sequence[tuple[bytes, bytes | None]]) -> list[Change]:
+    """What the writes are to the trie, in their own order."""
+    changes: list[Change] = []
+    previous = b""
+    for key, value in writes:
+        if key <= previous:
+            raise InvariantViolation("write_order", "keys ascend, each once, none empty", got=key)
+        previous = key
+        key_hash = hash_key(key)
+        if value is None:
+            changes.append((key_hash, None, key))
+        else:
+            if len(key) > KEY_BYTES_MAX or len(value) > VALUE_BYTES_MAX:
+                raise StoreError("state_limit", "a key or value is too long", key=len(key), value=len(value))
+            changes.append((key_hash, hash_entry(key_hash, value), key))
+    return changes
