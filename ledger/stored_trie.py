@@ -6,6 +6,7 @@ of keys, and a change of a value costs the store one record read and written. Ev
 from `RESIDENT_DEPTH` on (`ledger.state_records`). How a block changes the trie is `ledger.state_update`.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
@@ -42,14 +43,14 @@ class StateTrie:
     def __init__(self, tables: StateTables) -> None:
         self.tables = tables
         self.resident_depth = RESIDENT_DEPTH
-        self._levels: dict[int, bytearray] = {}
+        self._levels: dict[int, mmap.mmap] = {}
         self._depths = bytearray(1 << 2 * RESIDENT_DEPTH)
         """For each place at `resident_depth`: the depth at which the way down to it leaves the nodes in RAM."""
 
     def copy(self) -> "StateTrie":
         """The trie as it stands now, to be read with a view of the same moment: up to 11 MB, whatever the state."""
         twin = StateTrie(self.tables)
-        twin._levels = {depth: bytearray(level) for depth, level in self._levels.items()}
+        twin._levels = {depth: _copy_level(level) for depth, level in self._levels.items()}
         twin._depths = self._depths[:]
         return twin
 
@@ -81,7 +82,7 @@ class StateTrie:
         for depth, changed in nodes.items():
             level = self._levels.get(depth)
             if level is None:
-                level = self._levels[depth] = bytearray(NODE_BYTES * 4**depth)
+                level = self._levels[depth] = _make_level(NODE_BYTES * 4**depth)
             for index, children in changed.items():
                 level[index * NODE_BYTES : (index + 1) * NODE_BYTES] = NO_CHILDREN if children is None else children
         for depth, index in reshaped:
@@ -115,7 +116,7 @@ class StateTrie:
         """The four subtree hashes of a place above RESIDENT_DEPTH, to be kept by the caller; NO_CHILDREN for a bucket:
         a node has entries below it, so some hash."""
         level = self._levels.get(depth)
-        return bytearray(NODE_BYTES) if level is None else level[index * NODE_BYTES : (index + 1) * NODE_BYTES]
+        return bytearray(NODE_BYTES if level is None else level[index * NODE_BYTES : (index + 1) * NODE_BYTES])
 
     def find_places(self, key_hashes: Iterable[bytes]) -> list[Place]:
         """For each key hash the place on its way down that is not a node in RAM: its bucket, or a node in the table."""
@@ -127,3 +128,18 @@ class StateTrie:
         """Notes that the way down ends at `first_depth` everywhere below a place."""
         width = 1 << 2 * (self.resident_depth - depth)
         self._depths[index * width : (index + 1) * width] = bytes((first_depth,)) * width
+
+
+def _make_level(size: int) -> mmap.mmap:
+    """Zeros, of which a page takes memory once it is written: at 200,000 keys the lowest level holds few nodes."""
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def _copy_level(level: mmap.mmap) -> mmap.mmap:
+    """A level of its own, that takes no more memory than the first."""
+    twin = _make_level(len(level))
+    for start in range(0, len(level), mmap.PAGESIZE):
+        page = level[start : start + mmap.PAGESIZE]
+        if page.strip(b"\x00"):
+            twin[start : start + len(page)] = page
+    return twin

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -346,3 +347,24 @@ def test_records_lie_in_the_order_of_what_is_below_them(drawn: list[tuple[int, i
     places = [(depth, number >> 256 - 2 * depth) for depth, number in drawn]
     by_key = sorted(places, key=lambda place: place_key(*place))
     assert by_key == sorted(places, key=lambda place: (place[1] << 256 - 2 * place[0], place[0]))
+
+
+def test_nodes_that_are_not_there_take_no_memory() -> None:
+    """A trie with one node at its lowest level, and a copy of it: a level of zeros is no memory until it is written."""
+    deepest = stored_trie.RESIDENT_DEPTH - 1
+    before = private_bytes()
+    tries = []
+    for _ in range(5):
+        trie = stored_trie.StateTrie(GENERATIONS[0])
+        trie.keep({deepest: {4**deepest - 1: b"\x01" * 128}}, ())
+        twin = trie.copy()
+        assert twin.resident_node(deepest, 4**deepest - 1) == b"\x01" * 128
+        tries += [trie, twin]
+    level_bytes = 128 * 4**deepest
+    assert private_bytes() - before < level_bytes
+
+
+def private_bytes() -> int:
+    """This process's memory that is no file's."""
+    (line,) = [line for line in Path("/proc/self/smaps_rollup").read_text().splitlines() if "Pss_Anon" in line]
+    return int(line.split()[1]) * 1024
