@@ -17,6 +17,7 @@ import lmdb
 
 from ledger.checksum import CHECKSUM_BYTES, protect_many, unprotect, unprotect_many
 from ledger.errors import DamagedRecord, StoreError
+from ledger.mapped_pages import MappedFile
 from ledger.store import Delete, Operation, Put, PutMany, check_key, check_keys, prefix_end
 
 MAP_BYTES: Final = 64 * 1024**3
@@ -30,6 +31,12 @@ SCHEMA_VERSION: Final = 1
 READERS_MAX: Final = 32
 """Who reads at once: the worker, a tool, a backup, a pinned snapshot for each of 15 other replicas; with room."""
 
+LOOKS_MAX: Final = 1_024
+"""Snapshots and writes, by weight, until the pages they mapped are let go of: what a process maps is bounded by what so
+many look at, not by the file."""
+LOOKS_OF_A_WRITE: Final = 256  # so at the latest after four full blocks, about 10,000 pages
+
+_DATA_FILE: Final = "data.mdb"  # LMDB's name
 _SCHEMA_TABLE: Final = b"schema"
 _SCHEMA_KEY: Final = b"version"
 
@@ -172,6 +179,8 @@ class LmdbStore:
         self._failing: str | None = "read_only" if readonly else None
         self._tables: dict[str, Any] = {}
         self._environment: Any = None
+        self._mapped: MappedFile | None = None
+        self._looks = 0  # since pages were let go of, by weight
         try:
             if not readonly:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,6 +194,7 @@ class LmdbStore:
                 readahead=False,  # reads are random: read-ahead would fill the memory with pages nobody asked for
                 mode=0o600,
             )
+            self._mapped = MappedFile(path.joinpath(_DATA_FILE), is_writable=not readonly)
             # Frees the slots of readers that were killed, also where the killed one's successor opens: else their
             # slots run out, and the pages that they looked at are never used again.
             self._environment.reader_check()
@@ -242,6 +252,7 @@ class LmdbStore:
             self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None
         self.syncs += 1
+        self._count_looks(LOOKS_OF_A_WRITE)
 
     def _batch(self, operations: Sequence[Operation]) -> list[tuple[str, "_Changes"]]:
         """The operations by table: what each key is in the end, and whether the table is emptied before that.
@@ -273,13 +284,28 @@ class LmdbStore:
         """See `Store.snapshot`."""
         if self._environment is None:
             raise StoreError("closed", "the store is closed")
+        self._count_looks(1)
         try:
             return LmdbView(self._environment.begin(), self._tables)
         except lmdb.Error as error:  # above all: no reader's slot is free
             raise _read_failed(error) from None
 
+    def _count_looks(self, weight: int) -> None:
+        self._looks += weight
+        if self._looks >= LOOKS_MAX:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Unmap the pages that were looked at (`ledger.mapped_pages`); also while somebody reads."""
+        self._looks = 0
+        if self._mapped is not None:
+            self._mapped.let_go()
+
     def close(self) -> None:
         """See `Store.close`. Every snapshot must be released before."""
+        if self._mapped is not None:
+            self._mapped.close()
+        self._mapped = None
         if self._environment is not None:
             self._environment.close()
         self._environment = None
