@@ -13,8 +13,9 @@ from contracts.hints import Hint, count_zero_values
 from contracts.machine import Machine
 from contracts.short_rows import make_short_reader
 from contracts.values import StructValue, zero_value
-from ledger.encoding import decode, encode
+from ledger.encoding import decode
 from ledger.errors import EncodingError
+from ledger.short_forms import encode_int
 
 _HEADS: Final = {0xCC: 0xCC00, 0xCD: 0xCD0000, 0xCE: 0xCE00000000, 0xCF: 0xCF0000000000000000}
 """What the head of a positive int adds to the number that all its bytes make."""
@@ -40,20 +41,6 @@ def _decode_int(data: bytes) -> Any:
 _HEAD32: Final = _HEADS[0xCE]
 """Of ints of four bytes, which most balances are: the one form that is read and written without a call."""
 _from_bytes: Final = int.from_bytes
-_SMALL_INTS: Final = [bytes((number,)) for number in range(128)]
-
-
-def encode_int(value: int) -> bytes:
-    """`ledger.encoding.encode` of an int, with the common sizes inline."""
-    if 0 <= value < 0x10000000000000000:
-        if value < 0x80:
-            return _SMALL_INTS[value]
-        if value < 0x10000:
-            return (value + 0xCC00).to_bytes(2, "big") if value < 0x100 else (value + 0xCD0000).to_bytes(3, "big")
-        if value < 0x100000000:
-            return (value + 0xCE00000000).to_bytes(5, "big")
-        return (value + 0xCF0000000000000000).to_bytes(9, "big")
-    return encode(value)
 
 
 class Codec:

@@ -32,7 +32,7 @@ from ledger.configuration import configuration_key, encode_decision, parse_confi
 from ledger.curves import CURVES, ClaimHolds, Curve, read_claim, read_der_signature
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError, InvalidConfiguration, InvalidSignature
-from ledger.transaction import Event
+from ledger.transaction import make_event
 
 VerifySignature = Callable[[bytes, bytes, bytes], None]
 """public key, message, signature; raises InvalidSignature."""
@@ -215,7 +215,7 @@ class Host:
         fields = self.woven(machine.contract).boundary.write_fields(event)
         data = encode_plain(fields, EVENT_BYTES_MAX, "EVENTS")
         machine.charge(GAS.event_byte * len(data))
-        machine.events.append(Event(contract=machine.contract, name=event.shape.name, fields=data))
+        machine.events.append(make_event((machine.contract, event.shape.name, data)))
 
     def _schedule(self, machine: Machine, due: Any, method: Any, *arguments: Any) -> int:
         if machine.read_only:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.boundary import Boundary
-from contracts.codecs import Codec, IntCodec, encode_int, make_codec, read_stored
+from contracts.codecs import Codec, IntCodec, make_codec, read_stored
 from contracts.errors import Fault
 from contracts.gas import GAS, INT_MAX, INT_MIN, KEY_BYTES_MAX, compute_key_cost
 from contracts.hints import Hint
 from contracts.machine import Machine
 from contracts.values import ADDRESS_BYTES
 from ledger.encoding import encode
+from ledger.short_forms import encode_bytes, encode_int
 
 _NIL: Final = b"\xc0"
 ADDRESS_HEAD: Final = bytes((0xC4, ADDRESS_BYTES))
@@ -244,7 +245,7 @@ class LedgerHandle:
     def place(self, account: Any) -> bytes:
         if (type(account) is not bytes and type(account) is not str) or len(account) > KEY_BYTES_MAX:
             raise Fault("TYPE")
-        key = self.prefix + encode(account)
+        key = self.prefix + (encode_bytes(account) if type(account) is bytes else encode(account))
         if len(key) > KEY_BYTES_MAX:
             raise Fault("STATE_SIZE")
         return key

@@ -7,10 +7,11 @@ nonce is unused past an expiry ends an unknown outcome for ever (D47). All funct
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from ledger.encoding import decode, encode
+from ledger.encoding import decode
 from ledger.shapes import expect_array, expect_int
+from ledger.short_forms import encode_int
 from ledger.transaction import EXPIRY_AHEAD_MAX, NONCE_MAX, SignedTransaction
 
 NONCE_WINDOW: Final = 64
@@ -25,8 +26,7 @@ EXPIRY_TOO_FAR: Final = "EXPIRY_TOO_FAR"
 RETRY: Final = "RETRY"
 
 
-@dataclass(frozen=True, slots=True)
-class NonceWindow:
+class NonceWindow(NamedTuple):
     """The used nonces of a client: all below `base`, and base + i for every bit i of `bitmap`."""
 
     base: int = 0
@@ -48,11 +48,13 @@ class NonceWindow:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes of the state value."""
-        return encode((self.base, self.bitmap))
+        return b"\x92" + encode_int(self.base) + encode_int(self.bitmap)
 
 
 def parse_nonce_window(data: bytes) -> NonceWindow:
     """A window from its state value. Raises EncodingError."""
+    if len(data) == 3 and data[0] == 0x92 and data[1] < 0x80 and data[2] == 0:  # most have few used nonces and no gap
+        return NonceWindow(data[1], 0)
     fields = expect_array(decode(data), "nonce window", 2)
     return NonceWindow(
         expect_int(fields[0], "base", 0, NONCE_MAX + 1), expect_int(fields[1], "bitmap", 0, 2**NONCE_WINDOW - 1)

@@ -6,6 +6,7 @@ from typing import Final
 from ledger.admission import NONCES_PREFIX, NonceWindow, nonce_key
 from ledger.errors import InvariantViolation
 from ledger.execution import Call
+from ledger.execution import make_call as call_of_fields
 from ledger.payload import read_values
 from ledger.store import ReadView
 from ledger.transaction import SignedTransaction
@@ -21,15 +22,9 @@ def make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Cal
     payload = payloads.get(signed.tx_id, b"")
     if bool(payload) != bool(transaction.commitments):
         raise InvariantViolation("payload", "a body without its payloads reached execution", tx_id=signed.tx_id)
-    return Call(
-        tx_id=signed.tx_id,
-        sender=transaction.sender,
-        contract=transaction.contract,
-        method=transaction.method,
-        arguments=signed.encoded_arguments,
-        gas_limit=transaction.gas_limit,
-        private_values=read_values(payload),
-    )
+    method = (transaction.contract, transaction.method)
+    arguments, values = signed.encoded_arguments, read_values(payload)
+    return call_of_fields((signed.tx_id, transaction.sender, *method, arguments, transaction.gas_limit, values))
 
 
 def merge_writes(

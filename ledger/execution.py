@@ -8,7 +8,7 @@ fixed size is one row of a byte string, what most calls have is an array, and wh
 [place, value], places ascending. A reader then takes few steps for each call, and each message still has one form.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -21,7 +21,7 @@ from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES, Tag, tagged_hash
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
-from ledger.transaction import STATUSES, TIME_MAX_S, Event, parse_events
+from ledger.transaction import STATUSES, TIME_MAX_S, Event, make_event
 
 PLAN_BYTES_MAX: Final = 16 * 1024 * 1024
 OUTCOME_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -33,8 +33,10 @@ _CALL_ROW: Final = Struct(f">{HASH_BYTES}s{PUBLIC_KEY_BYTES}sQI")
 """Of a call: transaction id, sender, gas limit, and the place of its (contract, method) among the block's."""
 _CALL_ROW_PLACE: Final = Struct(f">{_CALL_ROW.size - 4}xI")
 """The last field of a call alone."""
-_OUTCOME_ROW: Final = Struct(">BQ")
-"""Of an outcome: the place of its status in `STATUSES`, gas used."""
+_OUTCOME_ROW: Final = Struct(">BQH")
+"""Of an outcome: the place of its status in `STATUSES`, gas used, number of events."""
+_EVENT_ROW: Final = Struct(">I")
+"""Of an event: the place of its (contract, name) among the block's."""
 
 
 class StateReader(Protocol):
@@ -139,16 +141,22 @@ class BlockOutcome:
     next_due: int | None  # seconds: the earliest due under the key space s/ after the writes
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes: what ran by schedule, then rows, codes, results, events of those calls and the planned."""
+        """Canonical bytes: what ran by schedule, then rows, codes, results, and events (names,
+        rows, fields) of those calls and the planned."""
         outcomes = [*(run.outcome for run in self.scheduled), *self.calls]
         place_of = STATUSES.index
         return encode(
             (
                 [(run.due, run.call_id) for run in self.scheduled],
-                b"".join([_OUTCOME_ROW.pack(place_of(outcome.status), outcome.gas_used) for outcome in outcomes]),
+                b"".join(
+                    [
+                        _OUTCOME_ROW.pack(place_of(status), gas_used, len(events))
+                        for status, _, gas_used, _, events in outcomes
+                    ]
+                ),
                 [(place, outcome.code) for place, outcome in enumerate(outcomes) if outcome.code],
                 [outcome.result for outcome in outcomes],
-                [(place, _event_fields(outcome)) for place, outcome in enumerate(outcomes) if outcome.events],
+                *_event_columns(outcomes),
                 [key for key, _ in self.writes],
                 [value for _, value in self.writes],
                 self.next_due,
@@ -156,8 +164,12 @@ class BlockOutcome:
         )
 
 
-def _event_fields(outcome: CallOutcome) -> list[tuple[str, str, bytes]]:
-    return [(event.contract, event.name, event.fields) for event in outcome.events]
+def _event_columns(outcomes: Sequence[CallOutcome]) -> tuple[list[tuple[str, str]], bytes, list[bytes]]:
+    """The (contract, name) that events have, in the order of their first; a row and the fields of each event."""
+    names: dict[tuple[str, str], int] = {}
+    events = [event for outcome in outcomes for event in outcome.events]
+    rows = [_EVENT_ROW.pack(names.setdefault((contract, name), len(names))) for contract, name, _ in events]
+    return list(names), b"".join(rows), [event.fields for event in events]
 
 
 def parse_block_plan(data: bytes) -> BlockPlan:
@@ -210,16 +222,17 @@ def _parse_method(value: Value) -> tuple[str, str]:
 
 def parse_block_outcome(data: bytes) -> BlockOutcome:
     """An outcome from its canonical bytes. Raises EncodingError."""
-    fields = expect_array(decode(data, max_bytes=OUTCOME_BYTES_MAX), "outcome", 8)
+    fields = expect_array(decode(data, max_bytes=OUTCOME_BYTES_MAX), "outcome", 10)
     ran = [_parse_scheduled(item) for item in expect_array(fields[0], "scheduled")]
-    outcomes = _parse_outcomes(fields[1], fields[2], fields[3], fields[4])
+    results = _expect_column(fields[3], "results", bytes)
+    outcomes = _parse_outcomes(fields[1], fields[2], results, _parse_events(fields[4], fields[5], fields[6]))
     if len(outcomes) < len(ran):
         raise EncodingError("shape", "scheduled: more than there are outcomes")
-    keys = _expect_column(fields[5], "keys", bytes)
-    values = _expect_column(fields[6], "values", bytes, type(None))
+    keys = _expect_column(fields[7], "keys", bytes)
+    values = _expect_column(fields[8], "values", bytes, type(None))
     if len(keys) != len(values) or any(map(ge, keys, keys[1:])):
         raise EncodingError("shape", "writes: a value for each key, keys ascending", keys=len(keys), values=len(values))
-    due = fields[7]
+    due = fields[9]
     return BlockOutcome(
         scheduled=tuple(
             ScheduledOutcome(due=due, call_id=call_id, outcome=outcome)
@@ -236,20 +249,40 @@ def _parse_scheduled(value: Value) -> tuple[int, int]:
     return expect_int(due, "due", 0, TIME_MAX_S), expect_int(call_id, "call_id", 0, _INT_MAX)
 
 
-def _parse_outcomes(row_bytes: Value, codes: Value, result_list: Value, events: Value) -> list[CallOutcome]:
-    results = _expect_column(result_list, "results", bytes)
+def _parse_outcomes(
+    row_bytes: Value, codes: Value, results: Sequence[bytes], events: Sequence[Event]
+) -> list[CallOutcome]:
     count = len(results)
     rows = _split_rows(_OUTCOME_ROW, row_bytes, count)
     code_of = {place: expect_str(code, "code", 64) for place, code in _parse_sparse(codes, "codes", count)}
-    events_of = {place: parse_events(item) for place, item in _parse_sparse(events, "events", count)}
-    if any(status >= len(STATUSES) or gas_used > _INT_MAX for status, gas_used in rows):
+    if any(status >= len(STATUSES) or gas_used > _INT_MAX for status, gas_used, _ in rows):
         raise EncodingError("shape", "outcomes: a status or gas used out of range")
-    if "" in code_of.values() or () in events_of.values():
-        raise EncodingError("shape", "outcomes: an empty code or no events at all take no place")
-    return [
-        make_call_outcome((STATUSES[status], code_of.get(place, ""), gas_used, result, events_of.get(place, ())))
-        for place, ((status, gas_used), result) in enumerate(zip(rows, results, strict=True))
-    ]
+    if "" in code_of.values():
+        raise EncodingError("shape", "outcomes: an empty code takes no place")
+    if sum(row[2] for row in rows) != len(events):
+        raise EncodingError("shape", "events: not as many as the outcomes have", got=len(events))
+    outcomes: list[CallOutcome] = []
+    at = 0
+    for place, ((status, gas_used, event_count), result) in enumerate(zip(rows, results, strict=True)):
+        own = tuple(events[at : at + event_count]) if event_count else ()
+        at += event_count
+        outcomes.append(make_call_outcome((STATUSES[status], code_of.get(place, ""), gas_used, result, own)))
+    return outcomes
+
+
+def _parse_events(names: Value, row_bytes: Value, field_list: Value) -> list[Event]:
+    named = [_parse_event_name(item) for item in expect_array(names, "event names")]
+    fields = _expect_column(field_list, "event fields", bytes)
+    places = [place for (place,) in _split_rows(_EVENT_ROW, row_bytes, len(fields))]
+    # Names stand in the order of their first event, each once: an outcome has one form.
+    if list(dict.fromkeys(places)) != list(range(len(named))) or len({*named}) != len(named):
+        raise EncodingError("shape", "event names: not those of the events, each once, in the order of the events")
+    return [make_event((*named[place], data)) for place, data in zip(places, fields, strict=True)]
+
+
+def _parse_event_name(value: Value) -> tuple[str, str]:
+    contract, name = expect_array(value, "event name", 2)
+    return expect_name(contract, "event contract"), expect_str(name, "event name", 64)
 
 
 # --- columns ---

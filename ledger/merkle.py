@@ -28,15 +28,22 @@ def root(leaves: Sequence[bytes]) -> bytes:
     """The Merkle tree hash of the leaves, in order. Linear time."""
     if not leaves:
         return EMPTY_ROOT
-    level = [leaf_hash(leaf) for leaf in leaves]
+    level = _leaf_hashes(leaves)
     while len(level) > 1:
         level = _parents(level)
     return level[0]
 
 
+def _leaf_hashes(leaves: Sequence[bytes]) -> list[bytes]:
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+
+
 def _parents(level: list[bytes]) -> list[bytes]:
     """The next level up. An odd node at the end rises as it is, which gives the RFC's split at a power of two."""
-    parents = [_node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    sha256 = hashlib.sha256
+    children = iter(level)
+    parents = [sha256(b"\x01" + left + right).digest() for left, right in zip(children, children, strict=False)]
     if len(level) % 2:
         parents.append(level[-1])
     return parents
@@ -46,7 +53,7 @@ def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The siblings on the way from leaf `index` to the root; at most ceil(log2(n)) hashes."""
     if not 0 <= index < len(leaves):
         raise InvalidProof("index", "no such leaf", leaves=len(leaves), got=index)
-    level = [leaf_hash(leaf) for leaf in leaves]
+    level = _leaf_hashes(leaves)
     path: list[bytes] = []
     while len(level) > 1:
         sibling = index ^ 1

@@ -7,7 +7,7 @@ from ledger.admission import Verdict
 from ledger.encoding import encode
 from ledger.errors import InvariantViolation
 from ledger.execution import BlockOutcome, CallOutcome, scheduled_call_id
-from ledger.transaction import Receipt, SignedTransaction
+from ledger.transaction import Receipt, SignedTransaction, make_receipt
 
 SCHEDULED_SENDER: Final = bytes(32)
 """The sender in the receipt of a scheduled call: nobody."""
@@ -26,7 +26,7 @@ def compute_receipts(
     if len(outcome.calls) != expected:
         raise InvariantViolation("outcome", expected=expected, got=len(outcome.calls))
     receipts = [
-        _receipt(scheduled_call_id(height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, run.outcome)
+        make_receipt((scheduled_call_id(height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, *run.outcome))
         for run in outcome.scheduled
     ]
     consumed = [False] * len(receipts)
@@ -35,23 +35,11 @@ def compute_receipts(
         if verdict.is_skipped:
             continue
         call = next(outcomes) if verdict.is_executed else _refusal(verdict.code)
-        receipts.append(_receipt(signed.tx_id, signed.transaction.sender, signed.transaction.nonce, call))
+        transaction = signed.transaction
+        receipts.append(make_receipt((signed.tx_id, transaction.sender, transaction.nonce, *call)))
         consumed.append(verdict.is_executed)
     return receipts, consumed
 
 
 def _refusal(code: str) -> CallOutcome:
     return CallOutcome(status="refused", code=code, gas_used=0, result=_REFUSED_RESULT, events=())
-
-
-def _receipt(tx_id: bytes, sender: bytes, nonce: int, outcome: CallOutcome) -> Receipt:
-    return Receipt(
-        tx_id=tx_id,
-        sender=sender,
-        nonce=nonce,
-        status=outcome.status,
-        code=outcome.code,
-        gas_used=outcome.gas_used,
-        result=outcome.result,
-        events=outcome.events,
-    )

@@ -55,7 +55,7 @@ QUARANTINE = {
 }
 # The protocol core and the language reach the standard library and pure ledger modules, nothing else.
 PURE_LEDGER = {"admission", "block", "configuration", "encoding", "errors", "execution", "hashing", "merkle"}
-PURE_LEDGER |= {"quorum_certificate", "shapes", "transaction"}
+PURE_LEDGER |= {"quorum_certificate", "shapes", "short_forms", "transaction"}
 IMPURE_STANDARD = {"time", "random", "secrets", "os", "socket", "asyncio", "threading", "subprocess", "datetime"}
 
 

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger.admission import EXPIRED, EXPIRY_TOO_FAR, NONCE_OUT_OF_WINDOW, RETRY
-from ledger.encoding import decode, encode
+from ledger.encoding import decode
 from ledger.errors import EncodingError
 from ledger.hashing import HASH_BYTES
 from ledger.shapes import expect_array, expect_bytes, expect_int
+from ledger.short_forms import encode_bytes, encode_int
 from ledger.transaction import NONCE_MAX, RECEIPT_BYTES_MAX, Receipt, parse_receipt
 
 REPLY_BYTES_MAX: Final = RECEIPT_BYTES_MAX + 256  # a receipt with six short fields around it
@@ -61,7 +62,18 @@ class ReplyContent:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes that W replicas must send alike."""
-        return encode([self.client, self.nonce, self.tx_id, self.height, self.index, self.receipt, self.header_hash])
+        return b"".join(
+            (
+                b"\x97",  # an array of seven
+                encode_bytes(self.client),
+                encode_int(self.nonce),
+                encode_bytes(self.tx_id),
+                encode_int(self.height),
+                encode_int(self.index),
+                encode_bytes(self.receipt),
+                encode_bytes(self.header_hash),
+            )
+        )
 
 
 def parse_reply(data: bytes) -> ReplyContent:

@@ -32,9 +32,9 @@ REPLY_LIES: Final[Mapping[str, ReplyLie]] = {
     "index": lambda content: replace(content, index=content.index + 1),
     "header_hash": lambda content: replace(content, header_hash=FALSE_HASH),
     "receipt_code": lambda content: _with_receipt(
-        content, lambda receipt: replace(receipt, status="refused", code="EXPIRED", result=b"\xf6")
+        content, lambda receipt: receipt._replace(status="refused", code="EXPIRED", result=b"\xf6")
     ),
-    "receipt_gas": lambda content: _with_receipt(content, lambda receipt: replace(receipt, gas_used=1)),
+    "receipt_gas": lambda content: _with_receipt(content, lambda receipt: receipt._replace(gas_used=1)),
     "receipt_bytes": lambda content: replace(content, receipt=b"no receipt"),
 }
 """The fields of a reply, each with what a liar puts there."""

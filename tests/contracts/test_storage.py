@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.codecs import encode_int
 from contracts.compiler import Weave, compile_source, weave_contract
 from contracts.errors import ContractRefused
 from contracts.overlay import Overlay
 from contracts.runtime import Runtime
 from contracts.testing import CallFailedError, Chain, MemoryState
 from contracts.walker import walk_contract
-from ledger.encoding import decode, encode
+from ledger.encoding import encode
 from ledger.execution import CallOutcome
 
 SENDER = b"\x01" * 32
@@ -233,13 +232,6 @@ def test_storage_keys_are_as_documented(chain: Chain, shelf: Any) -> None:
     assert chain.state[b"c/shelf/cash/" + encode(None)] == encode(90)
     assert chain.state[b"c/shelf/rows/" + encode("r") + encode(None)] == encode(3)
     assert chain.state[b"c/shelf/rows/" + encode("r") + encode(1)] == encode(11)
-
-
-@given(st.integers(min_value=-(2**255), max_value=2**255 - 1))
-def test_the_fast_integer_form_is_the_canonical_one(number: int) -> None:
-    """The inlined encoding of common ints is that of ledger.encoding."""
-    assert encode_int(number) == encode(number)
-    assert decode(encode_int(number)) == number
 
 
 _KEYS = st.binary(min_size=1, max_size=2)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.encoding import DEPTH_MAX, decode, decode_array, encode
+from ledger.encoding import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, decode, decode_array, encode
 from ledger.errors import EncodingError
+from ledger.short_forms import encode_array_head, encode_bytes, encode_int, encode_name
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ledger" / "encoding.json").read_text())
 
@@ -183,3 +184,22 @@ def test_what_is_not_one_array_is_refused(data: bytes) -> None:
     """decode_array takes one whole array in its shortest form."""
     with pytest.raises(EncodingError):
         decode_array(data)
+
+
+@given(st.integers(0, 256), st.integers(-2, 2), st.sampled_from([1, -1]))
+def test_short_forms_of_ints_are_the_general_ones(bits: int, beside: int, sign: int) -> None:
+    """Of every length, and next to where the length changes; what has no form is refused alike."""
+    number = sign * ((1 << bits) + beside)
+    if INTEGER_MIN <= number <= INTEGER_MAX:
+        assert encode_int(number) == encode(number)
+    else:
+        with pytest.raises(EncodingError, match="integer_range"):
+            encode_int(number)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536])
+def test_short_forms_of_bytes_names_and_arrays_are_the_general_ones(length: int) -> None:
+    """Where heads grow, and on either side."""
+    assert encode_bytes(bytes(length)) == encode(bytes(length))
+    assert encode_name("n" * length) == encode("n" * length)
+    assert encode_array_head(length) + b"\xc0" * length == encode([None] * length)

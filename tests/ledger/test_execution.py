@@ -28,9 +28,10 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ledger" / "hashin
 
 CHAIN = sample.new_chain()
 PLAN = CHAIN.plan(1, sample.TIME_MS, [sample.transaction(0), sample.transaction(1, arguments=(b"x",))]).plan
+NOTED = Event.of("notes", "Noted", {"a": 1})
 OUTCOME = BlockOutcome(
     scheduled=(ScheduledOutcome(due=5, call_id=6, outcome=sample.outcome(status="error", code="INTERNAL")),),
-    calls=(sample.outcome(events=(Event.of("notes", "Noted", {"a": 1}),)), sample.outcome(result=encode([1]))),
+    calls=(sample.outcome(events=(NOTED, NOTED._replace(fields=b"\x80"))), sample.outcome(result=encode([1]))),
     writes=((b"a", None), (b"b", b"\x00")),
     next_due=7,
 )
@@ -124,6 +125,16 @@ def test_a_plan_has_one_form(place: int, part: object) -> None:
         parse_block_plan(plan_with(place, part))
 
 
+def outcome_row(events: int, *, status: int = 0, gas: int = 1) -> bytes:
+    """The row of an outcome."""
+    return bytes((status,)) + gas.to_bytes(8, "big") + events.to_bytes(2, "big")
+
+
+def event_row(name: int) -> bytes:
+    """The row of an event."""
+    return name.to_bytes(4, "big")
+
+
 def outcome_with(place: int, part: object) -> bytes:
     """An outcome of one scheduled call that failed and two calls, with another part at this place."""
     fields: Any = decode(OUTCOME.to_bytes())
@@ -135,25 +146,38 @@ def outcome_with(place: int, part: object) -> bytes:
     ("place", "part"),
     [
         (0, [[5, 6], [5, 7], [5, 8], [5, 9]]),
-        (1, bytes(3 * 9 - 1)),
-        (1, bytes(4 * 9)),
-        (1, bytes(18) + b"\x05" + bytes(8)),
-        (1, bytes(18) + b"\x00\x80" + bytes(7)),
+        (1, outcome_row(0) + outcome_row(2) + outcome_row(0)[:-1]),
+        (1, outcome_row(0) + outcome_row(2) + outcome_row(0) * 2),
+        (1, outcome_row(0) + outcome_row(2) + outcome_row(0, status=5)),
+        (1, outcome_row(0) + outcome_row(2) + outcome_row(0, gas=2**63)),
+        (1, outcome_row(0) + outcome_row(1) + outcome_row(0)),
+        (1, outcome_row(0) + outcome_row(2) + outcome_row(1)),
         (2, [[0, ""]]),
         (2, [[3, "NO"]]),
         (2, [[0, "A" * 65]]),
         (3, [b"\xc0", b"\xc0", 0]),
-        (4, [[1, []]]),
-        (4, [[-1, [["notes", "Noted", b"\x80"]]]]),
-        (5, [b"b", b"a"]),
-        (5, [b"a", b"a"]),
-        (5, [b"a"]),
-        (6, [None, 1]),
+        (4, []),
+        (4, [["notes", "Noted"], ["notes", "More"]]),
+        (4, [["notes", "Noted"], ["notes", "Noted"]]),
+        (4, [["NOTES", "Noted"]]),
+        (4, [["notes", "N" * 65]]),
+        (5, event_row(0)),
+        (5, event_row(0) + event_row(1)),
+        (5, event_row(1) + event_row(0)),
+        (5, event_row(0) + event_row(0)[:-1]),
+        (6, [b"\x80", 0]),
+        (6, [b"\x80"]),
+        (7, [b"b", b"a"]),
+        (7, [b"a", b"a"]),
+        (7, [b"a"]),
+        (8, [None, 1]),
     ],
 )
 def test_an_outcome_has_one_form(place: int, part: object) -> None:
-    """Every column is as long as there are calls, empty values take no place, keys ascend."""
+    """Every column is as long as there are calls or events, an empty code takes no place, names stand in the order of
+    their events, keys ascend."""
     assert parse_block_outcome(outcome_with(2, [[0, "INTERNAL"]])) == OUTCOME
+    assert parse_block_outcome(outcome_with(5, event_row(0) * 2)) == OUTCOME
     with pytest.raises(EncodingError):
         parse_block_outcome(outcome_with(place, part))
 

@@ -1,7 +1,7 @@
 """A gateway against a client that answers when the test says: order, restarts, unknown outcomes, expiry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -246,7 +246,7 @@ def test_a_nonce_that_was_used_elsewhere_costs_no_reading() -> None:
     gateway.start()
     bench.client.ready_when.callback(NonceKeeper())
     measure(gateway, 1, 2)
-    used_elsewhere = replace(make_receipt(bench.client.submitted[0][0], "ok", "", []), tx_id=b"e" * 32)
+    used_elsewhere = make_receipt(bench.client.submitted[0][0], "ok", "", [])._replace(tx_id=b"e" * 32)
     bench.client.answer(
         0,
         lambda signed: Rejected(

@@ -131,7 +131,7 @@ def transaction(nonce: int = 0, key: SigningKey = CLIENT, **changes: object) -> 
         arguments=(b"a", 1),
         commitments=(),
     )
-    return sign_transaction(replace(valid, **changes), key)  # type: ignore[arg-type]
+    return sign_transaction(valid._replace(**changes), key)  # type: ignore[arg-type]
 
 
 def submit(house: House, visit: Visit, signed: SignedTransaction, correlation: int = 7) -> bool:
@@ -203,7 +203,7 @@ def test_a_private_payload_passes_the_door_whole_or_not_at_all(house: House) -> 
 def test_every_refusal_fits_a_frame_that_clients_take(house: House, field: str) -> None:
     """A transaction with a name as long as it gets is refused in a sentence, not by sending the name back."""
     visit, answers = house.visit()
-    body = replace(transaction().transaction, **{field: "N" * 100_000}).to_bytes()
+    body = transaction().transaction._replace(**{field: "N" * 100_000}).to_bytes()
     raw = CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body
     assert not house.door.receive(visit, Submit(correlation=7, transaction=raw))
     refused = only(answers, Refused)
