@@ -110,18 +110,26 @@ def read_memory(pid: int) -> tuple[int, int]:
     """(bytes held, those of them that are no file's) of a process; zeros where it does not run.
 
     Both are proportional (proc(5), smaps_rollup: Pss, Pss_Anon). A replica and its workers map the same ledger file,
-    and every process the same libraries: resident sizes would count each such page once for each of them.
+    and every process the same libraries: resident sizes would count each such page once for each of them. A worker
+    lets nobody but root look at its maps (PR_SET_DUMPABLE); to others its resident size stands in, which is more.
     """
-    values = {"Pss": 0, "Pss_Anon": 0}
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace")
+        values = _read_kilobytes(pid, "smaps_rollup")
+    except PermissionError:
+        values = _read_kilobytes(pid, "status")
+        return values.get("VmRSS", 0), values.get("RssAnon", 0)
+    return values.get("Pss", 0), values.get("Pss_Anon", 0)
+
+
+def _read_kilobytes(pid: int, name: str) -> dict[str, int]:
+    """The lines `name: number kB` of a file of /proc/PID, in bytes; none where the process does not run. Raises
+    PermissionError."""
+    try:
+        text = Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return 0, 0
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name in values:
-            values[name] = int(value.split()[0]) * 1024
-    return values["Pss"], values["Pss_Anon"]
+        return {}
+    found = (line.partition(":") for line in text.splitlines() if line.endswith(" kB"))
+    return {label: int(value.split()[0]) * 1024 for label, _, value in found}
 
 
 def occupied_bytes(directory: Path) -> int:

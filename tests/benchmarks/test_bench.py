@@ -1,6 +1,7 @@
 """`gridquorum bench`: what it refuses, what it computes, and a short run of real processes that leaves nothing."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ledger.genesis import ContractReference
 from ledger.keys import SigningKey
 from pbft.bench import limit as limit_module
 from pbft.bench.faults import longest_gap_seconds
-from pbft.bench.gauge import Usage, subtract
+from pbft.bench.gauge import Usage, read_memory, subtract
 from pbft.bench.limit import measure_limit, min_cpu_seconds, reference_work
 from pbft.bench.options import BenchError, BenchOptions, read_available_bytes, validate_memory
 from pbft.bench.report import compute_percentile
@@ -149,6 +150,23 @@ def test_usage_is_the_difference_of_counts_and_the_later_memory() -> None:
     before = Usage(replica=1, cpu_seconds=3.0, journal_syncs=10, memory_bytes=7)
     after = Usage(replica=1, cpu_seconds=5.0, journal_syncs=4, memory_bytes=9)
     assert subtract([after], [before]) == (Usage(replica=1, cpu_seconds=2.0, journal_syncs=0, memory_bytes=9),)
+
+
+def test_memory_is_read_where_a_worker_hides_its_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is not dumpable shows its maps to root alone: others see what is resident, and no bench ends."""
+    held, private = read_memory(os.getpid())
+    assert held > private > 1_000_000
+    read_text = Path.read_text
+
+    def refuse(path: Path, **options: str) -> str:
+        if path.name == "smaps_rollup":
+            raise PermissionError(13, "Permission denied")
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    resident, anonymous = read_memory(os.getpid())
+    assert resident > anonymous > 0.5 * private and resident > 0.9 * held
+    assert read_memory(2**22 + 1) == (0, 0)  # no pid is that high
 
 
 def test_transfers_are_the_same_in_every_run_and_each_account_counts_its_own(tmp_path: Path) -> None:
