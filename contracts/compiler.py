@@ -25,16 +25,11 @@ from contracts.short_rows import ShortReader, make_short_reader
 from contracts.source_parts import check_name, refusal
 from contracts.tree import Function, Tree, compute_tree_hash, parse_tree
 from contracts.values import InterfaceValue, StructShape
-from ledger.encoding import decode, encode
+from contracts.verdict import HINT_CHARACTERS_MAX, SourceVerdict
 from ledger.hashing import Tag, tagged_hash
-from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
 
-SOURCE_POSITION_MAX: Final = 2**31
-"""Lines and columns: far above what the gate lets through."""
 GRAMMAR: Final = (3, 11)
 """Later interpreters read more (type parameters, `type X = int`): to each of them that is no Python, as to 3.11."""
-HINT_CHARACTERS_MAX: Final = 500
-"""Of a refusal's hint: one sentence."""
 
 
 def compile_source(source: bytes) -> Tree:
@@ -70,38 +65,6 @@ def _count_characters(refused: ContractRefused, text: str) -> ContractRefused:
     line = text.split("\n")[refused.line - 1].encode()
     before = line[: refused.column - 1].decode(errors="ignore")  # 3.11 is off by some inside of a text of many lines
     return ContractRefused(refused.code, refused.line, len(before) + 1, refused.hint)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceVerdict:
-    """Whether a source is a contract: the hash of its tree, or the refusal. The other half is empty."""
-
-    tree_hash: bytes = b""
-    code: str = ""
-    line: int = 0
-    column: int = 0
-    hint: str = ""
-
-    @property
-    def is_accepted(self) -> bool:
-        """A contract, ready to be deployed."""
-        return not self.code
-
-    def to_bytes(self) -> bytes:
-        """Canonical bytes: [tree hash, code, line, column, hint]."""
-        return encode([self.tree_hash, self.code, self.line, self.column, self.hint])
-
-
-def parse_source_verdict(data: bytes) -> SourceVerdict:
-    """A verdict from its bytes. Raises EncodingError."""
-    tree_hash, code, line, column, hint = expect_array(decode(data), "verdict", 5)
-    return SourceVerdict(
-        expect_bytes(tree_hash, "tree hash"),
-        expect_str(code, "code", 64),
-        expect_int(line, "line", 0, SOURCE_POSITION_MAX),
-        expect_int(column, "column", 0, SOURCE_POSITION_MAX),
-        expect_str(hint, "hint", HINT_CHARACTERS_MAX),
-    )
 
 
 def judge_source(source: bytes) -> SourceVerdict:

@@ -16,7 +16,7 @@ from pbft.cli.contract_files import compile_file, read_source, source_file
 from pbft.cli.surface import CommandError, json_option, print_json, say
 
 if TYPE_CHECKING:
-    from contracts.compiler import SourceVerdict
+    from contracts.verdict import SourceVerdict
     from pbft.cli.trial_arguments import TrialArguments
     from pbft.node.contract_trial import ContractTrial
 

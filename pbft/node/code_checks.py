@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 from contracts.code import find_source
-from contracts.compiler import SourceVerdict
+from contracts.verdict import SourceVerdict
 from ledger.transaction import parse_transaction
 from pbft.core.messages import Request
 from pbft.node.worker_messages import UNSURVIVED

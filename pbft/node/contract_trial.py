@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 
 from twisted.internet import defer
 
-from contracts.compiler import SourceVerdict
+from contracts.verdict import SourceVerdict
 from ledger.configuration import EXECUTION_GAS_MAX
 from ledger.encoding import decode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome

@@ -17,7 +17,7 @@ from pbft.core.actions import Evidence
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import validate_evidence
 from pbft.node.epochs import compute_core_configuration
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.wire.codec import VerifiedSignatures, Verifier
 from pbft.wire.evidence import EVIDENCE_BYTES_MAX, InvalidEvidence, parse_evidence
 from pbft.wire.limits import WireError

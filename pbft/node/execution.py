@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from contracts.compiler import SourceVerdict, judge_source
+from contracts.verdict import SourceVerdict
 from ledger.block import Block, Header
 from ledger.chain import Chain, PlannedBlock
 from ledger.epochs import EpochLink
 from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, PayloadError, StoreError
-from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
+from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
 from ledger.payload_vault import PayloadVault
 from ledger.quorum_certificate import QuorumCertificate
-from ledger.store import Store
 from ledger.transaction import parse_transaction
-from ledger.world_state import StateSnapshot
 from pbft.core.messages import Batch, BlockBody, Blocks, Executed, Request, SnapshotInstalled
 from pbft.node.epochs import EpochBook
 from pbft.node.snapshots import Snapshots
@@ -60,58 +58,6 @@ class Worker(Protocol):
     ) -> None:
         """Deploys and initialises the genesis contracts on the empty state."""
         ...
-
-
-class Runtime(Protocol):
-    """The contract engine as `contracts.runtime.Runtime` has it."""
-
-    def execute_block(self, plan: BlockPlan, state: StateReader) -> BlockOutcome:
-        """All calls of a block, due scheduled calls first."""
-        ...
-
-    def execute_genesis(self, contracts: Sequence[GenesisContract], time_ms: int, network: bytes) -> BlockOutcome:
-        """The genesis contracts."""
-        ...
-
-    def call_view(self, call: Call, state: StateReader, height: int, time_ms: int, network: bytes) -> CallOutcome:
-        """One read."""
-        ...
-
-
-class InlineWorker:
-    """A worker in this process, for clusters in one process. It reads the ledger through snapshots, as the real one."""
-
-    def __init__(self, runtime: Runtime, store: Store) -> None:
-        self._runtime = runtime
-        self._store = store
-
-    def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
-        """See `Worker.run_block`."""
-        with StateSnapshot(self._store.snapshot()) as state:
-            outcome = self._runtime.execute_block(plan, state)
-        on_outcome(outcome)
-
-    def check_source(self, source: bytes, on_verdict: Callable[[SourceVerdict], None]) -> None:
-        """See `Worker.check_source`."""
-        on_verdict(judge_source(source))
-
-    def run_view(
-        self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
-    ) -> None:
-        """See `Worker.run_view`."""
-        with StateSnapshot(self._store.snapshot()) as state:
-            outcome = self._runtime.call_view(call, state, height, time_ms, network)
-        on_outcome(outcome)
-
-    def run_genesis(
-        self,
-        contracts: Sequence[GenesisContract],
-        time_ms: int,
-        network: bytes,
-        on_outcome: Callable[[BlockOutcome], None],
-    ) -> None:
-        """See `Worker.run_genesis`."""
-        on_outcome(self._runtime.execute_genesis(contracts, time_ms, network))
 
 
 class ReplySink(Protocol):

@@ -6,13 +6,30 @@ shown as the first 8 bytes in hexadecimal: enough to compare, too little to reco
 with a count, and a file that is full is replaced once, so that no fault fills a disk.
 """
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO, cast
 
-import structlog
+
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """structlog loads rich, where it is installed, to colour tracebacks; a replica logs none, and rich with its
+    highlighters takes 3 MB and 70 modules of each process. None in this table is the interpreter's word for missing."""
+    loaded = sys.modules.get("rich")
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+        if loaded is not None:
+            sys.modules["rich"] = loaded
+
+
+with _without_rich():
+    import structlog
 
 LOG_BYTES_MAX: Final = 67_108_864  # then `log.jsonl` becomes `log.jsonl.1`: at most 128 MiB a replica
 FOLD_AFTER: Final = 20  # lines of one event in one second; the rest of that second is one number

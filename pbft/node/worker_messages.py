@@ -9,7 +9,7 @@ raise EncodingError.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from contracts.compiler import SourceVerdict, parse_source_verdict
+from contracts.verdict import SourceVerdict, parse_source_verdict
 from ledger.encoding import decode, encode
 from ledger.errors import EncodingError
 from ledger.execution import OUTCOME_BYTES_MAX, BlockOutcome, BlockPlan, Call, CallOutcome, parse_block_outcome

@@ -27,8 +27,8 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
-from contracts.compiler import SourceVerdict
 from contracts.gas import GAS
+from contracts.verdict import SourceVerdict
 from ledger.encoding import encode
 from ledger.errors import EncodingError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome

@@ -23,8 +23,8 @@ from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, TICK_MS
 from pbft.core.messages import Request
 from pbft.node.assembly import Decode, Node, assemble_node
 from pbft.node.client_door import ClientDoor
-from pbft.node.execution import InlineWorker
-from pbft.node.execution import Runtime as AnyRuntime
+from pbft.node.inline_worker import InlineWorker
+from pbft.node.inline_worker import Runtime as AnyRuntime
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.simulation.checkers import Checkers, check_private

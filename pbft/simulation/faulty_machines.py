@@ -13,7 +13,7 @@ from ledger.store import Delete, Put
 from pbft.core.config import TICK_MS
 from pbft.core.persisted import CERTIFIED_KEY, VIEW_KEY, encode_view
 from pbft.node.assembly import Node, assemble_node
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.disk import SimulatedDisk

@@ -17,7 +17,7 @@ from ledger.transaction import parse_receipt, parse_transaction
 from ledger.world_state import STATE_TABLES, StateSnapshot, WorldState
 from pbft.core.client_session import NONCE_USED, Committed, Outcome, Rejected, ReplyContent, Submission
 from pbft.node.assembly import Node
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.simulation.checkers import Violation
 from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster

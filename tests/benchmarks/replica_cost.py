@@ -35,7 +35,7 @@ from pbft.bench.limit import cpu_seconds
 from pbft.bench.workload import Founders, Situation, TransferWorkload, sign_call
 from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.node.process_edge import settle_collector

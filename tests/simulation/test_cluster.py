@@ -17,7 +17,7 @@ from ledger.errors import InvariantViolation
 from ledger.execution import Call, CallOutcome
 from ledger.store import Delete
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.node.journal import Journal
 from pbft.simulation import promises
 from pbft.simulation.checkers import Violation

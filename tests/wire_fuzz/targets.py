@@ -14,9 +14,9 @@ from typing import Any, Final
 from vectors.ledger import sample_chain as sample
 from wire_fuzz.mutations import RAW_EDITS, Edit, edit_canonical, edit_json, edit_protobuf
 
-from contracts.compiler import SourceVerdict
 from contracts.runtime import Runtime
 from contracts.testing import MemoryState
+from contracts.verdict import SourceVerdict
 from contracts.worker import Answers
 from ledger.block import Header, parse_header
 from ledger.configuration import parse_configuration

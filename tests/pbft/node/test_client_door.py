@@ -22,7 +22,7 @@ from pbft.core.messages import Request
 from pbft.node import client_door, client_reads
 from pbft.node.client_door import HEAP_SLACK, RECENT_BLOCKS, ClientDoor
 from pbft.node.client_visit import Visit
-from pbft.node.execution import InlineWorker
+from pbft.node.inline_worker import InlineWorker
 from pbft.node.metrics import Metrics
 from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from pbft.wire.client_frames import (

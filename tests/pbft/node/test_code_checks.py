@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from contracts.compiler import SourceVerdict
+from contracts.verdict import SourceVerdict
 from ledger.keys import SigningKey
 from ledger.transaction import Transaction, sign_transaction
 from pbft.core.messages import Request

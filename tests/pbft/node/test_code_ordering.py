@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from simulation.runtime import RegisterRuntime
 
-from contracts.compiler import SourceVerdict
+from contracts.verdict import SourceVerdict
 from ledger.transaction import parse_receipt
 from pbft.core.messages import Relay
 from pbft.node.worker_messages import UNSURVIVED

@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import defer, reactor, task
 
-from contracts.compiler import SourceVerdict
+from contracts.verdict import SourceVerdict
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
