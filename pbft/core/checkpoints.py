@@ -8,7 +8,7 @@ correct replicas choose the same ones often enough (D24). Votes leave in the env
 from ledger.errors import InvariantViolation
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from pbft.core.actions import Persist, Send, StoreCertificate
-from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS
+from pbft.core.config import ANSWER_TICKS, HALVING_HEIGHTS, IDLE_VOTE_TICKS
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse_of_two
 from pbft.core.halting import SECOND_SIGNER, halt, halt_diverged
@@ -59,12 +59,17 @@ def process_fixed_vote(state: ReplicaState, height: int) -> None:
 
 
 def process_idle_vote(state: ReplicaState) -> None:
-    """D24: at the end of a turn, the head is voted on when nothing above it is under way in the active view."""
+    """D24: at the end of a turn, the head is voted on when nothing above it is under way in the active view.
+
+    Unlike D24 by the letter, when it has stood still for IDLE_VOTE_TICKS: where blocks follow one another, each of one
+    request, every one of them would be a head for a moment, and its certificate would cost as much as the block.
+    """
     head = state.executed_height
     if head in state.voted or head == state.certified_height:
         return  # nothing to say, at most turns
+    is_still = state.ticks - state.progress_tick >= IDLE_VOTE_TICKS
     under_way = state.active and any(height > head and slot.digest is not None for height, slot in state.slots.items())
-    if not under_way and state.executing is None:
+    if is_still and not under_way and state.executing is None:
         process_vote(state, head)
 
 

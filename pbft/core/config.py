@@ -16,6 +16,7 @@ SILENT_TICKS_MIN: Final = 10  # 0.5 s: how long a start waits for the last f ans
 SILENT_TICKS_MAX: Final = 40  # 2 s: and for all the others; a link to a restarted process is back by then
 ASK_AGAIN_TICKS: Final = 1_200  # a minute: how often a running replica asks, since a copy may be started later
 RESEND_TICKS: Final = 8  # a proposal is not sent again sooner: 400 ms, two STATUS, a quarter of the base timer
+IDLE_VOTE_TICKS: Final = 2  # 50 to 100 ms without a block, and the head is voted on (D24)
 ANSWER_TICKS: Final = 2  # a peer's STATUS, and its old messages, are answered at most this often (M50)
 FETCH_TICKS: Final = 4  # a fetch is repeated, to the next replica, after this time
 FETCH_DOUBLINGS_MAX: Final = 5  # that time doubles with each fruitless round up to 6.4 s: for slow links, and no longer

@@ -43,13 +43,15 @@ def compute_overdue_ms(state: ReplicaState) -> int:
 def process_status(state: ReplicaState, sender: int, status: Status) -> None:
     """Answers with what the sender lacks and this replica has: certificate, votes, VIEW-CHANGEs, NEW-VIEW, slots."""
     notes = peer_notes(state, sender)
+    stands_still = status.executed_height == notes.executed_height
     notes.executed_height = status.executed_height
     notes.overdue_ms = status.overdue_ms
     if status.epoch != state.configuration.epoch:
         if status.epoch < state.configuration.epoch:
             answer_with_epoch_end(state, sender, status.epoch)
         return  # of a later one nothing is said to who is ahead: the own STATUS asks for the end of this one
-    process_vote(state, status.executed_height)  # a STATUS names a height (D24)
+    if stands_still:  # while it moves, it comes to the heights that all vote on by itself
+        process_vote(state, status.executed_height)  # a STATUS names a height (D24)
     if state.ticks - notes.status_answered_tick < ANSWER_TICKS:
         return
     notes.status_answered_tick = state.ticks

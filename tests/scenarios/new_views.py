@@ -49,6 +49,7 @@ def the_highest_certified_h_wins(stage: Stage) -> None:
     stage.deliver("PREPARE", to=(0, 1))
     stage.forge(3, Commit(epoch=0, view=0, height=2, digest=digest))
     stage.deliver("COMMIT", to=(0, 1))
+    stage.stand_still()
     voted = stage[0].hashes[2]
     stage.forge(3, make_vote(2, voted), to=0)
     stage.deliver("HEADER-VOTE", to=0)
@@ -97,6 +98,7 @@ def old_messages_are_answered_with_the_certificate(stage: Stage) -> None:
     stage.deliver("PREPARE")
     stage.lose("COMMIT", to=2)
     stage.deliver("COMMIT")
+    stage.stand_still()
     stage.say("R0 gets the votes of R1 and R3.")
     stage.forge(3, make_vote(2, stage[0].hashes[2]), to=0)
     stage.deliver("HEADER-VOTE", to=0)

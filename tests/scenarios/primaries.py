@@ -253,7 +253,7 @@ def learned_patience_is_kept(stage: Stage) -> None:
     stage.flights.clear()
     stage.say("1.5 T are 2250 ms; whatever R0 proposed is still on its way.")
     stage.wait(1500)
-    stage.settle("VIEW-CHANGE", "NEW-VIEW", "PRE-PREPARE", "PREPARE", "COMMIT", "HEADER-VOTE")
+    stage.settle("VIEW-CHANGE", "NEW-VIEW", "PRE-PREPARE", "PREPARE", "COMMIT")
     stage.say("View 1 has ordered a0. The next request takes 1.5 T, as everything here does.")
     for replica in range(4):
         stage.hand_in(replica, "a1")

@@ -19,7 +19,7 @@ from ledger.errors import InvariantViolation
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
 from pbft.core.actions import Action, Execute, Persist, SendBlocks, SendEpochEnd, StoreCertificate
-from pbft.core.config import TICK_MS, EpochStart
+from pbft.core.config import IDLE_VOTE_TICKS, TICK_MS, EpochStart
 from pbft.core.messages import (
     BlockBody,
     Blocks,
@@ -361,6 +361,12 @@ class Stage(Narration):
             for name in names:
                 self.hand_in(by, name)
                 self.settle(to=to)
+            self.stand_still()
+            self.settle(to=to)
+
+    def stand_still(self) -> None:
+        """No block comes for so long that everybody votes on the head (D24)."""
+        self.wait(IDLE_VOTE_TICKS * TICK_MS)
 
 
 def _replaces(later: Flight, flight: Flight) -> bool:

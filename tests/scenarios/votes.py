@@ -30,7 +30,7 @@ WAITING_VOTES = Edit(
     batch_requests_max=1,
     without=(
         Without(
-            what="fixed heights and votes on demand: each replica votes when its own turns leave it idle",
+            what="fixed heights and votes on demand: each replica votes where it finds itself idle",
             breaks="Q = 3 replicas voted on one height",
             edits=(
                 Edit(
@@ -45,7 +45,7 @@ WAITING_VOTES = Edit(
 )
 def votes_meet_at_fixed_heights(stage: Stage) -> None:
     """R3 is silent, so R0, R1 and R2 must all vote on one height before h can move. Which heights a replica finds
-    itself idle at depends on how its turns group what arrives. If every replica voted only there, three replicas could
+    itself idle at depends on what has reached it by then. If every replica voted only there, three replicas could
     execute for ever without one height that all three voted on: h stands still, the window fills, and the network
     stops.
 
@@ -67,6 +67,7 @@ def votes_meet_at_fixed_heights(stage: Stage) -> None:
             stage.deliver("PRE-PREPARE", to=2, height=height)
             stage.deliver("PREPARE", height=height)
             stage.deliver("COMMIT", height=height)
+    stage.stand_still()
     stage.say("Every header vote that anybody gave, and nothing else, arrives now.")
     stage.settle("HEADER-VOTE")
     certified = [stage[replica].replica.certified_height for replica in (0, 1, 2)]
@@ -116,6 +117,7 @@ def h_moves_on_the_own_block(stage: Stage) -> None:
     stage.settle("PRE-PREPARE", "PREPARE", "COMMIT")
     stage.hand_in(0, "a2")
     stage.settle("PRE-PREPARE", "PREPARE", "COMMIT")
+    stage.stand_still()
     stage.say("R0, R1 and R3 voted; R2 hears them with nothing executed above 1.")
     stage.settle("HEADER-VOTE")
     held = stage[2].replica.state
@@ -160,13 +162,14 @@ def certificate_and_h_are_one_record(stage: Stage) -> None:
 
     So the certificate, the new h and the deletions are one record and one sync.
     """
-    with stage.quietly("1 and 2 are ordered and executed; all header votes are lost"):
+    with stage.quietly("1 and 2 are ordered and executed; the next comes before anybody votes on them"):
         for name in ("a0", "a1"):
             stage.hand_in(0, name)
             stage.settle("PRE-PREPARE", "PREPARE", "COMMIT")
-            stage.lose("HEADER-VOTE")
     stage.hand_in(0, "a2")
-    stage.settle("PRE-PREPARE", "PREPARE", "COMMIT", "HEADER-VOTE")
+    stage.settle("PRE-PREPARE", "PREPARE", "COMMIT")
+    stage.stand_still()
+    stage.settle("HEADER-VOTE")
     stage.crash(2)
     stage.restart(2)
     stage.say("The primary dies; R2's patience with a request ends.")
@@ -220,9 +223,10 @@ def w_equal_votes_are_enough_to_adopt(stage: Stage) -> None:
         stage.deliver("PREPARE")
         stage.lose("COMMIT", to=2)
         stage.deliver("COMMIT")
+    stage.stand_still()
     stage.say("R2 hears the two honest header votes for 3.")
     stage.settle("HEADER-VOTE", to=2)
-    stage.wait(300, 2)
+    stage.wait(200, 2)
     stage.settle("FETCH-BLOCKS", "BLOCKS")
     stage.show("R2 has executed 2 and 3 without a certificate", stage[2].replica.executed_height == 3)
     stage.settle("HEADER-VOTE")
@@ -268,6 +272,7 @@ def divergence_is_seen_at_any_height(stage: Stage) -> None:
     stage.deliver("PRE-PREPARE")
     stage.deliver("PREPARE", height=2)
     stage.deliver("COMMIT", height=2)
+    stage.stand_still()
     stage.deliver("HEADER-VOTE", to=1)
     stage.show("R1 has stopped", stage[1].halted is not None)
 

@@ -17,6 +17,7 @@ def normal_case(stage: Stage) -> None:
     stage.settle("PRE-PREPARE")
     stage.settle("PREPARE")
     stage.settle("COMMIT")
+    stage.stand_still()
     stage.settle("HEADER-VOTE")
     stage.show(
         "everybody executed the same block, and holds a certificate for it",
@@ -51,7 +52,9 @@ def view_change(stage: Stage) -> None:
     stage.say("X is re-proposed: its slots go through PREPARE and COMMIT again, executed or not.")
     stage.settle("PREPARE", "COMMIT")
     stage.say("R1 heard the proposal of a3, so it knows the request: nobody has to ask again (M24).")
-    stage.settle("PRE-PREPARE", "PREPARE", "COMMIT", "HEADER-VOTE")
+    stage.settle("PRE-PREPARE", "PREPARE", "COMMIT")
+    stage.stand_still()
+    stage.settle("HEADER-VOTE")
     chains = {tuple(stage[replica].hashes) for replica in (1, 2, 3)}
     stage.show(
         "R1, R2 and R3 hold the same five blocks, genesis included, and all of them certified",

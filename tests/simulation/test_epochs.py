@@ -221,6 +221,7 @@ def test_a_crash_at_any_write_around_the_boundary(disk: str, write: int) -> None
     load = Workload(cluster)
     for number in range(4):
         load.submit(0, "add", (b"k", number), through=[1, 2])
+        cluster.run(300, lambda: cluster.power_failures == 1)  # a block each
     assert cluster.run(MINUTE_MS, lambda: cluster.power_failures == 1), cluster.describe()
     cluster.start(0)
     assert cluster.run(MINUTE_MS, lambda: load.is_done and cluster.is_level()), cluster.describe()

@@ -104,6 +104,7 @@ def test_without_a_key_for_the_day_a_replica_stops_before_it_promises(monkeypatc
     def make(period: int) -> bytes:
         raise StoreError("io", f"no room for the key of {period}")
 
+    cluster.run(100)  # the last turn of each has ended: its journal is written
     machine = cluster.machines[3]
     monkeypatch.setattr(machine.payload_keys, "make", make)
     journal = list(machine.journal.scan(JOURNAL_TABLE))

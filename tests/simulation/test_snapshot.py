@@ -227,6 +227,7 @@ def test_what_one_replica_asks_for_takes_nothing_from_another() -> None:
     node = cluster.node(0)
     snapshots = node.execution.snapshots
     is_certified = lambda: node.chain.certificate(node.chain.height) is not None  # noqa: E731
+    assert cluster.run(2_000, until=is_certified), cluster.describe()
     offer = snapshots.compute_offer(3, 0)
     assert offer is not None
     held = offer.certificate.height

@@ -28,6 +28,7 @@ from pbft.core.config import (
     EARLY_BYTES_MAX,
     FETCHED_BLOCKS_MAX,
     FETCHES_ANSWERED_MAX,
+    IDLE_VOTE_TICKS,
     PENDING_BYTES_MAX,
     PENDING_REQUESTS_MAX,
     SILENT_TICKS_MAX,
@@ -490,6 +491,7 @@ def test_a_vote_of_the_own_key_inside_a_certificate_halts_wherever_it_comes_from
         bench = Bench(configuration=make_configuration(), replica_id=1, asks=True)
         bench.tick(SILENT_TICKS_MAX)
         bench.commit(1, make_request(0))
+        bench.tick(IDLE_VOTE_TICKS)
         bench.receive(3, CertificateNotice(certificate=make_certificate(1)))
         assert (bench.halted, bench.replica.certified_height) == (None, 1)
         bench.receive(3, carrier)
@@ -513,6 +515,7 @@ def test_the_own_word_repeated_by_others_halts_nobody() -> None:
     moved: nothing happens. Only signed bytes count, and these are its own."""
     bench = make_bench(2)
     batch = bench.commit(1, make_request(0))
+    bench.tick(IDLE_VOTE_TICKS)
     enter_with_choice(bench, batch)
     for sender in (0, 1, 3):
         bench.say(sender, Prepare(epoch=0, view=1, height=1, digest=batch.digest))

@@ -16,7 +16,7 @@ from simulation.bench import (
 from simulation.bench_messages import certificate, header, pre_prepare, prepare, status
 
 from ledger.quorum_certificate import vote_bytes
-from pbft.core.config import RESEND_TICKS
+from pbft.core.config import IDLE_VOTE_TICKS, RESEND_TICKS
 from pbft.core.messages import (
     BlockBody,
     Blocks,
@@ -30,12 +30,19 @@ from pbft.core.messages import (
 
 
 def test_d24_which_heights_are_voted_on() -> None:
-    """D24: multiples of s always; the idle head; and a height that a peer names."""
+    """D24: multiples of s always; the head once it stands still; and a height that a peer names: in a vote at once, in
+    STATUS when it stands still there."""
     bench = make_bench(1)
     for height in range(1, 10):
         bench.say(0, pre_prepare(height, height, time_ms=bench.wall_ms))
     for height in range(1, 10):
         bench.commit(height, make_request(height), time_ms=bench.wall_ms)
+    assert [message.height for message in bench.said(HeaderVote)] == [8]
+    bench.tick(IDLE_VOTE_TICKS - 1)
+    assert [message.height for message in bench.said(HeaderVote)] == [8]
+    bench.tick()
+    assert [message.height for message in bench.said(HeaderVote)] == [8, 9]
+    bench.receive(2, status(bench, executed_height=5))
     assert [message.height for message in bench.said(HeaderVote)] == [8, 9]
     bench.receive(2, status(bench, executed_height=5))
     assert [message.height for message in bench.said(HeaderVote)] == [8, 9, 5]
@@ -218,6 +225,7 @@ def test_d5_a_certificate_is_q_signatures_over_one_header() -> None:
     """
     bench = make_bench(1)
     bench.commit(1, make_request(0))
+    bench.tick(IDLE_VOTE_TICKS)
     (own,) = bench.said(HeaderVote)
     configuration = bench.configuration
     signed = vote_bytes(configuration.network, configuration.epoch, 1, make_header_hash(1))

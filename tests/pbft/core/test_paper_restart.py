@@ -17,6 +17,7 @@ from simulation.bench_messages import (
 )
 
 from ledger.errors import InvariantViolation
+from pbft.core.config import IDLE_VOTE_TICKS
 from pbft.core.messages import (
     Commit,
     Envelope,
@@ -85,6 +86,7 @@ def test_d34_another_header_than_the_one_voted_for_halts() -> None:
     """D34: votes are recorded; executing a height again with another header stops the replica."""
     bench = make_bench(1)
     bench.commit(1, make_request(0))
+    bench.tick(IDLE_VOTE_TICKS)
     assert b"v/" + (1).to_bytes(8, "big") in bench.journal
     del bench.replica  # the ledger is lost, the journal is not
     bench.executes = False

@@ -117,6 +117,7 @@ def test_blocks_are_served_with_their_payloads_and_not_without() -> None:
     signed = load.submit(1, "add_private", [b"a", 7], private=[{"number": 7}], through=[1])
     assert cluster.run(3_000, until=lambda: load.is_done and cluster.is_level())
     execution, machine = cluster.node(1).execution, cluster.machines[1]
+    assert cluster.run(3_000, until=lambda: cluster.node(1).chain.certificate(2) is not None)
     answer = execution.compute_blocks(1)
     assert answer is not None and len(answer.blocks) == 2
     batch = answer.blocks[1].batch
