@@ -38,6 +38,7 @@ QUARANTINE = {
     "twisted": [
         "pbft/node/tls.py",
         "pbft/node/links.py",
+        "pbft/node/prompt.py",
         "pbft/node/dialler.py",
         "pbft/node/transport.py",
         "pbft/node/process_edge.py",

@@ -14,19 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    connectProtocol,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]
 
+from pbft.node.prompt import PromptTlsFactory, TurnEnd
 from pbft.node.tls import PeerCertificate, TlsConnections, refusal_reason
 from pbft.wire.hello import Hello, decode_hello, encode_hello
 from pbft.wire.limits import HELLO_BYTES_MAX, WIRE_VERSION, WireError
@@ -272,20 +266,26 @@ class LinkFactory(Factory):
 
 
 def listen(
-    reactor: Reactor, host: str, port: int, terms: LinkTerms, *, connections_max: int
+    reactor: Reactor, host: str, port: int, terms: LinkTerms, *, connections_max: int, turn: TurnEnd | None = None
 ) -> "Deferred[IListeningPort]":
-    """Accepts links on an address (IPv4 or IPv6, port 0 for any free one); fails with CannotListenError."""
+    """Accepts links on an address (IPv4 or IPv6, port 0 for any free one); fails with CannotListenError.
+
+    What is written to a link leaves at the end of `turn`, without one in the reactor's next turn.
+    """
     factory: Any = LinkFactory(reactor, terms, connections_max=connections_max)
     connections: Any = terms.connections  # zope.interface's declarations are not visible to types
-    secured = TLSMemoryBIOFactory(connections, False, factory, clock=reactor)
-    secured.noisy = False
+    clock: Any = turn or reactor
+    secured = PromptTlsFactory(connections, False, factory, clock=clock)
     endpoint: Any = (TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint)(reactor, port, interface=host)
     listening: Deferred[IListeningPort] = endpoint.listen(secured)
     return listening
 
 
-def dial(reactor: Reactor, host: str, port: int, terms: LinkTerms) -> "Deferred[Link]":
-    """One attempt to open a link. Fires after `terms.on_open`; fails with LinkRefusedError, or with TCP's own error."""
+def dial(reactor: Reactor, host: str, port: int, terms: LinkTerms, *, turn: TurnEnd | None = None) -> "Deferred[Link]":
+    """One attempt to open a link. Fires after `terms.on_open`; fails with LinkRefusedError, or with TCP's own error.
+
+    `turn`: as in `listen`.
+    """
 
     def cancel(_: "Deferred[Link]") -> None:
         attempt.cancel()
@@ -304,7 +304,9 @@ def dial(reactor: Reactor, host: str, port: int, terms: LinkTerms) -> "Deferred[
     link.on_closed = lambda reason: failed(_failure(reason))  # until `terms.on_open` sets another
     endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=DIAL_SECONDS_MAX)
     connections: Any = terms.connections
-    attempt: Deferred[Link] = connectProtocol(wrapClientTLS(connections, endpoint, clock=reactor), link)  # type: ignore[no-untyped-call]
+    plain: Any = Factory.forProtocol(lambda: link)
+    clock: Any = turn or reactor
+    attempt: Deferred[Any] = endpoint.connect(PromptTlsFactory(connections, True, plain, clock=clock))
     attempt.addErrback(failed)
     return opened
 

@@ -141,10 +141,10 @@ def make_logger(
     logger: Logger = structlog.wrap_logger(
         structlog.WriteLogger(cast(TextIO, stream)),
         processors=[
+            _Folding(clock),  # first: what is dropped costs nothing more
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _withhold,
-            _Folding(clock),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),

@@ -40,6 +40,7 @@ from pbft.node.metrics import Metrics, metrics_text
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.ops_port import listen_ops, make_site
 from pbft.node.process_edge import StopOnError, wall_ms
+from pbft.node.prompt import TurnEnd
 from pbft.node.start_count import count_start, hold_keys
 from pbft.node.status_page import UNKNOWN, Parts, compute_state, describe_parts
 from pbft.node.transport import PeerTransport, listen_clients
@@ -106,6 +107,7 @@ class ReplicaService:
         self._cause: str | None = None  # why this replica halted, or stopped executing
         self._is_stopping = False
         self._flush_is_due = False
+        self._turn_end = TurnEnd(self._wake)  # what is written to links leaves when the driver's turn has ended
         self._closers: list[Callable[[], Any]] = []  # called in reverse order; each may give a Deferred
         self._ticker = task.LoopingCall(self._tick)
         self._ticker.clock = reactor
@@ -183,6 +185,7 @@ class ReplicaService:
             refused=self.metrics.links_refused_total,
             dropped=self.metrics.queue_dropped_total,
             log=self._log,
+            turn=self._turn_end,
         )
         assemble_node(
             genesis=genesis,
@@ -235,6 +238,7 @@ class ReplicaService:
             replica_id=config.replica_id,
             on_link=port.link_opened,
             refused=self.metrics.links_refused_total,
+            turn=self._turn_end,
         )
         clients.addCallback(self._keep_listener)
         self._closers.append(transport.stop)
@@ -290,10 +294,11 @@ class ReplicaService:
             self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
-        self._flush_is_due = False
         if self._parts is not None and not self._is_stopping:
             with self._guard:
                 self._parts.node.driver.flush()
+        self._flush_is_due = False  # not before: what the driver has written leaves below, and needs no other turn
+        self._turn_end.run()
 
     def _tick(self) -> None:
         now = self._reactor.seconds()

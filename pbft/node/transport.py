@@ -33,6 +33,7 @@ from pbft.node.dialler import PeerDialler
 from pbft.node.links import FrameProtocol, Link, LinkRefusedError, LinkTerms, Reactor, dial, listen
 from pbft.node.log import Logger
 from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
+from pbft.node.prompt import TurnEnd
 from pbft.node.send_queue import SendQueue
 from pbft.node.tls import PeerCertificate, TlsIdentity, client_port_connections, pinned_connections
 from pbft.wire.hello import Hello
@@ -72,8 +73,10 @@ class PeerTransport:
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
         log: Logger | None = None,
+        turn: TurnEnd | None = None,
     ) -> None:
         self._reactor = reactor
+        self._turn = turn
         self._log = log
         self._replica_id = replica_id
         self._own = definition.replica(replica_id)
@@ -110,7 +113,8 @@ class PeerTransport:
             refused=self._refused,
         )
         connections_max = PEER_CONNECTIONS_PER_REPLICA * (len(self._diallers) + 1)
-        listening = listen(self._reactor, self._own.host, self._own.p2p_port, terms, connections_max=connections_max)
+        host, port = self._own.host, self._own.p2p_port
+        listening = listen(self._reactor, host, port, terms, connections_max=connections_max, turn=self._turn)
         return listening.addCallback(self._listening)
 
     def follow(self, members: "Sequence[LinkedPeer | Member]", frame_bytes_max: int) -> None:
@@ -199,7 +203,7 @@ class PeerTransport:
         )
         return PeerDialler(
             self._reactor,
-            dial_once=lambda: dial(self._reactor, replica.host, replica.p2p_port, terms),
+            dial_once=lambda: dial(self._reactor, replica.host, replica.p2p_port, terms, turn=self._turn),
             queue=SendQueue(self._dropped),
             jitter=self._jitter,
         )
@@ -270,6 +274,7 @@ def listen_clients(
     on_link: Callable[[Link], None],
     refused: Counter[str],
     connections_max: int = CONNECTIONS_MAX,
+    turn: TurnEnd | None = None,
 ) -> "Deferred[IListeningPort]":
     """The client port: every link it opens has a certificate of a client authority and said the right Hello.
 
@@ -296,7 +301,7 @@ def listen_clients(
         on_open=accept,
         refused=refused,
     )
-    return listen(reactor, host, port, terms, connections_max=connections_max)
+    return listen(reactor, host, port, terms, connections_max=connections_max, turn=turn)
 
 
 def connect_client(

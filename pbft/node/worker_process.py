@@ -36,6 +36,7 @@ from ledger.genesis import GenesisContract
 from pbft.node.local_processes import processor_seconds_of
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
+from pbft.node.prompt import write_now
 from pbft.node.worker_messages import (
     MESSAGE_BYTES_MAX,
     UNSURVIVED,
@@ -77,6 +78,8 @@ class _Question(Generic[Outcome]):
     on_outcome: Callable[[Outcome], None]
     gas: int
     failures: int = 0
+    looks: int = 0  # of the watchdog, since the worker that has it now was asked
+    first_seconds: float = 0.0  # processor time that this worker had used at the first of them
     fallback: Outcome | None = None  # the answer where no worker survives it; None: it is execution, which then stops
 
     @property
@@ -192,8 +195,10 @@ class ProcessWorker:
 
     def _send_current(self) -> None:
         if self._current is not None and self._child is not None:
+            self._current.looks = 0
             self._child.send(self._current.message)
-            self._look(self._child, processor_seconds_of(self._child.pid), looks=0)
+            if self._watch is None:
+                self._watch = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def _receive(self, child: "_Child", message: bytes) -> None:
         """An answer: handed on, and then the next question, in this order, so that reads see the new height."""
@@ -210,7 +215,6 @@ class ProcessWorker:
             return
         self._current = None
         self._failures_in_a_row = 0
-        self._stop_watching()
         with self._guard:
             question.on_outcome(outcome)
         self._send_next()
@@ -229,21 +233,24 @@ class ProcessWorker:
 
     # -- the watchdog (D54) --
 
-    def _look(self, child: "_Child", processor_seconds: float, *, looks: int) -> None:
-        question = self._current
-        if child is not self._child or question is None:
+    def _look(self) -> None:
+        """Every LOOK_SECONDS while there is work, whatever it is: most questions are answered between two looks, and
+        cost the watchdog nothing. One that is not is measured from its first look on."""
+        self._watch = None
+        child, question = self._child, self._current
+        if child is None or question is None:
             return
-        used = processor_seconds_of(child.pid) - processor_seconds
+        seconds = processor_seconds_of(child.pid)
+        if not question.looks:
+            question.first_seconds = seconds
+        question.looks += 1
+        used = seconds - question.first_seconds
         if used > question.processor_seconds_max:
             self._replace(child, "processor_time", f"{used:.2f} s, at most {question.processor_seconds_max:.2f} s")
-        elif looks * LOOK_SECONDS > WALL_SECONDS_MAX:
+        elif question.looks * LOOK_SECONDS > WALL_SECONDS_MAX:
             self._replace(child, "wall_time", f"no answer in {WALL_SECONDS_MAX:.0f} s")
         else:
-            self._watch = self._reactor.callLater(LOOK_SECONDS, self._look_again, child, processor_seconds, looks + 1)
-
-    def _look_again(self, child: "_Child", processor_seconds: float, looks: int) -> None:
-        self._watch = None
-        self._look(child, processor_seconds, looks=looks)
+            self._watch = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -354,7 +361,7 @@ class _Child(ProcessProtocol):
 
     def send(self, message: bytes) -> None:
         """Ask; at most one question is under way."""
-        self._frames.sendString(message)  # type: ignore[no-untyped-call]
+        self._frames.send(message)
 
     def kill(self) -> None:
         """End it at once; nothing is reported any more."""
@@ -397,6 +404,10 @@ class _Frames(Int32StringReceiver):
     def __init__(self, on_message: Callable[[bytes], None], on_fault: Callable[[str], None]) -> None:
         self._on_message = on_message
         self._on_fault = on_fault
+
+    def send(self, message: bytes) -> None:
+        """Into the socket at once: the replica has nothing to do until the answer is there."""
+        write_now(self.transport, len(message).to_bytes(4, "big") + message)
 
     def stringReceived(self, string: bytes) -> None:  # noqa: N802 - twisted's name
         """A whole message."""
