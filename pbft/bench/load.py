@@ -1,10 +1,10 @@
 """Who sends: many clients over few connections, each transaction by the rule of section 4.1, without a Deferred each.
 
-A request goes to the primary; its first reply sends it to W witnesses; it is done when W replicas have sent equal bytes
-(`core.client_session`, whose rule this is, without what a program's one transaction needs and a load does not). What is
-not done in time (`client.patience`) goes to all, then every two seconds again. Latency is counted until it is done: in
-a closed loop from sending, in an open loop from the moment at which it was due, so that a stall is seen in all that it
-delays.
+A request goes to the primary, and W witnesses are asked for its outcome, many at once; it is done when W replicas have
+sent equal bytes (`core.client_session`, whose rule this is, without what a program's one transaction needs and a load
+does not). What is not done in time (`client.patience`) goes to all, then every two seconds again. Latency is counted
+until it is done: in a closed loop from sending, in an open loop from the moment at which it was due, so that a stall is
+seen in all that it delays.
 
 Lives in the reactor's thread; one timer, no log line, nothing kept of a request that is done but its latency.
 """
@@ -18,7 +18,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from ledger.transaction import Receipt, parse_receipt
+from ledger.transaction import Receipt, compute_tx_id, parse_receipt
 from pbft.bench.options import BenchError
 from pbft.bench.workload import Situation
 from pbft.client.links import ReplicaLinks
@@ -26,39 +26,37 @@ from pbft.client.network import ClientNetwork
 from pbft.client.patience import Patience
 from pbft.core.client_session import parse_reply
 from pbft.node.tls import TlsIdentity
-from pbft.wire.client_frames import HeadRequest, Refused, ReplicaFrame, Reply, Submit
+from pbft.wire.client_frames import Await, HeadRequest, Refused, ReplicaFrame, Replies, Submit
+from pbft.wire.limits import AWAITED_MAX
 
 TICK_SECONDS: Final = 0.01  # how even an open loop is; a closed loop is driven by replies
 LINK_TICKS: Final = 5  # of them make one of `ReplicaLinks`
 LOOK_TICKS: Final = 25  # how often it is looked for requests without an answer
 ALONE_SECONDS: Final = 1.0  # how long the primary has a request to itself at least
 AGAIN_SECONDS: Final = 2.0  # between two sendings to all
-OUTSTANDING_PER_LINK_MAX: Final = 1_000  # a replica's door takes 1,024 of one connection
+OUTSTANDING_PER_LINK_MAX: Final = 1_000  # a replica's door takes twice as many of one connection
 STEP_SECONDS_MAX: Final = 60.0  # without an answer to anything, a preparation has failed
 
 
 class _Sent:
     """A transaction on its way."""
 
-    __slots__ = ("awaited", "began", "connection", "done", "first", "last", "raw", "replies", "witnessed")
+    __slots__ = ("began", "connection", "done", "first", "last", "raw", "replies")
 
     def __init__(
         self,
         raw: bytes,
         began: float,
         now: float,
-        primary: int,
         connection: int,
         done: "Callable[[bytes], None] | None",
     ) -> None:
         self.raw = raw
-        self.awaited: int | None = primary  # whom it was sent to, until that one has answered
         self.began = began  # when it was due
         self.first = self.last = now  # when it was sent to anybody
         self.connection = connection
         self.done = done  # told the reply; None for load
         self.replies: dict[int, bytes] = {}
-        self.witnessed = False
 
 
 class Load:
@@ -95,6 +93,7 @@ class Load:
         self._due = 0.0  # open loop: when the next request is due
         self._ticks = 0
         self._patience = Patience(ALONE_SECONDS)
+        self._questions: dict[tuple[int, int], list[tuple[int, bytes]]] = {}  # (connection, replica) -> what to ask
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
         count = -(-clients // OUTSTANDING_PER_LINK_MAX)
         self._connections = [self._connect(number, identity) for number in range(count)]
@@ -164,6 +163,7 @@ class Load:
 
         for _ in range(min(self._clients, len(raws))):
             send_next()
+        self._ask_outcomes()
         return self.when(lambda: left == 0)
 
     def sign_ahead(self, count: int) -> None:
@@ -180,6 +180,7 @@ class Load:
         if self._rate is None:
             for _ in range(self._clients):
                 self._send_load(self._reactor.seconds())
+            self._ask_outcomes()
 
     def end(self) -> "Deferred[None]":
         """Sends no more; fires when nothing is outstanding."""
@@ -204,9 +205,24 @@ class Load:
     def _send(self, raw: bytes, due: float, done: "Callable[[bytes], None] | None") -> None:
         self._correlation += 1
         connection = self._correlation % len(self._connections)
-        sent = _Sent(raw, due, self._reactor.seconds(), self._primary, connection, done)
+        now = self._reactor.seconds()
+        sent = _Sent(raw, due, now, connection, done)
         self._sent[self._correlation] = sent
+        self._patience.sent(self._correlation, self._primary, now)
         self._send_to(self._primary, self._correlation, sent)
+        question = (self._correlation, compute_tx_id(raw))
+        for offset in range(1, self._network.weak_quorum + 1):
+            witness = (self._primary + offset) % self._network.replicas
+            questions = self._questions.setdefault((connection, witness), [])
+            questions.append(question)
+            if len(questions) == AWAITED_MAX:
+                self._ask_outcomes()
+
+    def _ask_outcomes(self) -> None:
+        """Asks the witnesses, at the end of what has sent requests."""
+        for (connection, witness), questions in self._questions.items():
+            self._connections[connection].send(witness, Await(tuple(questions)))
+        self._questions.clear()
 
     def _send_to(self, replica: int, correlation: int, sent: _Sent) -> None:
         self._connections[sent.connection].send(replica, Submit(correlation=correlation, transaction=sent.raw))
@@ -214,12 +230,16 @@ class Load:
     # --- answers ---
 
     def _frame_arrived(self, replica: int, frame: ReplicaFrame) -> None:
-        if isinstance(frame, Reply):
+        if isinstance(frame, Replies):
             if frame.view_hint > self._view:
                 self._view, self._primary = frame.view_hint, frame.primary_hint
-            sent = self._sent.get(frame.correlation)
-            if sent is not None:
-                self._reply_arrived(replica, frame, sent)
+            now = self._reactor.seconds()
+            for correlation, reply in frame.replies:
+                self._patience.answered(correlation, replica, now)
+                sent = self._sent.get(correlation)
+                if sent is not None:
+                    self._reply_arrived(replica, correlation, reply, sent)
+            self._ask_outcomes()
         elif isinstance(frame, Refused):
             self.refused[frame.code] += 1
         else:
@@ -227,19 +247,10 @@ class Load:
             if getattr(frame, "view", -1) > self._view:
                 self._view, self._primary = frame.view, frame.primary  # type: ignore[union-attr]
 
-    def _reply_arrived(self, replica: int, frame: Reply, sent: _Sent) -> None:
-        if replica == sent.awaited:
-            sent.awaited = None
-            self._patience.note(self._reactor.seconds() - sent.first)
-        replies = sent.replies
-        replies[replica] = frame.reply
-        weak_quorum = self._network.weak_quorum
-        if len(replies) >= weak_quorum and sum(reply == frame.reply for reply in replies.values()) >= weak_quorum:
-            self._done(frame.correlation, sent, frame.reply)
-        elif not sent.witnessed:
-            sent.witnessed = True
-            for offset in range(1, weak_quorum + 1):
-                self._send_to((replica + offset) % self._network.replicas, frame.correlation, sent)
+    def _reply_arrived(self, replica: int, correlation: int, reply: bytes, sent: _Sent) -> None:
+        sent.replies[replica] = reply
+        if sum(other == reply for other in sent.replies.values()) >= self._network.weak_quorum:
+            self._done(correlation, sent, reply)
 
     def _done(self, correlation: int, sent: _Sent, reply: bytes) -> None:
         del self._sent[correlation]
@@ -266,6 +277,7 @@ class Load:
         if self._ticks % LOOK_TICKS == 0:
             self._send_again(now)
             self._ask_head(0, self._primary)
+        self._ask_outcomes()
         for condition, fired in list(self._waiting):
             if condition():
                 self._waiting.remove((condition, fired))

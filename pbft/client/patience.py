@@ -19,12 +19,16 @@ FACTOR: Final = 2.0  # an answer that takes twice the usual time is late
 FACTOR_OF_LEAST_MAX: Final = 4.0  # a primary that answers ever more slowly is not waited for without end
 
 
+EXPECTED_MAX: Final = 16_384  # requests whose primary has not answered yet; a client has a quarter of that at once
+
+
 class Patience:
     """A wait, at least `least` (in any unit) and at most `FACTOR_OF_LEAST_MAX` times that."""
 
     def __init__(self, least: float) -> None:
         self._least = least
         self._smoothed: float | None = None
+        self._expected: dict[int, tuple[int, float]] = {}  # correlation -> (primary, when it was sent to it)
 
     @property
     def value(self) -> float:
@@ -32,7 +36,17 @@ class Patience:
         usual = FACTOR * (self._smoothed or 0.0)
         return min(max(usual, self._least), FACTOR_OF_LEAST_MAX * self._least)
 
-    def note(self, latency: float) -> None:
-        """The primary that a request was sent to answered it after this long, whoever was asked meanwhile."""
-        before = latency if self._smoothed is None else self._smoothed
-        self._smoothed = before + GAIN * (latency - before)
+    def sent(self, correlation: int, primary: int, now: float) -> None:
+        """A request leaves for the primary. Where too many wait, the oldest is forgotten."""
+        if len(self._expected) >= EXPECTED_MAX:
+            del self._expected[next(iter(self._expected))]
+        self._expected[correlation] = (primary, now)
+
+    def answered(self, correlation: int, replica: int, now: float) -> None:
+        """A reply has arrived, perhaps to a request that others have decided before; only the primary's teaches."""
+        primary, sent = self._expected.get(correlation, (None, 0.0))
+        if primary == replica:
+            del self._expected[correlation]
+            latency = now - sent
+            before = latency if self._smoothed is None else self._smoothed
+            self._smoothed = before + GAIN * (latency - before)

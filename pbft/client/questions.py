@@ -21,10 +21,10 @@ from pbft.wire.client_frames import (
     ClientFrame,
     Head,
     HeadRequest,
+    OneAnswer,
     Proof,
     ProofAnswer,
     Refused,
-    ReplicaFrame,
     View,
     ViewAnswer,
 )
@@ -46,7 +46,7 @@ class Question(ABC, Generic[Answer]):
         """The first frames."""
 
     @abstractmethod
-    def receive(self, replica: int, frame: ReplicaFrame) -> Sends:
+    def receive(self, replica: int, frame: OneAnswer) -> Sends:
         """A frame with this question's correlation, from the replica at the other end of that link."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class ReadQuestion(Question[VouchedView]):
         self._ticks += 1
         return [] if self._ticks % ASK_AGAIN_TICKS else self.start()
 
-    def receive(self, replica: int, frame: ReplicaFrame) -> Sends:
+    def receive(self, replica: int, frame: OneAnswer) -> Sends:
         if replica not in self._replicas:
             return []
         if isinstance(frame, Refused):
@@ -143,7 +143,7 @@ class ProofQuestion(Question[bytes]):
         self._turn += 1
         return self.start()
 
-    def receive(self, replica: int, frame: ReplicaFrame) -> Sends:
+    def receive(self, replica: int, frame: OneAnswer) -> Sends:
         if isinstance(frame, Refused) or (isinstance(frame, ProofAnswer) and frame.code):
             self._pass_over(replica, frame.code)
         elif isinstance(frame, ProofAnswer):
@@ -190,7 +190,7 @@ class HeadQuestion(Question[HeadAnswer]):
         self._ticks += 1
         return [] if self._ticks % ASK_AGAIN_TICKS else self.start()
 
-    def receive(self, replica: int, frame: ReplicaFrame) -> Sends:
+    def receive(self, replica: int, frame: OneAnswer) -> Sends:
         if isinstance(frame, Head) and replica in self._replicas:
             self._heads[replica] = frame
             if len(self._heads) >= self._wanted:

@@ -18,6 +18,7 @@ from pbft.client.patience import Patience
 from pbft.core.client_session import (
     AskHead,
     AskNonceProof,
+    AskOutcome,
     ClientSession,
     NetworkBelief,
     Outcome,
@@ -26,7 +27,7 @@ from pbft.core.client_session import (
     SessionAction,
     Submission,
 )
-from pbft.wire.client_frames import ClientFrame, Refused, Reply, Submit
+from pbft.wire.client_frames import Await, ClientFrame, Refused, Submit
 
 NOT_CONNECTED: Final = "not_connected"  # our own word in OutcomeUnknown.refusals, where a replica has no link
 RECONNECT_TICKS: Final = 4  # before a replica without a link is tried again: links are dialled that often
@@ -40,8 +41,6 @@ class _Running:
 
     session: ClientSession
     correlation: int
-    began: int  # the tick of its first sending
-    awaited: int | None  # the primary that it was sent to, until that one has answered
     waiters: list[tuple[int, "Deferred[SubmitResult]"]] = field(default_factory=list)  # (until tick, who)
     accounts: list[Account] = field(default_factory=list)
 
@@ -101,19 +100,19 @@ class Submissions:
             self._perform(running, running.session.tick())
             self._answer_impatient(running)
 
-    def receive(self, replica: int, frame: Reply | Refused) -> None:
-        """An answer to a transaction; one that nobody asked for is ignored."""
-        running = self._by_correlation.get(frame.correlation)
-        if running is None:
-            return
-        if isinstance(frame, Reply):
-            if replica == running.awaited:
-                running.awaited = None
-                self._patience.note(self._ticks - running.began)
-            actions = running.session.receive_reply(replica, frame.reply)
+    def receive_reply(self, replica: int, correlation: int, reply: bytes) -> None:
+        """A replica's reply to a transaction; one that nobody waits for teaches patience at most."""
+        self._patience.answered(correlation, replica, self._ticks)
+        running = self._by_correlation.get(correlation)
+        if running is not None:
+            actions = running.session.receive_reply(replica, reply)
             self._end_if_decided(running)
             self._perform(running, actions)
-        else:
+
+    def receive_refusal(self, replica: int, frame: Refused) -> None:
+        """A replica does not take a transaction now; one that nobody waits for is ignored."""
+        running = self._by_correlation.get(frame.correlation)
+        if running is not None:
             wait_ticks = self._options.ticks(frame.retry_after_ms)
             self._perform(running, running.session.receive_refusal(replica, frame.code, wait_ticks))
 
@@ -153,7 +152,8 @@ class Submissions:
             primary=primary,
             timing=replace(self._options.timing, primary_alone_ticks=round(self._patience.value)),
         )
-        running = _Running(session=session, correlation=self._next_correlation(), began=self._ticks, awaited=primary)
+        running = _Running(session=session, correlation=self._next_correlation())
+        self._patience.sent(running.correlation, primary, self._ticks)
         self._by_tx_id[signed.tx_id] = running
         self._by_correlation[running.correlation] = running
         return running
@@ -166,6 +166,8 @@ class Submissions:
                     frame = _submit_frame(running.correlation, running.session.submission)
                     if not self._send(replica, frame):
                         pending += running.session.receive_refusal(replica, NOT_CONNECTED, RECONNECT_TICKS)
+                case AskOutcome(replica=replica):
+                    self._send(replica, Await(((running.correlation, running.session.submission.tx_id),)))
                 case AskHead(replica=replica):
                     self._ask_head(replica)
                 case AskNonceProof(replica=replica):

@@ -38,7 +38,7 @@ from pbft.client.submissions import Submissions, SubmitResult
 from pbft.core.client_session import ClientSession, Committed, NetworkBelief
 from pbft.node.tls import TlsIdentity
 from pbft.node.transport import Link, connect_client
-from pbft.wire.client_frames import Head, HeadRequest, Proof, Refused, ReplicaFrame, Reply, View
+from pbft.wire.client_frames import Head, HeadRequest, OneAnswer, Proof, Refused, ReplicaFrame, Replies, View
 
 ReadLevel: TypeAlias = Literal["local", "vouched", "latest"]
 Answer = TypeVar("Answer")
@@ -334,19 +334,22 @@ class TwistedClient:
         self._ask_queued()
 
     def _frame_arrived(self, replica: int, frame: ReplicaFrame) -> None:
-        if isinstance(frame, Reply):
+        if isinstance(frame, Replies):
             self.belief.receive_view(replica, frame.view_hint, frame.primary_hint)
-        elif isinstance(frame, Head):
+            for correlation, reply in frame.replies:
+                self._submissions.receive_reply(replica, correlation, reply)
+            return
+        if isinstance(frame, Head):
             self.belief.receive_head(replica, frame.height, frame.time_ms)
             self.belief.receive_view(replica, frame.view, frame.primary)
             self._submissions.receive_head(replica, frame.certified_height, frame.time_ms)
         asked = self._asked.get(frame.correlation)
         if asked is not None:
             self._answer_arrived(replica, frame, asked)
-        elif isinstance(frame, Reply | Refused):
-            self._submissions.receive(replica, frame)
+        elif isinstance(frame, Refused):
+            self._submissions.receive_refusal(replica, frame)
 
-    def _answer_arrived(self, replica: int, frame: ReplicaFrame, asked: _Asked) -> None:
+    def _answer_arrived(self, replica: int, frame: OneAnswer, asked: _Asked) -> None:
         self._send_all(asked.question.receive(replica, frame))
         if asked.question.answer is not None and self._asked.pop(frame.correlation, None) is not None:
             asked.deferred.callback(asked.question.answer)

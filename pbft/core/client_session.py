@@ -1,12 +1,13 @@
 """A client's side of section 4.1, pure: one transaction on its way to an answer that cannot be taken back.
 
-The session owns: whom to send to and when (the primary first; when it answers, W others for their word; after a
+The session owns: whom to send to and when (the primary first, W others only for their word; after a
 time-out everybody, then again with capped backoff), which answers count (byte-equal reply content from W distinct
 replicas, D43, M20), and when the question ends. It holds no clock, no socket and no key: time arrives as ticks, replies
 arrive from the edge tagged with the replica whose link they came on, and what to do next leaves as a list of actions.
 
 Unlike the paper (section 4.1), replicas answer only the links that asked them, because clients have no address of
-their own: so the first reply is what sends the request to W witnesses, who answer from their ledgers.
+their own: so W witnesses beside the primary are asked for the outcome when the request is sent, by its id, and answer
+when they have executed it. Only after the time-out is anybody else asked to order it.
 
 How a session ends:
 
@@ -62,18 +63,25 @@ class ReplyContent:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes that W replicas must send alike."""
-        return b"".join(
-            (
-                b"\x97",  # an array of seven
-                encode_bytes(self.client),
-                encode_int(self.nonce),
-                encode_bytes(self.tx_id),
-                encode_int(self.height),
-                encode_int(self.index),
-                encode_bytes(self.receipt),
-                encode_bytes(self.header_hash),
-            )
+        return write_reply(self.client, self.nonce, self.tx_id, self.height, self.index, self.receipt, self.header_hash)
+
+
+def write_reply(
+    client: bytes, nonce: int, tx_id: bytes, height: int, index: int, receipt: bytes, header_hash: bytes
+) -> bytes:
+    """The canonical bytes of a ReplyContent, for who writes thousands."""
+    return b"".join(
+        (
+            b"\x97",  # an array of seven
+            encode_bytes(client),
+            encode_int(nonce),
+            encode_bytes(tx_id),
+            encode_int(height),
+            encode_int(index),
+            encode_bytes(receipt),
+            encode_bytes(header_hash),
         )
+    )
 
 
 def parse_reply(data: bytes) -> ReplyContent:
@@ -132,6 +140,13 @@ class SendRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskOutcome:
+    """Ask this replica for the outcome of the transaction, once it has executed it."""
+
+    replica: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskHead:
     """Ask this replica how far the chain is: a hint that the expiry may have passed."""
 
@@ -145,7 +160,7 @@ class AskNonceProof:
     replica: int
 
 
-SessionAction: TypeAlias = SendRequest | AskHead | AskNonceProof
+SessionAction: TypeAlias = SendRequest | AskOutcome | AskHead | AskNonceProof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,11 +261,12 @@ class ClientSession:
         self._not_before_tick: dict[int, int] = {}  # a busy door's wish, honoured for this replica alone
         self._expiry_claimed = False
         self._asked_everybody = False
-        self._asked_witnesses = False
 
     def start(self) -> list[SessionAction]:
-        """The first step of section 4.1: the request goes to the primary alone."""
-        return [SendRequest(replica=self._primary)]
+        """The first step of section 4.1: the request goes to the primary alone; W others are asked for its outcome."""
+        ring = [(self._primary + offset) % self._replicas for offset in range(1, self._replicas)]
+        witnesses = [AskOutcome(replica=witness) for witness in ring[: self._weak_quorum]]
+        return [SendRequest(replica=self._primary), *witnesses]
 
     def tick(self) -> list[SessionAction]:
         """One tick has passed. Resends to everybody who has not given a countable answer, when it is time."""
@@ -264,7 +280,8 @@ class ClientSession:
     def receive_reply(self, replica: int, content: bytes) -> list[SessionAction]:
         """Count a reply from the replica at the other end of the link. Sets `outcome` when W agree.
 
-        The first reply shows that the request is executed: witnesses are asked now, not after the time-out.
+        Where another transaction used the nonce, the witnesses, who were asked about this one, have nothing to say:
+        everybody is asked now.
         """
         if self.outcome is not None or not self._is_member(replica):
             return []
@@ -282,11 +299,10 @@ class ClientSession:
         voters = tuple(sorted(voter for voter, vote in self._replies.items() if vote == content))
         if len(voters) >= self._weak_quorum:
             self._decide(reply, voters)
-        if self.outcome is not None or self._asked_everybody or self._asked_witnesses:
-            return []
-        self._asked_witnesses = True
-        ring = [(replica + offset) % self._replicas for offset in range(1, self._replicas)]
-        return [SendRequest(replica=witness) for witness in ring[: self._weak_quorum]]
+        if self.outcome is None and reply.tx_id != self.submission.tx_id and not self._asked_everybody:
+            self._next_send_tick = self._tick + self._interval_ticks
+            return self._resend_actions()
+        return []
 
     def receive_refusal(self, replica: int, code: str, retry_after_ticks: int) -> list[SessionAction]:
         """A door would not take the request. Never final (D47): if the primary refused, everybody is asked now."""

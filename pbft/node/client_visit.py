@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from pbft.wire.client_frames import ReplicaFrame
 
 if TYPE_CHECKING:
-    from pbft.node.client_door import Waiting
+    from pbft.node.client_waiting import Waiting
 
 RETRY_SOON_MS: Final = 200  # a few blocks: this replica is a little behind
 RETRY_BUSY_MS: Final = 1_000  # a full table drains within seconds
@@ -35,5 +35,6 @@ class Visit:
 
     answer: Answer
     client: bytes = b""  # public key of its certificate: whom its reads count for
-    waiting: "set[Waiting]" = field(default_factory=set)  # transactions whose outcome it waits for
+    waiting: "set[Waiting]" = field(default_factory=set)  # transactions that it handed in, and waits for
+    awaited: dict[bytes, int] = field(default_factory=dict)  # others whose outcome it waits for: id -> correlation
     is_closed: bool = False

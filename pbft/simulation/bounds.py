@@ -18,7 +18,8 @@ from pbft.core.config import (
     TIMER_DOUBLINGS_MAX,
 )
 from pbft.core.replica_state import PeerNotes, ReplicaState
-from pbft.node.client_door import HEAP_SLACK, WAITING_MAX, ClientDoor
+from pbft.node.client_door import ClientDoor
+from pbft.node.client_waiting import OUTCOMES_MAX, WAITING_MAX
 from pbft.simulation.violation import Violation
 from pbft.wire.limits import DIGESTS_PER_SLOT_MAX, VOTES_PER_SLOT
 
@@ -135,10 +136,11 @@ def _check_slots(name: str, state: ReplicaState) -> None:
 
 
 def check_door(replica: int, door: ClientDoor) -> None:
-    """Who waits at a door: in the table, in its two heaps, and by the figure that the door itself counts."""
-    waiting = sum(len(everybody) for everybody in door._waiting.values())
-    heaps = max(len(door._by_height), len(door._by_time))
-    if waiting != door._waiting_count or waiting > WAITING_MAX:
-        raise Violation("bounds", f"r{replica}: {waiting} wait at the door, which counts {door._waiting_count}")
-    if heaps > 2 * waiting + HEAP_SLACK + 1:
-        raise Violation("bounds", f"r{replica}: {heaps} expiries kept for {waiting} that wait")
+    """Who waits at a door: in its two tables, and by the figures that these count."""
+    waiting, questions = door._waiting, door._questions
+    found = sum(1 for _ in waiting)
+    if found != len(waiting) or found > WAITING_MAX:
+        raise Violation("bounds", f"r{replica}: {found} wait at the door, which counts {len(waiting)}")
+    asked = sum(len(visits) for table in (questions._young, questions._old) for visits in table.values())
+    if asked != len(questions) or asked > OUTCOMES_MAX:
+        raise Violation("bounds", f"r{replica}: {asked} outcomes asked for at the door, which counts {len(questions)}")

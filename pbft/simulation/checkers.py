@@ -20,7 +20,7 @@ from ledger.quorum_certificate import QuorumCertificate, verify_certificate
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence
-from pbft.core.client_session import parse_reply
+from pbft.core.client_session import ReplyContent, parse_reply
 from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Said
 from pbft.node.assembly import Decode, Node
 from pbft.node.client_door import ClientDoor
@@ -29,7 +29,7 @@ from pbft.simulation import bounds
 from pbft.simulation.founding import machine_of
 from pbft.simulation.promises import Promises
 from pbft.simulation.violation import Violation
-from pbft.wire.client_frames import ReplicaFrame, Reply
+from pbft.wire.client_frames import ReplicaFrame, Replies
 from pbft.wire.codec import decode_peer
 from pbft.wire.evidence import InvalidEvidence, encode_evidence
 
@@ -129,9 +129,12 @@ class Checkers:
 
     def check_reply(self, replica: int, ledger: Store, frame: ReplicaFrame) -> None:
         """An answer leaves a door: a receipt is told when its block is on the disk, and as it is there (D3, D34)."""
-        if replica in self.faulty or not isinstance(frame, Reply):
+        if replica in self.faulty or not isinstance(frame, Replies):
             return
-        told = parse_reply(frame.reply)
+        for _, reply in frame.replies:
+            self._check_reply(replica, ledger, parse_reply(reply))
+
+    def _check_reply(self, replica: int, ledger: Store, told: ReplyContent) -> None:
         try:
             head = ledger.get(META_TABLE, HEAD_KEY) or b""
             header = ledger.get(HEADERS_TABLE, height_key(told.height)) or b""

@@ -8,7 +8,9 @@ client that is told a falsehood fails the run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_window
@@ -22,6 +24,7 @@ from pbft.client.questions import ProofQuestion, Question, Sends
 from pbft.core.client_session import (
     AskHead,
     AskNonceProof,
+    AskOutcome,
     ClientSession,
     NetworkBelief,
     SendRequest,
@@ -35,13 +38,15 @@ from pbft.simulation.cluster import Cluster
 from pbft.simulation.lies_to_clients import LyingDoors
 from pbft.simulation.machine import Machine
 from pbft.wire.client_frames import (
+    Await,
     ClientFrame,
     Head,
     HeadRequest,
+    OneAnswer,
     Proof,
     Refused,
     ReplicaFrame,
-    Reply,
+    Replies,
     Submit,
     decode_client_frame,
     decode_replica_frame,
@@ -166,6 +171,9 @@ class Clients:
                         correlation=index + 1, transaction=said.raw, private_payload=said.payload
                     )
                     self._send(action.replica, encode_client_frame(frame))
+                case AskOutcome():
+                    question = Await(((index + 1, session.submission.tx_id),))
+                    self._send(action.replica, encode_client_frame(question))
                 case AskHead():
                     self._send(action.replica, encode_client_frame(HeadRequest(correlation=index + 1)))
                 case AskNonceProof():
@@ -229,23 +237,25 @@ class Clients:
         cluster = self.cluster
         cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
         check_private(f"an answer of r{replica}", data)
-        told = decode_replica_frame(data)
-        cluster.checkers.check_reply(replica, cluster.machines[replica].ledger, told)
-        frame = self._lying_doors.falsify(replica, told)
-        if not self._is_lost():
-            cluster.at(self._delay_ms(), lambda: self._receive(replica, frame))
+        for told in _apart(decode_replica_frame(data)):
+            cluster.checkers.check_reply(replica, cluster.machines[replica].ledger, told)
+            frame = self._lying_doors.falsify(replica, told)
+            if not self._is_lost():
+                cluster.at(self._delay_ms(), partial(self._receive, replica, frame))
 
     def _receive(self, replica: int, frame: ReplicaFrame) -> None:
         self.answers[type(frame).__name__] += 1
+        if isinstance(frame, Replies):
+            self.belief.receive_view(replica, frame.view_hint, frame.primary_hint)
+            for correlation, reply in frame.replies:
+                self._perform(correlation - 1, self.sessions[correlation - 1].receive_reply(replica, reply))
+            return
         if frame.correlation >= QUESTIONS_FROM:
             self._receive_answer(replica, frame)
             return
         index = frame.correlation - 1
         session = self.sessions[index]
         match frame:
-            case Reply():
-                self.belief.receive_view(replica, frame.view_hint, frame.primary_hint)
-                self._perform(index, session.receive_reply(replica, frame.reply))
             case Refused():
                 wait_ticks = -(-frame.retry_after_ms // SESSION_TICK_MS)
                 self._perform(index, session.receive_refusal(replica, frame.code, wait_ticks))
@@ -254,7 +264,7 @@ class Clients:
                 self.belief.receive_view(replica, frame.view, frame.primary)
                 self._perform(index, session.receive_head(replica, frame.certified_height, frame.time_ms))
 
-    def _receive_answer(self, replica: int, frame: ReplicaFrame) -> None:
+    def _receive_answer(self, replica: int, frame: OneAnswer) -> None:
         asked = self._questions.get(frame.correlation)
         if asked is None:
             return  # answered before, or given up
@@ -270,3 +280,10 @@ class Clients:
     def _delay_ms(self) -> int:
         faults = self.cluster.network.faults
         return self.cluster.random.randint(faults.delay_min_ms, faults.delay_max_ms)
+
+
+def _apart(frame: ReplicaFrame) -> Iterable[ReplicaFrame]:
+    """Each reply in a frame of its own: lies and losses are those of one reply."""
+    if not isinstance(frame, Replies):
+        return (frame,)
+    return (replace(frame, replies=(entry,)) for entry in frame.replies)

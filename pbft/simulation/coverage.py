@@ -58,7 +58,7 @@ RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "M17": ("evidence:equivocation_pre_prepare",),
     "M18": ("message:Relay",),
     "M19": ("end:NONCE_USED", "load:nonce_reused"),
-    "M20": ("answer:Reply",),
+    "M20": ("answer:Replies",),
     "M21": ("view:installed",),
     "M22": ("message:Relay",),
     "M23": ("sample:paused",),

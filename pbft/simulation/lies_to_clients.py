@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from ledger.transaction import Receipt, parse_receipt
 from pbft.core.client_session import ReplyContent, parse_reply
-from pbft.wire.client_frames import Head, Refused, ReplicaFrame, Reply
+from pbft.wire.client_frames import Head, Refused, ReplicaFrame, Replies
 
 FALSE_HASH: Final = bytes([9]) * 32
 FALSE_VIEW: Final = 9_999
@@ -50,30 +50,31 @@ class LyingDoors:
         self.effects: Counter[str] = Counter()
 
     def falsify(self, replica: int, frame: ReplicaFrame) -> ReplicaFrame:
-        """What the client is told instead."""
+        """What the client is told instead; a frame with replies has one."""
         if replica not in self.replicas:
             return frame
         name, told = "", frame
         if isinstance(frame, Head):
             name, told = "head", replace(frame, height=FALSE_HEIGHT, certified_height=FALSE_HEIGHT, view=FALSE_VIEW)
-        elif isinstance(frame, Reply):
+        elif isinstance(frame, Replies):
             name, told = self._falsify_reply(replica, frame)
         if name:
             self.effects[f"traitor:lying_door:{name}"] += 1
         return told
 
-    def _falsify_reply(self, replica: int, frame: Reply) -> tuple[str, ReplicaFrame]:
-        content = parse_reply(frame.reply)
+    def _falsify_reply(self, replica: int, frame: Replies) -> tuple[str, ReplicaFrame]:
+        ((correlation, said),) = frame.replies
+        content = parse_reply(said)
         names = [*sorted(REPLY_LIES), "empty_reply", "refused", "hints"]
         drawn = hashlib.sha256(content.tx_id).digest()
         name = names[drawn[0] % len(names)]
         if name == "refused":
             told: ReplicaFrame = Refused(
-                correlation=frame.correlation, tx_id=content.tx_id, code="expired", detail="", retry_after_ms=0
+                correlation=correlation, tx_id=content.tx_id, code="expired", detail="", retry_after_ms=0
             )
         elif name == "empty_reply":
-            told = replace(frame, reply=b"")
+            told = replace(frame, replies=((correlation, b""),))
         else:
-            reply = REPLY_LIES[name](content).to_bytes() if name in REPLY_LIES else frame.reply
-            told = replace(frame, reply=reply, view_hint=FALSE_VIEW, primary_hint=replica)
+            reply = REPLY_LIES[name](content).to_bytes() if name in REPLY_LIES else said
+            told = replace(frame, replies=((correlation, reply),), view_hint=FALSE_VIEW, primary_hint=replica)
         return name, told

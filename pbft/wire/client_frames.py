@@ -1,12 +1,14 @@
 """What clients and replicas say to each other on the client port: dataclasses, and bytes to them and back.
 
     data = encode_client_frame(Submit(correlation=1, transaction=raw));  decode_client_frame(data) -> ClientFrame
-    data = encode_replica_frame(Reply(correlation=1, ...));             decode_replica_frame(data) -> ReplicaFrame
+    data = encode_replica_frame(Replies(replies=((1, reply),), ...));   decode_replica_frame(data) -> ReplicaFrame
 
-Both decoders are total and bounded and raise WireError(code). An answer carries the correlation of its question.
+Both decoders are total and bounded and raise WireError(code). An answer carries the correlation of its question. What
+there is by the thousand travels in lists, `Await` and `Replies`, each entry with a correlation of its own.
 """
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +19,7 @@ from ledger.shapes import NAME_PATTERN
 from ledger.transaction import TRANSACTION_BYTES_MAX
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.limits import (
+    AWAITED_MAX,
     CLIENT_FRAME_BYTES_MAX,
     CODE_CHARACTERS_MAX,
     DETAIL_CHARACTERS_MAX,
@@ -31,11 +34,18 @@ from pbft.wire.shape import parse_canonical
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Order this transaction. Answered by Refused now, or by Reply when it is executed."""
+    """Order this transaction. Answered by Refused now, or by Replies when it is executed."""
 
     correlation: int
     transaction: bytes  # signature || signed bytes
     private_payload: bytes = b""  # beside a transaction that declares commitments (D50)
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Tell the outcome of these transactions when they are executed here: replicas answer only who asks them."""
+
+    entries: tuple[tuple[int, bytes], ...]  # (correlation, id of a transaction), 1 to AWAITED_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +75,15 @@ class HeadRequest:
     correlation: int
 
 
-ClientFrame: TypeAlias = Submit | View | Proof | HeadRequest
+ClientFrame: TypeAlias = Submit | Await | View | Proof | HeadRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """The outcome of an executed transaction: equal bytes from every correct replica (D43); the hints are not."""
+class Replies:
+    """Outcomes of executed transactions: equal bytes from every correct replica (D43); the hints are not."""
 
-    correlation: int
-    reply: bytes  # canonical [client, nonce, tx id, height, index, receipt, header hash]
+    replies: tuple[tuple[int, bytes], ...]
+    """(correlation, canonical [client, nonce, tx id, height, index, receipt, header hash]), 1 to REPLIES_MAX."""
     view_hint: int
     primary_hint: int
 
@@ -123,11 +133,15 @@ class Head:
     primary: int
 
 
-ReplicaFrame: TypeAlias = Reply | Refused | ViewAnswer | ProofAnswer | Head
+OneAnswer: TypeAlias = Refused | ViewAnswer | ProofAnswer | Head
+ReplicaFrame: TypeAlias = Replies | OneAnswer
 
 
 def encode_client_frame(frame: ClientFrame) -> bytes:
     """The bytes of a client's frame."""
+    if isinstance(frame, Await):
+        entries = b"".join(_ENTRY.pack(correlation, tx_id) for correlation, tx_id in frame.entries)
+        return pb.ClientFrame(awaited=pb.Await(entries=entries)).SerializeToString(deterministic=True)
     return _write(pb.ClientFrame(correlation=frame.correlation), frame, CLIENT_BODIES)
 
 
@@ -136,6 +150,8 @@ def decode_client_frame(data: bytes) -> ClientFrame:
     if len(data) > CLIENT_FRAME_BYTES_MAX:
         raise WireError("oversized", f"{len(data)} bytes, at most {CLIENT_FRAME_BYTES_MAX}")
     frame = parse_canonical(pb.ClientFrame, data)
+    if frame.HasField("awaited"):
+        return _read_await(frame)
     decoded: ClientFrame = _read(frame, CLIENT_BODIES)
     if isinstance(decoded, Proof) and (decoded.tx_id is None) == (decoded.key is None):
         raise WireError("malformed", "a proof is about a transaction or about a key")
@@ -144,6 +160,15 @@ def decode_client_frame(data: bytes) -> ClientFrame:
 
 def encode_replica_frame(frame: ReplicaFrame) -> bytes:
     """The bytes of a replica's answer."""
+    if isinstance(frame, Replies):
+        correlations, replies = zip(*frame.replies, strict=True)
+        body = pb.Replies(
+            correlations=struct.pack(f">{len(correlations)}Q", *correlations),
+            replies=replies,
+            view_hint=frame.view_hint,
+            primary_hint=frame.primary_hint,
+        )
+        return pb.ReplicaFrame(replies=body).SerializeToString(deterministic=True)
     return _write(pb.ReplicaFrame(correlation=frame.correlation), frame, REPLICA_BODIES)
 
 
@@ -151,8 +176,48 @@ def decode_replica_frame(data: bytes) -> ReplicaFrame:
     """A replica's answer, or WireError(code)."""
     if len(data) > REPLICA_FRAME_BYTES_MAX:
         raise WireError("oversized", f"{len(data)} bytes, at most {REPLICA_FRAME_BYTES_MAX}")
-    decoded: ReplicaFrame = _read(parse_canonical(pb.ReplicaFrame, data), REPLICA_BODIES)
+    frame = parse_canonical(pb.ReplicaFrame, data)
+    if frame.HasField("replies"):
+        return _read_replies(frame)
+    decoded: ReplicaFrame = _read(frame, REPLICA_BODIES)
     return decoded
+
+
+# ---- lists ----
+
+_ENTRY: Final = struct.Struct(f">Q{HASH_BYTES}s")  # of an Await
+_CORRELATION_BYTES: Final = 8
+
+
+def _read_await(frame: pb.ClientFrame) -> Await:
+    data = frame.awaited.entries
+    _bytes(_ENTRY.size, AWAITED_MAX * _ENTRY.size)(data, "entries")
+    if len(data) % _ENTRY.size:
+        raise WireError("length", f"entries: expected a multiple of {_ENTRY.size} bytes, got {len(data)}")
+    entries = tuple(_ENTRY.iter_unpack(data))
+    _check_correlations(frame, [correlation for correlation, _ in entries])
+    return Await(entries)
+
+
+def _read_replies(frame: pb.ReplicaFrame) -> Replies:
+    body = frame.replies
+    data, replies = body.correlations, tuple(body.replies)
+    if not replies or len(data) != len(replies) * _CORRELATION_BYTES:
+        raise WireError("length", f"correlations: {len(data)} bytes for {len(replies)} replies")
+    correlations = struct.unpack(f">{len(replies)}Q", data)
+    _check_correlations(frame, correlations)
+    _number(body.view_hint, "view_hint")
+    return Replies(
+        replies=tuple(zip(correlations, replies, strict=True)),
+        view_hint=body.view_hint,
+        primary_hint=body.primary_hint,
+    )
+
+
+def _check_correlations(frame: pb.ClientFrame | pb.ReplicaFrame, correlations: Sequence[int]) -> None:
+    if frame.correlation:
+        raise WireError("malformed", "a list has no correlation but those of its entries")
+    _number(max(correlations), "correlation")
 
 
 # ---- what each field may be ----
@@ -214,7 +279,6 @@ CLIENT_BODIES: Final[Bodies] = {
     "head": (HeadRequest, {}),
 }
 REPLICA_BODIES: Final[Bodies] = {
-    "reply": (Reply, {"reply": _ANSWER, "view_hint": _number, "primary_hint": _number}),
     "refused": (
         Refused,
         {
@@ -249,6 +313,17 @@ REPLICA_BODIES: Final[Bodies] = {
 }
 
 
+_WITH_PRESENCE: Final = frozenset(
+    (body.name, field.name)
+    for kind in (pb.ClientFrame, pb.ReplicaFrame)
+    for body in kind.DESCRIPTOR.fields
+    if body.message_type is not None
+    for field in body.message_type.fields
+    if field.has_presence
+)
+"""(body, field) of what may be absent, and is None then."""
+
+
 def _write(written: Message, frame: ClientFrame | ReplicaFrame, bodies: Bodies) -> bytes:
     body_name, fields = next((name, fields) for name, (kind, fields) in bodies.items() if kind is type(frame))
     body = getattr(written, body_name)
@@ -269,7 +344,7 @@ def _read(frame: pb.ClientFrame | pb.ReplicaFrame, bodies: Bodies) -> Any:
     _number(frame.correlation, "correlation")
     values: dict[str, Any] = {}
     for name, check in fields.items():
-        is_absent = body.DESCRIPTOR.fields_by_name[name].has_presence and not body.HasField(name)
+        is_absent = (body_name, name) in _WITH_PRESENCE and not body.HasField(name)
         values[name] = None if is_absent else getattr(body, name)
         if not is_absent:
             check(values[name], name)

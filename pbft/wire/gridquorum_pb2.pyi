@@ -928,8 +928,9 @@ class ClientFrame(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
     correlation: _builtins.int
-    """chosen by the client, returned in every answer"""
+    """chosen by the client, returned in every answer; 0 with a list, which has one for each entry"""
     @_builtins.property
     def submit(self) -> Global___Submit: ...
     @_builtins.property
@@ -938,6 +939,8 @@ class ClientFrame(_message.Message):
     def proof(self) -> Global___Proof: ...
     @_builtins.property
     def head(self) -> Global___HeadRequest: ...
+    @_builtins.property
+    def awaited(self) -> Global___Await: ...
     def __init__(
         self,
         *,
@@ -946,12 +949,13 @@ class ClientFrame(_message.Message):
         view: Global___View | None = ...,
         proof: Global___Proof | None = ...,
         head: Global___HeadRequest | None = ...,
+        awaited: Global___Await | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "head", b"head", "proof", b"proof", "submit", b"submit", "view", b"view"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "body", b"body", "head", b"head", "proof", b"proof", "submit", b"submit", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "correlation", b"correlation", "head", b"head", "proof", b"proof", "submit", b"submit", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "body", b"body", "correlation", b"correlation", "head", b"head", "proof", b"proof", "submit", b"submit", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["submit", "view", "proof", "head"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["submit", "view", "proof", "head", "awaited"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -980,6 +984,28 @@ class Submit(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Submit: _TypeAlias = Submit  # noqa: Y015
+
+@_typing.final
+class Await(_message.Message):
+    """Tell the outcome of each, when it is executed here. Ordered through another replica."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    entries: _builtins.bytes
+    """40 bytes each: correlation (8, big-endian) || id of a transaction (32)"""
+    def __init__(
+        self,
+        *,
+        entries: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Await: _TypeAlias = Await  # noqa: Y015
 
 @_typing.final
 class View(_message.Message):
@@ -1059,14 +1085,14 @@ class ReplicaFrame(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CORRELATION_FIELD_NUMBER: _builtins.int
-    REPLY_FIELD_NUMBER: _builtins.int
+    REPLIES_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     VIEW_ANSWER_FIELD_NUMBER: _builtins.int
     PROOF_ANSWER_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     correlation: _builtins.int
     @_builtins.property
-    def reply(self) -> Global___Reply: ...
+    def replies(self) -> Global___Replies: ...
     @_builtins.property
     def refused(self) -> Global___Refused: ...
     @_builtins.property
@@ -1079,47 +1105,55 @@ class ReplicaFrame(_message.Message):
         self,
         *,
         correlation: _builtins.int = ...,
-        reply: Global___Reply | None = ...,
+        replies: Global___Replies | None = ...,
         refused: Global___Refused | None = ...,
         view_answer: Global___ViewAnswer | None = ...,
         proof_answer: Global___ProofAnswer | None = ...,
         head: Global___Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "head", b"head", "proof_answer", b"proof_answer", "refused", b"refused", "reply", b"reply", "view_answer", b"view_answer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "head", b"head", "proof_answer", b"proof_answer", "refused", b"refused", "replies", b"replies", "view_answer", b"view_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "correlation", b"correlation", "head", b"head", "proof_answer", b"proof_answer", "refused", b"refused", "reply", b"reply", "view_answer", b"view_answer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "correlation", b"correlation", "head", b"head", "proof_answer", b"proof_answer", "refused", b"refused", "replies", b"replies", "view_answer", b"view_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["reply", "refused", "view_answer", "proof_answer", "head"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["replies", "refused", "view_answer", "proof_answer", "head"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___ReplicaFrame: _TypeAlias = ReplicaFrame  # noqa: Y015
 
 @_typing.final
-class Reply(_message.Message):
+class Replies(_message.Message):
+    """The outcomes of executed transactions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    REPLY_FIELD_NUMBER: _builtins.int
+    CORRELATIONS_FIELD_NUMBER: _builtins.int
+    REPLIES_FIELD_NUMBER: _builtins.int
     VIEW_HINT_FIELD_NUMBER: _builtins.int
     PRIMARY_HINT_FIELD_NUMBER: _builtins.int
-    reply: _builtins.bytes
-    """canonical [client, nonce, tx id, height, index, receipt, header hash]: equal at all correct replicas"""
+    correlations: _builtins.bytes
+    """8 bytes each, big-endian, in the order of the replies"""
     view_hint: _builtins.int
     primary_hint: _builtins.int
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """canonical [client, nonce, tx id, height, index, receipt, header hash]: equal at all correct replicas"""
+
     def __init__(
         self,
         *,
-        reply: _builtins.bytes = ...,
+        correlations: _builtins.bytes = ...,
+        replies: _abc.Iterable[_builtins.bytes] | None = ...,
         view_hint: _builtins.int = ...,
         primary_hint: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["primary_hint", b"primary_hint", "reply", b"reply", "view_hint", b"view_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlations", b"correlations", "primary_hint", b"primary_hint", "replies", b"replies", "view_hint", b"view_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Reply: _TypeAlias = Reply  # noqa: Y015
+Global___Replies: _TypeAlias = Replies  # noqa: Y015
 
 @_typing.final
 class Refused(_message.Message):

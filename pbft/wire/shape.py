@@ -19,6 +19,7 @@ from pbft.wire.limits import (
     BLOCKS_MAX,
     FETCHED_DIGESTS_MAX,
     FORWARDED_MAX,
+    REPLIES_MAX,
     WireError,
     WireRules,
 )
@@ -38,6 +39,10 @@ class FieldShape:
     nested: "dict[int, FieldShape] | None"
     count_max: int
     is_packed: bool  # a list of varints in one element
+
+
+CLIENT_COUNT_LIMITS: Final = {"Replies.replies": REPLIES_MAX}
+"""The same for the client port, whose limits follow from no genesis."""
 
 
 def count_limits(rules: WireRules) -> dict[str, int]:
@@ -64,13 +69,13 @@ def count_limits(rules: WireRules) -> dict[str, int]:
         "Relay.requests": rules.batch_requests_max,
         "Forward.envelopes": FORWARDED_MAX,
         "Said.envelopes": FORWARDED_MAX,
-    }
+    } | CLIENT_COUNT_LIMITS
 
 
 @lru_cache(maxsize=256)
 def shape_of(kind: str, rules: WireRules | None) -> dict[int, FieldShape]:
-    """The shape of a message by tag; `kind` is its name in the package, `rules` may be None where it has no lists."""
-    limits = count_limits(rules) if rules is not None else {}
+    """The shape of a message by tag; `kind` is its name in the package, `rules` is None on the client port."""
+    limits = count_limits(rules) if rules is not None else CLIENT_COUNT_LIMITS
     descriptor = pb.DESCRIPTOR.message_types_by_name[kind]
     shape: dict[int, FieldShape] = {}
     for field in descriptor.fields:

@@ -42,7 +42,7 @@ from pbft.node.process_edge import settle_collector
 from pbft.simulation.founding import GENESIS_TIME_MS, make_member, operator_key, replica_key
 from pbft.wire.client_frames import (
     ReplicaFrame,
-    Reply,
+    Replies,
     Submit,
     decode_client_frame,
     encode_client_frame,
@@ -180,9 +180,9 @@ class Pit:
         raise AssertionError(f"{len(self.replies)} of {len(raws)} answered")
 
     def _answer(self, frame: ReplicaFrame) -> None:
-        assert isinstance(frame, Reply), frame
+        assert isinstance(frame, Replies), frame
         encode_replica_frame(frame)
-        self.replies.append(frame.correlation)
+        self.replies.extend(correlation for correlation, _ in frame.replies)
 
     def make_requests(self, count: int) -> list[bytes]:
         """The next transfers."""

@@ -19,7 +19,7 @@ from pbft.client.links import ReplicaLinks
 from pbft.client.network import ClientNetwork
 from pbft.core.client_session import NOT_FINAL, parse_reply
 from pbft.node.tls import TlsIdentity
-from pbft.wire.client_frames import ReplicaFrame, Reply, Submit
+from pbft.wire.client_frames import ReplicaFrame, Replies, Submit
 
 TICK_SECONDS: Final = 0.05  # what ReplicaLinks counts its waits in
 HAND_IN_AGAIN_TICKS: Final = 5  # a quarter of a second: long for an answer, short for a drill
@@ -131,19 +131,24 @@ class Hands:
                 self._send(replica, handed)
 
     def _answered(self, replica: int, frame: ReplicaFrame) -> None:
-        """A refusal at the door and a receipt after which it may still execute end nothing: a later tick asks again."""
-        handed = self._open.get(frame.correlation)
-        if handed is None or not isinstance(frame, Reply):
-            return
-        reply = parse_reply(frame.reply)
+        """A refusal at the door ends nothing: a later tick asks again."""
+        if isinstance(frame, Replies):
+            for correlation, content in frame.replies:
+                handed = self._open.get(correlation)
+                if handed is not None:
+                    self._replied(replica, handed, content)
+
+    def _replied(self, replica: int, handed: HandedIn, content: bytes) -> None:
+        """Nor does a receipt after which it may still execute."""
+        reply = parse_reply(content)
         receipt = parse_receipt(reply.receipt)
         if receipt.status == "refused" and receipt.code in NOT_FINAL:
             return
         tx_id = handed.signed.tx_id
-        if self.seen.setdefault(tx_id, frame.reply) != frame.reply or reply.tx_id != tx_id:
+        if self.seen.setdefault(tx_id, content) != content or reply.tx_id != tx_id:
             self.disputes.append((replica, tx_id))
-        handed.answers[replica] = frame.reply
-        self._count_answers(handed, frame.reply)
+        handed.answers[replica] = content
+        self._count_answers(handed, content)
         if len(handed.answers) == len(handed.replicas):
             del self._open[handed.correlation]
 

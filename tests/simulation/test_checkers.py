@@ -32,7 +32,7 @@ from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.liars import sealed
 from pbft.simulation.violation import PROPERTIES, Violation
-from pbft.wire.client_frames import Reply
+from pbft.wire.client_frames import Replies
 from pbft.wire.codec import encode_peer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -296,7 +296,11 @@ def test_bounds_of_slots_peers_and_doors() -> None:
     cluster, _ = run_clients()
     door = cluster.machines[0].door
     assert door is not None
-    door._waiting_count += 1
+    door._waiting._count += 1
+    expect("bounds", lambda: check_turn(cluster, 0))
+    door._waiting._count -= 1
+    check_turn(cluster, 0)
+    door._questions._count += 1
     expect("bounds", lambda: check_turn(cluster, 0))
 
 
@@ -312,7 +316,7 @@ def test_durable_reply() -> None:
 
     def tell(**changes: object) -> None:
         told = replace(reply, **changes).to_bytes()  # type: ignore[arg-type]
-        frame = Reply(correlation=1, reply=told, view_hint=0, primary_hint=0)
+        frame = Replies(replies=((1, told),), view_hint=0, primary_hint=0)
         cluster.checkers.check_reply(1, ledger, frame)
 
     tell()

@@ -29,7 +29,7 @@ def test_rules_have_names_and_signs() -> None:
 def test_a_rule_is_exercised_where_one_of_its_signs_was_seen() -> None:
     """And not where a sign was counted zero times."""
     assert exercised({}) == []
-    assert exercised({"answer:Reply": 0, "block:null": 2}) == ["M41", "D32"]
+    assert exercised({"answer:Replies": 0, "block:null": 2}) == ["M41", "D32"]
     assert "M3" in exercised({"evidence:equivocation_commit": 1})
 
 

@@ -123,13 +123,14 @@ def _client_targets() -> dict[str, Target]:
     """One for each kind of frame on the client port, both ways, and for what is inside them."""
     questions: dict[str, client_frames.ClientFrame] = {
         "submit": client_frames.Submit(correlation=1, transaction=b"t" * 80, private_payload=b"p" * 40),
+        "await": client_frames.Await(((1, HASH), (2, bytes(32)))),
         "view": client_frames.View(correlation=2, contract="cash", method="balance", arguments=b"\x90", min_height=3),
         "proof_of_receipt": client_frames.Proof(correlation=3, tx_id=HASH, key=None),
         "proof_of_state": client_frames.Proof(correlation=3, tx_id=None, key=b"c/cash/1"),
         "head_request": client_frames.HeadRequest(correlation=4),
     }
     answers: dict[str, client_frames.ReplicaFrame] = {
-        "reply": client_frames.Reply(correlation=1, reply=b"r" * 60, view_hint=2, primary_hint=3),
+        "replies": client_frames.Replies(replies=((1, b"r" * 60), (9, b"s" * 30)), view_hint=2, primary_hint=3),
         "refused": client_frames.Refused(correlation=1, tx_id=HASH, code="busy", detail="é", retry_after_ms=500),
         "view_answer": client_frames.ViewAnswer(
             correlation=2, height=5, time_ms=6, status="ok", code="", result=b"\xc0"

@@ -11,6 +11,7 @@ from ledger.transaction import Receipt
 from pbft.core.client_session import (
     AskHead,
     AskNonceProof,
+    AskOutcome,
     ClientSession,
     Committed,
     InvalidReply,
@@ -75,9 +76,9 @@ def tick_until_sent(session: ClientSession, limit: int) -> tuple[int, list[objec
 
 
 def test_the_primary_is_asked_first_and_alone() -> None:
-    """Section 4.1: a request goes to the replica that the client believes is the primary."""
+    """Section 4.1: a request goes to the replica that the client believes is the primary; W others tell its outcome."""
     session = make_session(primary=2)
-    assert session.start() == [SendRequest(replica=2)]
+    assert session.start() == [SendRequest(replica=2), AskOutcome(replica=3), AskOutcome(replica=0)]
     assert [session.tick() for _ in range(TIMING.primary_alone_ticks - 1)] == [[], []]
 
 
@@ -107,15 +108,14 @@ def test_weak_quorum_of_equal_replies_commits() -> None:
     assert session.tick() == []
 
 
-def test_the_first_reply_asks_w_witnesses_at_once() -> None:
-    """The primary has executed; W others are asked for their word without waiting for the time-out, and only once."""
+def test_the_receipt_of_a_rival_sends_everybody_the_request_at_once() -> None:
+    """The witnesses were asked about this transaction and have nothing to say: another one used the nonce (D43)."""
     session = make_session(primary=3)
     session.start()
-    assert sent_to(session.receive_reply(3, make_reply().to_bytes())) == [0, 1]
-    session = make_session(replicas=7, weak_quorum=3, primary=3)
-    session.start()
-    assert sent_to(session.receive_reply(3, make_reply(height=8).to_bytes())) == [4, 5, 6]
-    assert session.receive_reply(4, make_reply().to_bytes()) == []
+    rival = make_reply(tx_id=OTHER_TX_ID).to_bytes()
+    assert sent_to(session.receive_reply(3, rival)) == [0, 1, 2]
+    assert session.receive_reply(0, rival) == []
+    assert isinstance(session.outcome, Rejected) and session.outcome.code == "NONCE_USED"
 
 
 def test_one_replica_counts_once() -> None:

@@ -1,7 +1,7 @@
 """The Deferred face against four replicas made of plain objects, on a clock that the test moves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +19,11 @@ from pbft.client.errors import NotVouched, QueryFailed
 from pbft.client.links import HELD_TICKS, REDIAL_MAX_TICKS, REDIAL_TICKS
 from pbft.client.network import ReplicaAddress
 from pbft.client.options import REFRESH_TICKS, ClientOptions
-from pbft.client.patience import Patience
+from pbft.client.patience import EXPECTED_MAX, Patience
 from pbft.client.twisted_client import QueryAnswer, TwistedClient
 from pbft.core.client_session import Committed, OutcomeUnknown, Rejected, ReplyContent
 from pbft.wire.client_frames import (
+    Await,
     ClientFrame,
     Head,
     HeadRequest,
@@ -30,7 +31,7 @@ from pbft.wire.client_frames import (
     ProofAnswer,
     Refused,
     ReplicaFrame,
-    Reply,
+    Replies,
     Submit,
     View,
     ViewAnswer,
@@ -57,6 +58,8 @@ class FakeReplica:
     heard: list[ClientFrame] = field(default_factory=list)
     links: "list[FakeLink]" = field(default_factory=list)
     silent_to: tuple[type, ...] = ()
+    ordered: dict[bytes, Submit] = field(default_factory=dict)  # what any replica took, as it is of all
+    awaited: dict[bytes, int] = field(default_factory=dict)
 
     def answer(self, frame: ClientFrame) -> ReplicaFrame | None:
         if isinstance(frame, self.silent_to):
@@ -81,10 +84,20 @@ class FakeReplica:
                 result=encode(self.value),
             )
         if isinstance(frame, Submit):
+            self.ordered[parse_transaction(frame.transaction).tx_id] = frame
             return self.execute(frame, "ok", "")
+        if isinstance(frame, Await):
+            ((correlation, tx_id),) = frame.entries
+            self.awaited[tx_id] = correlation
+            return self.tell(self.ordered[tx_id]) if tx_id in self.ordered else None
         return ProofAnswer(correlation=frame.correlation, code="not_certified_yet", proof=b"")
 
-    def execute(self, frame: Submit, status: str, code: str) -> Reply:
+    def tell(self, frame: Submit) -> Replies:
+        """What is told to who asked for the outcome."""
+        tx_id = parse_transaction(frame.transaction).tx_id
+        return self.execute(replace(frame, correlation=self.awaited[tx_id]), "ok", "")
+
+    def execute(self, frame: Submit, status: str, code: str) -> Replies:
         signed = parse_transaction(frame.transaction)
         receipt = Receipt(
             tx_id=signed.tx_id,
@@ -105,9 +118,8 @@ class FakeReplica:
             receipt=receipt.to_bytes(),
             header_hash=b"h" * 32,
         )
-        return Reply(
-            correlation=frame.correlation,
-            reply=content.to_bytes(),
+        return Replies(
+            replies=((frame.correlation, content.to_bytes()),),
             view_hint=self.view,
             primary_hint=self.primary,
         )
@@ -143,7 +155,8 @@ class Bench:
 
     def __init__(self, *, start: bool = True) -> None:
         self.clock = Clock()
-        self.replicas = [FakeReplica(number) for number in range(4)]
+        ordered: dict[bytes, Submit] = {}
+        self.replicas = [FakeReplica(number, ordered=ordered) for number in range(4)]
         addresses = tuple(
             ReplicaAddress(replica=number, host="127.0.0.1", port=1, transport_key=bytes([number]) * 32)
             for number in range(4)
@@ -202,20 +215,40 @@ def is_waiting(deferred: "Deferred[Any]") -> bool:
 
 
 def test_a_transaction_goes_to_the_primary_and_needs_a_second_voice() -> None:
-    """One reply is not enough: it sends the transaction to W witnesses, and W equal replies commit."""
+    """W witnesses are asked for the outcome when it is sent; one reply is not enough, W equal ones commit."""
     bench = Bench()
     bench.replicas[0].silent_to = (Submit,)
     bench.ready()
     waiting = bench.client.submit(bench.account, "ping", "ping")
     assert [replica.count(Submit) for replica in bench.replicas] == [1, 0, 0, 0]
-    assert is_waiting(waiting)
+    assert [replica.count(Await) for replica in bench.replicas] == [0, 1, 1, 0]
     (frame,) = (frame for frame in bench.replicas[0].heard if isinstance(frame, Submit))
     bench.replicas[0].links[-1].on_frame(encode_replica_frame(bench.replicas[0].execute(frame, "ok", "")))
+    assert is_waiting(waiting)
+    bench.replicas[2].links[-1].on_frame(encode_replica_frame(bench.replicas[2].tell(frame)))
     outcome = result_of(waiting)
-    assert [replica.count(Submit) for replica in bench.replicas] == [1, 1, 1, 0]
+    assert [replica.count(Submit) for replica in bench.replicas] == [1, 0, 0, 0]
     assert isinstance(outcome, Committed)
     assert (outcome.reply.height, outcome.receipt.value) == (8, 42)
     assert bench.account.nonces.base == 1
+
+
+def test_the_primary_teaches_patience_though_others_decide_before_it() -> None:
+    """The witnesses are quicker each time: without the primary's late word, a busy network would be asked in vain."""
+    bench = Bench()
+    for replica in bench.replicas:
+        replica.silent_to = (Submit,)
+    bench.ready()
+    for _ in range(2):
+        bench.replicas[0].heard.clear()
+        waiting = bench.client.submit(bench.account, "ping", "ping")
+        bench.advance(1.5 * PRIMARY_ALONE_S)
+        (frame,) = (frame for frame in bench.replicas[0].heard[:1] if isinstance(frame, Submit))
+        for witness in bench.replicas[1:3]:
+            witness.links[-1].on_frame(encode_replica_frame(witness.tell(frame)))
+        assert isinstance(result_of(waiting), Committed)
+        bench.replicas[0].links[-1].on_frame(encode_replica_frame(bench.replicas[0].execute(frame, "ok", "")))
+    assert [replica.count(Submit) for replica in bench.replicas[1:]] == [1, 1, 1], "the second time nobody else"
 
 
 def test_a_slow_network_is_not_asked_twice_as_much() -> None:
@@ -258,9 +291,22 @@ def test_a_silent_primary_teaches_no_patience() -> None:
 def test_patience_is_twice_the_smoothed_latency_within_bounds(latencies: list[float], expected: float) -> None:
     """Never below what it began with, and no primary can make it grow for ever."""
     patience = Patience(10)
-    for latency in latencies:
-        patience.note(latency)
+    for number, latency in enumerate(latencies):
+        patience.sent(number, 2, 1_000)
+        patience.answered(number, 1, 1_000)
+        patience.answered(number, 2, 1_000 + latency)
+        patience.answered(number, 2, 9_000)
     assert patience.value == expected
+
+
+def test_requests_that_no_primary_answers_are_not_kept_for_ever() -> None:
+    patience = Patience(10)
+    for number in range(EXPECTED_MAX + 1):
+        patience.sent(number, 0, 0)
+    patience.answered(0, 0, 100)
+    assert patience.value == 10
+    patience.answered(1, 0, 6)
+    assert patience.value == 12
 
 
 def test_the_belief_in_the_primary_follows_the_replicas() -> None:

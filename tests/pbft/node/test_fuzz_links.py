@@ -218,7 +218,8 @@ def test_edited_frames_of_a_client_never_cross_the_reactor(recorded: tuple[Clust
             opening.receive(mutate(encode_client_frame(frame), EDITS, random), random)  # type: ignore[arg-type]
         ends = sum(metrics.client_refused_total.values())
         assert opening.link.is_ended == bool(ends) and ends <= 1
-        waits = door._waiting_count or door._reads._open_by_client  # an edit may leave a valid transaction, or read
+        # An edit may leave a valid transaction, question or read.
+        waits = len(door._waiting) or len(door._questions) or door._reads._open_by_client
         is_answered = opening.transport.value() or waits
         assert opening.link.is_ended or is_answered, "a frame that ends nothing is answered, now or with its block"
         opening.link.connectionLost()

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.client_frames import (
+    Await,
     Head,
     HeadRequest,
     Proof,
     ProofAnswer,
     Refused,
-    Reply,
+    Replies,
     Submit,
     View,
     ViewAnswer,
@@ -37,10 +39,12 @@ client_frames = st.one_of(
     st.builds(Proof, correlation=numbers, tx_id=hashes, key=st.none()),
     st.builds(Proof, correlation=numbers, tx_id=st.none(), key=st.binary(min_size=1, max_size=90)),
     st.builds(HeadRequest, correlation=numbers),
+    st.builds(Await, st.lists(st.tuples(numbers, hashes), min_size=1, max_size=9).map(tuple)),
 )
 replica_frames = st.one_of(
     st.builds(
-        Reply, correlation=numbers, reply=st.binary(max_size=300), view_hint=numbers, primary_hint=st.integers(0, 63)
+        Replies, replies=st.lists(st.tuples(numbers, st.binary(max_size=300)), min_size=1, max_size=9).map(tuple),
+        view_hint=numbers, primary_hint=st.integers(0, 63),
     ),
     st.builds(
         Refused, correlation=numbers, tx_id=st.one_of(hashes, st.just(b"")), code=codes, detail=st.text(max_size=500),
@@ -84,9 +88,16 @@ def test_fields_beyond_their_limits_are_refused() -> None:
         "proof of nothing": (Proof(correlation=1, tx_id=None, key=None), "malformed"),
         "short id": (Proof(correlation=1, tx_id=b"x" * 31, key=None), "length"),
         "empty key": (Proof(correlation=1, tx_id=None, key=b""), "length"),
+        "correlation in a list": (Await(((2**63, bytes(32)),)), "number"),
+        "too many outcomes": (Await(((1, bytes(32)),) * 1_025), "length"),
+        "no outcomes": (Await(()), "length"),
         "long key": (Proof(correlation=1, tx_id=None, key=b"x" * 1_025), "length"),
     }
+    replies = Replies(replies=((1, b"r"),), view_hint=0, primary_hint=0)
     answers = {
+        "too many replies": (replace(replies, replies=((1, b"r"),) * 1_025), "count"),
+        "correlation in a list": (replace(replies, replies=((2**63, b"r"),)), "number"),
+        "hint": (replace(replies, view_hint=2**63), "number"),
         "short hash": (replace(head, header_hash=b"h"), "length"),
         "tx id": (replace(refused, tx_id=b"x"), "length"),
         "code": (replace(refused, code="x" * 65), "length"),
@@ -101,6 +112,27 @@ def test_fields_beyond_their_limits_are_refused() -> None:
             with pytest.raises(WireError) as error:
                 decode(encode(frame))
             assert error.value.code == code, name
+
+
+def test_lists_that_do_not_come_out_even_are_refused() -> None:
+    """No entry may be half there, and a list has no correlation of its own."""
+    entries, numbers = bytes(40), bytes(16)
+    questions = [
+        pb.ClientFrame(awaited=pb.Await(entries=entries[1:])),
+        pb.ClientFrame(awaited=pb.Await(entries=entries + b"1")),
+        pb.ClientFrame(correlation=1, awaited=pb.Await(entries=entries)),
+    ]
+    answers = [
+        pb.ReplicaFrame(replies=pb.Replies(correlations=numbers, replies=[b"r"])),
+        pb.ReplicaFrame(replies=pb.Replies(correlations=numbers, replies=[b"r"] * 3)),
+        pb.ReplicaFrame(replies=pb.Replies()),
+        pb.ReplicaFrame(correlation=1, replies=pb.Replies(correlations=numbers, replies=[b"r"] * 2)),
+    ]
+    for decode, frames in ((decode_client_frame, questions), (decode_replica_frame, answers)):
+        for frame in frames:
+            with pytest.raises(WireError) as error:
+                decode(frame.SerializeToString(deterministic=True))
+            assert error.value.code == ("malformed" if frame.correlation else "length")
 
 
 def test_long_empty_and_unknown_frames_are_refused() -> None:
@@ -139,7 +171,7 @@ def test_hello_tells_replica_0_from_a_client() -> None:
 @given(st.one_of(client_frames, replica_frames), st.integers(0, 10**6), st.integers(0, 255))
 def test_no_change_makes_anything_but_a_frame_or_a_refusal(frame, position, value) -> None:
     """One byte changed: refused, or a frame that has exactly these bytes. Each decoder meets the other's frames too."""
-    is_question = isinstance(frame, Submit | View | Proof | HeadRequest)
+    is_question = isinstance(frame, Submit | Await | View | Proof | HeadRequest)
     data = bytearray((encode_client_frame if is_question else encode_replica_frame)(frame)) or bytearray(1)
     data[position % len(data)] = value
     for encode, decode in ((encode_client_frame, decode_client_frame), (encode_replica_frame, decode_replica_frame)):
