@@ -18,7 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.performance_page import LONG_RUN, draw, write_page
+from benchmarks.performance_growth import BYTES, CHAIN, LONG_RUN
+from benchmarks.performance_page import draw, write_page
+from benchmarks.performance_sweeps import FEW, SWEEP_SECONDS, SWEEPS, TRANSFER
 from benchmarks.replica_cost import CostMeter
 
 from pbft.bench.report import describe_machine, read_commit
@@ -29,19 +31,11 @@ PAGE: Final = DOCS / "performance.md"
 PICTURE: Final = DOCS / "performance.svg"
 RUN_SECONDS_MAX: Final = 1_800.0  # of one bench, preparation and end included
 
-TRANSFER: Final = ("--workload", "transfer")
-FEW: Final = (*TRANSFER, "--accounts", "5000")
 RUNS: Final[dict[str, tuple[str, ...]]] = {
     "transfers": (*TRANSFER, "--clients", "1000"),
     "lone request": (*FEW, "--clients", "1"),
     "null": ("--workload", "null", "--clients", "1000"),
-    "null 1 kB": ("--workload", "null", "--clients", "500", "--payload", "1024"),
-    "null 16 kB": ("--workload", "null", "--clients", "100", "--payload", "16384"),
     "readings": ("--workload", "readings", "--clients", "64"),
-    "batch 1": (*FEW, "--clients", "100", "--batch", "1"),
-    "batch 10": (*FEW, "--clients", "300", "--batch", "10"),
-    "batch 100": (*FEW, "--clients", "1000", "--batch", "100"),
-    "window 8": (*FEW, "--clients", "1000", "--window", "8"),
     "n = 7": (*FEW, "--clients", "1000", "--replicas", "7"),
     "n = 10": (*FEW, "--clients", "1000", "--replicas", "10"),
     "n = 16": (*FEW, "--clients", "1000", "--replicas", "16"),
@@ -55,12 +49,13 @@ RUNS: Final[dict[str, tuple[str, ...]]] = {
 PROFILED_BATCHES: Final = 8
 SAMPLE_SECONDS: Final = 0.001
 OPEN_LOOP: Final = "70 % load"  # open loop at 70 % of what `transfers` reached
-LONG_RUN_REQUESTS: Final = 1_000_000
+LONG_RUN_REQUESTS: Final = 1_000_000  # at least
 LONG_RUN_MARGIN: Final = 1.1  # longer than the rate of `transfers` needs: a run of minutes meets every checkpoint
 GROWTH: Final = "growth"
 GROWTH_KEYS: Final = (100_000, 1_000_000, 10_000_000)
 PROFILE: Final = "profile"
-ALL: Final = (*RUNS, OPEN_LOOP, LONG_RUN, PROFILE, GROWTH)
+CHAIN_BLOCKS: Final = (1_000, 10_000, 100_000)
+ALL: Final = (*RUNS, *SWEEPS, OPEN_LOOP, LONG_RUN, PROFILE, GROWTH, CHAIN, BYTES)
 PARTS: Final = (  # of a replica's work: first match by the path of a function's file wins
     ("signatures", ("nacl", "ledger/keys.py", "wire/verify.py")),
     ("state tree", ("ledger/world_state.py", "ledger/state_", "ledger/stored_trie.py", "/hashing.py", "/merkle.py")),
@@ -122,10 +117,21 @@ def grow() -> dict[str, Any]:
     """The state's part of a replica at each size (`benchmarks.growth`), each in a process of its own."""
     rows: list[dict[str, Any]] = []
     for keys in GROWTH_KEYS:
-        print(f"growth: {keys:,} keys", file=sys.stderr)
-        command = [sys.executable, "-m", "benchmarks.growth", "--json", "--keys", str(keys)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=True)
-        rows += json.loads(done.stdout)
+        rows += measure_alone("growth", "--keys", str(keys))
+    return describe_rows(rows)
+
+
+def measure_alone(module: str, *arguments: str) -> list[dict[str, Any]]:
+    """The rows that another module of this package prints, in a process of its own."""
+    print(f"{module}: {' '.join(arguments)}", file=sys.stderr)
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--json", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def describe_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows with the commit and the machine that gave them."""
     return {"commit": read_commit(), "machine": describe_machine(), "rows": rows}
 
 
@@ -137,34 +143,50 @@ def part_of(path: str) -> str:
     return "making records, libraries"
 
 
+def measure_run(name: str, runs: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
+    """A run of `gridquorum bench` by its name; two of them depend on what `transfers` reached."""
+    if name in RUNS:
+        return measure(name, RUNS[name], asked.seconds)
+    if name in SWEEPS:
+        return measure(name, SWEEPS[name], min(asked.seconds, SWEEP_SECONDS))
+    rate = runs["transfers"]["requests_per_second"]
+    if name == OPEN_LOOP:
+        return measure(name, (*FEW, "--clients", "2000", "--rate", str(max(int(0.7 * rate), 1))), asked.seconds)
+    return measure(name, RUNS["transfers"], round(LONG_RUN_MARGIN * asked.requests / rate))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measures what was asked for, and writes the three files."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seconds", type=float, default=8.0)
     options.add_argument("--only", nargs="*", metavar="NAME", choices=ALL, help=f"of {', '.join(ALL)}")
+    options.add_argument("--requests", type=int, default=LONG_RUN_REQUESTS, help="of the long run, at least")
+    options.add_argument("--blocks", type=int, nargs="+", default=list(CHAIN_BLOCKS), help="of the chains")
+    options.add_argument("--into", type=Path, default=DOCS, help="the folder of performance.json, .md and .svg")
     asked = options.parse_args(argv)
-    figures: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {"runs": {}}
+    path: Path = asked.into / FIGURES.name
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": {}}
     wanted = ALL if asked.only is None else asked.only
     for name in (name for name in ALL if name in wanted):
-        if name in RUNS:
-            figures["runs"][name] = measure(name, RUNS[name], asked.seconds)
-        elif name == OPEN_LOOP:
-            rate = max(int(0.7 * figures["runs"]["transfers"]["requests_per_second"]), 1)
-            figures["runs"][name] = measure(name, (*FEW, "--clients", "2000", "--rate", str(rate)), asked.seconds)
-        elif name == LONG_RUN:
-            seconds = LONG_RUN_MARGIN * LONG_RUN_REQUESTS / figures["runs"]["transfers"]["requests_per_second"]
-            figures["runs"][name] = measure(name, RUNS["transfers"], round(seconds))
+        if name == PROFILE:
+            figures[name] = profile_parts()
+        elif name == GROWTH:
+            figures[name] = grow()
+        elif name == CHAIN:
+            figures[name] = describe_rows(measure_alone("chain_growth", "--blocks", *map(str, asked.blocks)))
+        elif name == BYTES:
+            figures[name] = describe_rows(measure_alone("ledger_bytes"))
         else:
-            figures[name] = profile_parts() if name == PROFILE else grow()
-        save(figures)
+            figures["runs"][name] = measure_run(name, figures["runs"], asked)
+        save(figures, asked.into)
 
 
-def save(figures: dict[str, Any]) -> None:
+def save(figures: dict[str, Any], into: Path = DOCS) -> None:
     """Writes figures, page and picture: after each run, so that none is lost with a later one."""
     figures["runs"] = {name: figures["runs"][name] for name in ALL if name in figures["runs"]}
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(write_page(figures), encoding="utf-8")
-    PICTURE.write_text(draw(figures), encoding="utf-8")
+    (into / FIGURES.name).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (into / PAGE.name).write_text(write_page(figures), encoding="utf-8")
+    (into / PICTURE.name).write_text(draw(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

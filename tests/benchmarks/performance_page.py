@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+from benchmarks.performance_growth import LONG_RUN, write_growth
+from benchmarks.performance_sweeps import SWEEPS, write_sweeps
+
 
 def write_page(figures: dict[str, Any]) -> str:
     """docs/performance.md, from the figures alone."""
@@ -18,10 +21,7 @@ def write_page(figures: dict[str, Any]) -> str:
         "",
         *faults_table(runs),
     ]
-    if "growth" in figures:
-        out += ["", "## Growth", "", *growth_table(figures["growth"])]
-    if LONG_RUN in runs:
-        out += ["", describe_long_run(runs[LONG_RUN])]
+    out += [*write_sweeps(runs), *write_growth(figures)]
     out += ["", PROFILE_HEAD.format(**figures["profile"]), *parts_table(figures["profile"]), "", TAIL]
     out += ["## How each run was made", "", *settings_table(runs)]
     return "\n".join(out) + "\n"
@@ -95,14 +95,6 @@ RUNS_HEAD: Final = (
     "| run | requests/s | of the limit | CPU of the limit | p50 / p99 / p99.9 ms | us at a replica (worker) "
     "| requests per block | syncs per block, replica | bytes a request: peers, clients, disk | MB |"
 )
-GROWTH_HEAD: Final = (
-    "| keys in the state | new root, us a changed key | synced write, us | times that of the first row "
-    "| start, s | memory of the process that loaded it, 50,000 keys a write, MB | disk, MB |"
-)
-LONG_RUN: Final = "1,000,000 requests"
-LONG_RUN_TEXT: Final = """A long run took {requests:,} requests in {seconds:,.0f} s. Its largest replica, worker
-included, had {early} requests, {middle}, and {end}. On each replica's disk a
-request left {disk_bytes_per_request_and_replica:,} bytes."""
 SVG_HEAD: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 {height}" font-family="system-ui, sans-serif" '
     'font-size="13" role="img">'
@@ -126,6 +118,9 @@ def targets_table(runs: dict[str, Any]) -> list[str]:
             ("memory of a replica, MB, 100,000 accounts (200,000 keys)", "200", "120",
              f"{transfers['memory_mb_max']:.0f}, of which {transfers['private_mb_max']:.0f} private"),
         ]  # fmt: skip
+    if (long := runs.get(LONG_RUN)) is not None:
+        measured = f"{long['memory_mb_max']:.0f}, of which {long['private_mb_max']:.0f} private"
+        rows.append((f"the same after {long['requests']:,} requests", "200", "120, flat", measured))
     if (readings := runs.get("readings")) is not None:
         rows.append(("readings a second", "20,000", "60,000", f"{readings['readings_per_second']:,.0f}"))
     if (lone := runs.get("lone request")) is not None:
@@ -147,7 +142,7 @@ def runs_table(runs: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, run in runs.items():
-        if run["fault"]:
+        if run["fault"] or name in SWEEPS:
             continue
         latency = run["latency_ms"]
         lines.append(
@@ -179,30 +174,6 @@ def faults_table(runs: dict[str, Any]) -> list[str]:
                 f"| {fault.get('caught_up_seconds', '')} |"
             )
     return lines
-
-
-def growth_table(growth: dict[str, Any]) -> list[str]:
-    """What a changed key costs as the state grows, and the start of a replica; by `benchmarks.growth`."""
-    lines = [GROWTH_HEAD, "|---|---|---|---|---|---|---|"]
-    first = growth["rows"][0]
-    for row in growth["rows"]:
-        factor = (row["root_us"] + row["write_us"]) / (first["root_us"] + first["write_us"])
-        lines.append(
-            f"| {row['keys']:,} | {row['root_us']:.1f} | {row['write_us']:.1f} | {factor:.2f} "
-            f"| {row['start_seconds']:.1f} | {row['private_mb']:.0f} | {row['disk_mb']:,.0f} |"
-        )
-    made = "`PYTHONPATH=tests python -m benchmarks.growth`, commit {}, load before {}.".format
-    return [*lines, "", made(growth["commit"], growth["machine"]["load_average"])]
-
-
-def describe_long_run(run: dict[str, Any]) -> str:
-    """How memory went in a long run: at a tenth of it, in the middle, and at its end."""
-    course = run["course"]
-    early, middle, end = (
-        f"{megabytes:.0f} MB after {requests:,}"
-        for _, requests, megabytes in (course[len(course) // 10], course[len(course) // 2], course[-1])
-    )
-    return LONG_RUN_TEXT.format(early=early, middle=middle, end=end, **run)
 
 
 def parts_table(profile: dict[str, Any]) -> list[str]:

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import growth, performance, performance_page
+from benchmarks import chain_growth, growth, ledger_bytes, performance, performance_growth, performance_page
+from benchmarks.performance_sweeps import SWEEPS, write_sweeps
 
 
 def test_page_and_picture_are_what_the_figures_give() -> None:
@@ -25,17 +26,59 @@ def test_every_part_of_a_replica_has_its_row() -> None:
     assert [path.name for path in rest if path.name != "__init__.py"] == []
 
 
-def test_a_long_run_tells_how_memory_went() -> None:
-    """At a tenth of it, in the middle, and at its end."""
+@pytest.mark.parametrize(("end", "verdict"), [(53.5, "was flat"), (77.0, "was not flat, it grew by 54 %")])
+def test_a_long_run_tells_how_memory_went(end: float, verdict: str) -> None:
+    """At a tenth of it, in the middle, and at its end; a tenth more is flat, half more is not."""
     run = {
         "requests": 1_000,
         "seconds": 10.0,
         "disk_bytes_per_request_and_replica": 1_024,
-        "course": [[step, step * 100, 50.0 + step] for step in range(11)],
+        "course": [[step, step * 100, 50.0] for step in range(10)] + [[10, 1_000, end]],
     }
-    text = performance_page.describe_long_run(run)
+    text = " ".join(performance_growth.describe_long_run(run).split())
     assert "1,000 requests in 10 s" in text and "1,024 bytes" in text
-    assert "51 MB after 100 requests, 55 MB after 500, and 60 MB after 1,000" in " ".join(text.split())
+    assert f"50 MB after 100 requests, 50 MB after 500, and {end:.0f} MB after 1,000: memory {verdict}." in text
+
+
+def test_a_sweep_has_its_own_table_and_none_where_nothing_was_swept() -> None:
+    """A row for each run that was made, with the settings that it had."""
+    figures = json.loads(performance.FIGURES.read_text(encoding="utf-8"))
+    assert write_sweeps({"transfers": figures["runs"]["transfers"]}) == []
+    settings = {**figures["runs"]["null"]["settings"], "payload": 16_384, "window": 8}
+    figures["runs"]["null 16 kB"] = {**figures["runs"]["null"], "settings": settings}
+    page = performance_page.write_page(figures)
+    (row,) = [line for line in page.splitlines() if line.startswith("| null 16 kB |") and "gridquorum" not in line]
+    assert [cell.strip() for cell in row.split("|")[1:5]] == ["null 16 kB", "500", "8", "16,384"]
+    assert page.index("## Faults") < page.index("## Sweeps") < page.index(row)
+
+
+def test_every_name_is_measured_once() -> None:
+    """No run is in two tables, and every sweep changes one thing that its bench knows."""
+    assert len(set(performance.ALL)) == len(performance.ALL)
+    assert all({"--batch", "--window", "--payload", "--workload"} & set(arguments) for arguments in SWEEPS.values())
+
+
+def test_a_replica_comes_back_to_a_chain_that_grows(capsys: pytest.CaptureFixture[str]) -> None:
+    """A few blocks: production nodes on copies of the ledger, until who was away has the head; and the page."""
+    chain_growth.main(["--blocks", "8", "12", "--missed", "3", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["blocks"] for row in rows] == [8, 12]
+    assert all(row["start_seconds"] > 0 and row["missed_seconds"] > 0 and row["empty_seconds"] > 0 for row in rows)
+    page = "\n".join(performance_growth.write_growth({"runs": {}, "chain": performance.describe_rows(rows)}))
+    assert "missing 3 blocks" in page and "\n| 12 | " in page
+    with pytest.raises(SystemExit):
+        chain_growth.main(["--blocks", "10", "--missed", "10"])
+
+
+def test_what_a_transfer_and_a_reading_leave_is_counted_by_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Transactions and receipts of transfers are there, a reading shares its transaction with others; and the page."""
+    ledger_bytes.main(["--transfers", "500", "--readings", "1000", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    transfer, reading = (row["parts"] for row in rows)
+    assert transfer["transactions"] > 150 and transfer["receipts"] > 100  # a signature, two keys; a transfer's events
+    assert 0 < reading["transactions"] < transfer["transactions"]
+    page = "\n".join(performance_growth.write_growth({"runs": {}, "ledger bytes": performance.describe_rows(rows)}))
+    assert "500 transfers | 1,000 readings |" in page and "| growth of the file |" in page
 
 
 def test_growth_prints_a_row_for_each_size(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,86 @@
+"""What grows, on docs/performance.md: the state, the chain, the ledger's bytes, and memory in a long run."""
+
+from typing import Any, Final
+
+GROWTH_HEAD: Final = (
+    "| keys in the state | new root, us a changed key | synced write, us | times that of the first row "
+    "| start, s | memory of the process that loaded it, 50,000 keys a write, MB | disk, MB |"
+)
+CHAIN: Final = "chain"
+CHAIN_HEAD: Final = (
+    "| blocks in the chain | its ledger, MB | start, s | back after missing {missed:,} blocks, s (waiting) "
+    "| back with an empty disk, s (waiting) |"
+)
+BYTES: Final = "ledger bytes"
+LONG_RUN: Final = "long run"
+LONG_RUN_TEXT: Final = """A long run took {requests:,} requests in {seconds:,.0f} s. Its largest replica, worker
+included, had {early} requests, {middle}, and {end}: memory {verdict}. On each
+replica's disk a request left {disk_bytes_per_request_and_replica:,} bytes."""
+FLAT_SHARE: Final = 0.1
+"""Memory that grows by no more than this from a tenth of a long run to its end is flat: samples differ by as much."""
+
+
+def write_growth(figures: dict[str, Any]) -> list[str]:
+    """The section's lines; none where nothing of it was measured."""
+    out: list[str] = []
+    if "growth" in figures:
+        out += ["", *growth_table(figures["growth"])]
+    if CHAIN in figures:
+        out += ["", *chain_table(figures[CHAIN])]
+    if BYTES in figures:
+        out += ["", *bytes_table(figures[BYTES])]
+    if LONG_RUN in figures["runs"]:
+        out += ["", describe_long_run(figures["runs"][LONG_RUN])]
+    return ["", "## Growth", *out] if out else []
+
+
+def growth_table(growth: dict[str, Any]) -> list[str]:
+    """What a changed key costs as the state grows, and the start of a replica; by `benchmarks.growth`."""
+    lines = [GROWTH_HEAD, "|---|---|---|---|---|---|---|"]
+    first = growth["rows"][0]
+    for row in growth["rows"]:
+        factor = (row["root_us"] + row["write_us"]) / (first["root_us"] + first["write_us"])
+        lines.append(
+            f"| {row['keys']:,} | {row['root_us']:.1f} | {row['write_us']:.1f} | {factor:.2f} "
+            f"| {row['start_seconds']:.1f} | {row['private_mb']:.0f} | {row['disk_mb']:,.0f} |"
+        )
+    made = "`PYTHONPATH=tests python -m benchmarks.growth`, commit {}, load before {}.".format
+    return [*lines, "", made(growth["commit"], growth["machine"]["load_average"])]
+
+
+def chain_table(chain: dict[str, Any]) -> list[str]:
+    """The start and the return of a replica as the chain grows; by `benchmarks.chain_growth`."""
+    lines = [CHAIN_HEAD.format(missed=chain["rows"][0]["missed"]), "|---|---|---|---|---|"]
+    for row in chain["rows"]:
+        lines.append(
+            f"| {row['blocks']:,} | {row['disk_mb']:,.0f} | {row['start_seconds']:.2f} "
+            f"| {row['missed_seconds']:.1f} ({row['missed_wait_seconds']:.1f}) "
+            f"| {row['empty_seconds']:.1f} ({row['empty_wait_seconds']:.1f}) |"
+        )
+    made = "`PYTHONPATH=tests python -m benchmarks.chain_growth`, commit {}, load before {}.".format
+    return [*lines, "", made(chain["commit"], chain["machine"]["load_average"])]
+
+
+def bytes_table(measured: dict[str, Any]) -> list[str]:
+    """What one unit of each workload leaves in the ledger; by `benchmarks.ledger_bytes`."""
+    rows = measured["rows"]
+    lines = [
+        "| bytes in the ledger of one of | " + " | ".join(f"{row['count']:,} {row['unit']}" for row in rows) + " |",
+        "|---|" + "---|" * len(rows),
+    ]
+    for part in rows[0]["parts"]:
+        lines.append(f"| {part} | " + " | ".join(f"{row['parts'][part]:.1f}" for row in rows) + " |")
+    lines.append("| all tables | " + " | ".join(f"{sum(row['parts'].values()):.1f}" for row in rows) + " |")
+    lines.append("| growth of the file | " + " | ".join(f"{row['file_bytes']:.1f}" for row in rows) + " |")
+    made = "`PYTHONPATH=tests python -m benchmarks.ledger_bytes`, commit {}, load before {}.".format
+    return [*lines, "", made(measured["commit"], measured["machine"]["load_average"])]
+
+
+def describe_long_run(run: dict[str, Any]) -> str:
+    """How memory went in a long run: at a tenth of it, in the middle, and at its end; and whether that is flat."""
+    course = run["course"]
+    points = [course[len(course) // 10], course[len(course) // 2], course[-1]]
+    early, middle, end = (f"{megabytes:.0f} MB after {requests:,}" for _, requests, megabytes in points)
+    growth = points[2][2] / points[0][2] - 1
+    verdict = "was flat" if growth <= FLAT_SHARE else f"was not flat, it grew by {100 * growth:.0f} %"
+    return LONG_RUN_TEXT.format(early=early, middle=middle, end=end, verdict=verdict, **run)
