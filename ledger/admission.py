@@ -17,6 +17,9 @@ from ledger.transaction import EXPIRY_AHEAD_MAX, NONCE_MAX, SignedTransaction
 NONCE_WINDOW: Final = 64
 """Nonces above the contiguous used prefix that may execute: the most a client can have outstanding (D45)."""
 
+RECENT_WINDOWS_MAX: Final = 16_384
+"""Windows kept in memory, about four megabytes: more clients than a replica has transactions pending."""
+
 NONCES_PREFIX: Final = b"n/"
 """State keys of nonce windows: prefix, client."""
 
@@ -86,6 +89,39 @@ SKIP: Final = Verdict(False, True, "")
 
 WindowsOf: TypeAlias = Callable[[Collection[bytes]], dict[bytes, NonceWindow]]
 _UNUSED: Final = NonceWindow()
+
+
+class RecentWindows:
+    """The nonce windows after the head, kept of the clients that asked or were executed last; the others are read.
+
+    Doors ask for one with each request, and a block for those of all its clients, mostly the same.
+    """
+
+    def __init__(self, read: WindowsOf) -> None:
+        self._read = read
+        self._windows: dict[bytes, NonceWindow] = {}
+
+    def of(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
+        """The windows of these clients, of all of them."""
+        windows = {client: self._windows[client] for client in clients if client in self._windows}
+        if len(windows) < len(clients):
+            missing = [client for client in clients if client not in windows]
+            stored = self._read(missing)
+            read = [(client, stored.get(client, _UNUSED)) for client in missing]
+            windows.update(read)
+            self.keep(read)
+        return windows
+
+    def keep(self, windows: Sequence[tuple[bytes, NonceWindow]]) -> None:
+        """What they are now: read, or after a block."""
+        for client, window in windows:
+            if len(self._windows) >= RECENT_WINDOWS_MAX and client not in self._windows:
+                del self._windows[next(iter(self._windows))]
+            self._windows[client] = window
+
+    def clear(self) -> None:
+        """The head is another one."""
+        self._windows.clear()
 
 
 def judge_transactions(

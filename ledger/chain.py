@@ -8,12 +8,12 @@ the store (the deliver gate, M47). The layout of the store and its reads are in 
 in `ledger.proofs`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ledger import merkle
-from ledger.admission import NonceWindow, Verdict, judge_transactions
+from ledger.admission import NonceWindow, RecentWindows, Verdict, judge_transactions
 from ledger.archive import (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
@@ -92,6 +92,7 @@ class Chain(Archive):
     def __init__(self, store: Store, genesis: Genesis) -> None:
         super().__init__(store)
         self.genesis = genesis
+        self._windows = RecentWindows(super().nonce_windows)
         self.epochs = Epochs(genesis.configuration)
         """Which configuration holds at which height; read it, `commit` extends it."""
         self.next_due_ms: int | None = None
@@ -286,6 +287,7 @@ class Chain(Archive):
         self._store.write(operations + self._certificate_operations() + update.operations)
         self._unsaved.clear()
         self.state.adopt(update)
+        self._windows.keep(planned.windows)
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
@@ -320,12 +322,17 @@ class Chain(Archive):
         self.save_certificates()
         gaps = snapshot.switch(self.height, self.gaps)
         self.state, self._head, self.gaps = snapshot.state, snapshot.header, gaps
+        self._windows.clear()
         self._newest_certificate = snapshot.certificate
         self._read_epochs()
         self._keep_newest_link()
         self.next_due_ms = earliest_due_ms(self._store, ())
         discard_idle_state(self._store)
         return snapshot.header
+
+    def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
+        """See `Archive.nonce_windows`; of clients that were active lately without the store."""
+        return self._windows.of(clients)
 
     # --- certificates ---
 

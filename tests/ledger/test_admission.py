@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors.ledger import sample_chain as sample
 
+from ledger import admission
 from ledger.admission import (
     EXPIRED,
     EXPIRY_TOO_FAR,
@@ -14,6 +15,7 @@ from ledger.admission import (
     NONCE_WINDOW,
     RETRY,
     NonceWindow,
+    RecentWindows,
     judge_transaction,
     judge_transactions,
     parse_nonce_window,
@@ -118,3 +120,38 @@ def test_a_batch_is_judged_in_order() -> None:
         sample.OTHER_CLIENT.public_key: NonceWindow(2, 0b10),
     }
     assert asked == [[client for client, _ in windows]], "all windows are read at once"
+
+
+CLIENTS = [bytes([number]) * 32 for number in range(6)]
+asks = st.lists(st.sampled_from(CLIENTS), max_size=4)
+blocks = st.lists(
+    st.tuples(st.sampled_from(CLIENTS), st.integers(1, 99)), max_size=3, unique_by=lambda change: change[0]
+)
+
+
+@given(st.lists(st.tuples(asks, blocks, st.booleans()), max_size=12))
+def test_recent_windows_are_those_of_the_store(steps: list[tuple[list[bytes], list[tuple[bytes, int]], bool]]) -> None:
+    """Beside a store that is asked each time: whatever is asked and executed, and however little is kept."""
+    stored: dict[bytes, NonceWindow] = {}
+    recent = RecentWindows(lambda clients: {client: stored[client] for client in clients if client in stored})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(admission, "RECENT_WINDOWS_MAX", 3)
+        for asked, block, is_other_head in steps:
+            assert recent.of(asked) == {client: stored.get(client, NonceWindow()) for client in asked}
+            changed = [(client, NonceWindow(base)) for client, base in block]
+            stored.update(changed)
+            if is_other_head:
+                recent.clear()
+            else:
+                recent.keep(changed)
+            assert len(recent._windows) <= 3
+
+
+def test_recent_windows_ask_for_what_they_do_not_know_alone() -> None:
+    """Once for each client, however often it asks."""
+    asked: list[list[bytes]] = []
+    recent = RecentWindows(lambda clients: asked.append(sorted(clients)) or {})  # type: ignore[func-returns-value]
+    recent.keep([(CLIENTS[0], NonceWindow(7))])
+    for _ in range(2):
+        assert recent.of(CLIENTS[:2]) == {CLIENTS[0]: NonceWindow(7), CLIENTS[1]: NonceWindow()}
+    assert asked == [[CLIENTS[1]]]

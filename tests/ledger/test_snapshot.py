@@ -110,7 +110,10 @@ def test_a_snapshot_is_the_ledger(blocks: int) -> None:
     laggard = make_laggard(store)
     with source.pin()._view, pytest.raises(InvalidBlock):
         laggard.header(blocks)
+    client = sample.CLIENT.public_key
+    before = laggard.nonce_window(client)
     laggard.install(receive(laggard, source.pin()))
+    assert (laggard.nonce_window(client) == before) == (blocks == 3), "what was known of the old head is forgotten"
     expect_equal(laggard, source, range(3, blocks + 1))
     reopened = Chain.open(store, sample.GENESIS)
     expect_equal(reopened, source, range(3, blocks + 1))
