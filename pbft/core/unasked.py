@@ -1,21 +1,25 @@
 """What a replica sends unasked: judged before it is read, or a signature in it checked, so that it costs little.
 
 Its rules: pure, and on unverified content, so it may only leave out what the core would do nothing with; a correct
-replica's answer that comes too late loses only what arrived in the meantime. Single envelopes always pass: they prove
-their sender first, and old ones are answered (D28).
+replica's answer that comes too late loses only what arrived in the meantime. Single envelopes pass, since they prove
+their sender first, and old ones are answered (D28); but not votes that have come after their quorum (D61).
 """
 
 from pbft.core.errors import InvalidMessage
+from pbft.core.message_log import CountedVote
 from pbft.core.messages import (
     Batches,
     Blocks,
+    Commit,
     Envelope,
     Forward,
     PeerMessage,
+    Prepare,
     PrePrepare,
     Relay,
     Request,
     Said,
+    SignedMessage,
     SnapshotChunk,
     SnapshotOffer,
 )
@@ -40,6 +44,8 @@ def is_awaited(state: ReplicaState, sender: int, kind: type[PeerMessage] | None)
 def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> PeerMessage | None:
     """The message, or the part of it that can be of use here; None for no part."""
     match message:
+        case Envelope():
+            return None if _is_surplus(state, message) else message
         case Batches():
             wanted = {batch.digest: batch for batch in message.batches if batch.digest in state.missing_bodies}
             return Batches(batches=tuple(wanted.values())) if wanted else None
@@ -56,6 +62,30 @@ def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> Pe
             requests = tuple(request for request in message.requests if _is_request_wanted(state, sender, request))
             return Relay(requests=requests) if requests else None
     return message
+
+
+def _is_surplus(state: ReplicaState, envelope: Envelope) -> bool:
+    """D61: whether no quorum needs these votes any more: of n replicas, n - Q come too late in each phase.
+
+    Another digest is looked at, since it may be evidence (M54); what is signed with the own key always (M28)."""
+    if envelope.sender == state.replica_id:
+        return False
+    return all(_is_surplus_vote(state, envelope.sender, message) for message in envelope.messages)
+
+
+def _is_surplus_vote(state: ReplicaState, sender: int, message: SignedMessage) -> bool:
+    if not isinstance(message, Prepare | Commit) or message.epoch != state.configuration.epoch:
+        return False
+    slot = state.slots.get(message.height)
+    if slot is None:
+        return False
+    votes: dict[int, CountedVote]
+    if isinstance(message, Prepare):
+        votes, is_done = slot.prepares, slot.is_prepared and (message.view, message.digest) == (state.view, slot.digest)
+    else:
+        votes, is_done = slot.commits, message.digest == slot.committed
+    earlier = votes.get(sender)
+    return is_done and (earlier is None or earlier.digest == message.digest)
 
 
 def _compute_said_wanted(state: ReplicaState, sender: int, message: Said) -> Said | None:

@@ -294,6 +294,7 @@ class ReplicaService:
             self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
+        self._turn_end.run()  # answers about what is durable wait for no promise of this turn
         if self._parts is not None and not self._is_stopping:
             with self._guard:
                 self._parts.node.driver.flush()

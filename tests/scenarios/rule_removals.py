@@ -27,6 +27,7 @@ from pbft.core import (
     state_transfer,
     status,
     timers,
+    unasked,
     view_change,
 )
 from pbft.node.driver import Driver
@@ -54,6 +55,10 @@ def without(rules: str, test: str, *pieces: Any, **arguments: Any) -> Removal:
 
 # fmt: off
 NORMAL_CASE = [
+    without("D61", "normal_case.test_d61_a_vote_that_comes_after_its_quorum_is_not_checked",
+            unasked.compute_wanted, "return None if _is_surplus(state, message) else message", "return message"),
+    without("D61, M54", "normal_case.test_d61_a_member_that_said_something_else_before_is_looked_at",
+            unasked._is_surplus_vote, "is_done and (earlier is None or earlier.digest == message.digest)", "is_done"),
     without("M1, D1", "normal_case.test_quorum_sizes",
             configuration.quorum_size, "(n + faults_tolerated(n) + 2) // 2", "2 * faults_tolerated(n) + 1",
             n=5, quorum=4),

@@ -247,3 +247,43 @@ def test_d4_m7_a_proposal_names_no_predecessor() -> None:
     assert bench.replica.state.slots[3].is_committed
     assert [message.height for message in bench.said(Prepare)] == [2, 3]
     assert not bench.asked
+
+
+def test_d61_a_vote_that_comes_after_its_quorum_is_not_checked() -> None:
+    """D61: "checked when it can complete a quorum": of n votes the last n - Q cost their bytes. What contradicts them
+    may be evidence (M54), and what the own key signed may be another process's (M28): both are looked at, always."""
+    bench = make_bench(1)
+
+    def is_checked(sender: int, *votes: Prepare | Commit) -> bool:
+        return bench.replica.compute_wanted(sender, make_envelope(sender, *votes)) is not None
+
+    proposal, other, later = pre_prepare(1, 0), pre_prepare(1, 1), pre_prepare(2, 2)
+    assert is_checked(3, prepare(proposal)), "the proposal may be late"
+    bench.say(0, proposal)
+    assert is_checked(3, prepare(proposal))
+    bench.say(2, prepare(proposal))
+    assert not is_checked(3, prepare(proposal)), "with the own one there are Q - 1"
+    assert is_checked(3, prepare(other)) and is_checked(1, prepare(proposal))
+    assert is_checked(3, prepare(proposal), prepare(later)), "one of the two is for a height that needs it"
+    assert is_checked(3, prepare(proposal), commit(proposal))
+    bench.say(0, commit(proposal))
+    assert is_checked(2, commit(proposal))
+    bench.say(2, commit(proposal))
+    assert not is_checked(3, commit(proposal))
+    assert is_checked(3, commit(other)) and is_checked(1, commit(proposal))
+
+
+def test_d61_a_member_that_said_something_else_before_is_looked_at() -> None:
+    """D61, M54: two votes of one member convict it together, however late the second one comes."""
+    bench = make_bench(1)
+    proposal, other = pre_prepare(1, 0), pre_prepare(1, 1)
+    bench.say(0, proposal)
+    bench.say(3, prepare(other))
+    bench.say(3, commit(other))
+    bench.say(2, prepare(proposal))
+    for sender in (0, 2):
+        bench.say(sender, commit(proposal))
+    for vote, kind in ((prepare(proposal), "equivocation_prepare"), (commit(proposal), "equivocation_commit")):
+        assert bench.replica.compute_wanted(3, make_envelope(3, vote)) is not None
+        bench.say(3, vote)
+        assert [piece.kind for piece in bench.evidence][-1:] == [kind]
