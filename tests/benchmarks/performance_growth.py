@@ -1,5 +1,6 @@
 """What grows, on docs/performance.md: the state, the chain, the ledger's bytes, and memory in a long run."""
 
+from itertools import pairwise
 from typing import Any, Final
 
 GROWTH_HEAD: Final = (
@@ -13,11 +14,20 @@ CHAIN_HEAD: Final = (
 )
 BYTES: Final = "ledger bytes"
 LONG_RUN: Final = "long run"
-LONG_RUN_TEXT: Final = """A long run took {requests:,} requests in {seconds:,.0f} s. Its largest replica, worker
-included, had {early} requests, {middle}, and {end}: memory {verdict}. On each
-replica's disk a request left {disk_bytes_per_request_and_replica:,} bytes."""
+LONG_RUN_TEXT: Final = """A long run took {requests:,} requests in {seconds:,.0f} s. Its largest replica, workers
+included, held on average, and at most:
+
+| requests done | MB on average | at most |
+|---|---|---|
+{rows}
+
+From the second of these fifths to the last, memory {verdict}. On each replica's disk a request left
+{disk_bytes_per_request_and_replica:,} bytes."""
+FIFTHS: Final = 5
 FLAT_SHARE: Final = 0.1
-"""Memory that grows by no more than this from a tenth of a long run to its end is flat: samples differ by as much."""
+"""Memory whose average grows by no more than this from the second fifth of a long run to the last is flat. The first
+fifth is left out, because accounts and caches are met for the first time in it; single samples differ by a fifth, since
+pages of the ledger come and go with each few blocks."""
 
 
 def write_growth(figures: dict[str, Any]) -> list[str]:
@@ -77,10 +87,16 @@ def bytes_table(measured: dict[str, Any]) -> list[str]:
 
 
 def describe_long_run(run: dict[str, Any]) -> str:
-    """How memory went in a long run: at a tenth of it, in the middle, and at its end; and whether that is flat."""
+    """How memory went in a long run, fifth by fifth of its time; and whether that is flat."""
     course = run["course"]
-    points = [course[len(course) // 10], course[len(course) // 2], course[-1]]
-    early, middle, end = (f"{megabytes:.0f} MB after {requests:,}" for _, requests, megabytes in points)
-    growth = points[2][2] / points[0][2] - 1
+    bounds = [len(course) * fifth // FIFTHS for fifth in range(FIFTHS + 1)]
+    fifths = [course[first:end] for first, end in pairwise(bounds)]
+    averages = [sum(megabytes for _, _, megabytes in points) / len(points) for points in fifths]
+    most = [max(megabytes for _, _, megabytes in points) for points in fifths]
+    rows = "\n".join(
+        f"| {points[0][1]:,} to {points[-1][1]:,} | {average:.0f} | {largest:.0f} |"
+        for points, average, largest in zip(fifths, averages, most, strict=True)
+    )
+    growth = averages[-1] / averages[1] - 1
     verdict = "was flat" if growth <= FLAT_SHARE else f"was not flat, it grew by {100 * growth:.0f} %"
-    return LONG_RUN_TEXT.format(early=early, middle=middle, end=end, verdict=verdict, **run)
+    return LONG_RUN_TEXT.format(rows=rows, verdict=verdict, **run)
