@@ -40,6 +40,12 @@ def find_started(network: LocalNetwork) -> dict[str, Any] | None:
     return None if entry["state"] == "starting" else entry
 
 
+def find_certified(network: LocalNetwork, height: int) -> dict[str, Any] | None:
+    """The status of r2 once a height is certified there."""
+    entry: dict[str, Any] = status(network)["replicas"][2]
+    return entry if (entry["certified_height"] or 0) >= height else None
+
+
 def test_a_restored_backup_is_refused_and_a_whole_image_halts_before_its_first_word(
     network: LocalNetwork, tmp_path: Path
 ) -> None:
@@ -53,8 +59,9 @@ def test_a_restored_backup_is_refused_and_a_whole_image_halts_before_its_first_w
     for path, backup in kept.items():
         shutil.copytree(path, backup)
     start_replica(network, 2)
+    wait_ready(network)
     height = max(ping(network)["height"] for _ in range(3))
-    wait_ready(network, min_height=height)
+    wait_until(lambda: find_certified(network, height), "r2 has voted: a head that stands still is certified")
     stop(network, replica_ids=(2,))
     restore(replica.data_path, kept)
     start_replica(network, 2)
