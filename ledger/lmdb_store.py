@@ -34,7 +34,7 @@ READERS_MAX: Final = 32
 LOOKS_MAX: Final = 1_024
 """Snapshots and writes, by weight, until the pages they mapped are let go of: what a process maps is bounded by what so
 many look at, not by the file."""
-LOOKS_OF_A_WRITE: Final = 256  # so at the latest after four full blocks, about 10,000 pages
+LOOKS_OF_A_WRITE: Final = 512  # so at the latest after two full blocks, about 8,000 pages: they share few
 
 _DATA_FILE: Final = "data.mdb"  # LMDB's name
 _SCHEMA_TABLE: Final = b"schema"
