@@ -85,11 +85,11 @@ class _Update:
     def _change_buckets(self, changes: Sequence[Change]) -> None:
         """Reads the buckets that the changes belong to, and changes them: one round for each level of nodes in the
         table."""
-        table, resident_depth = self._trie.tables.trie, self._trie.resident_depth
+        resident_depth = self._trie.resident_depth
         waiting = _group(self._trie.find_places([change[0] for change in changes]), changes)
         while waiting:
             keys = place_keys(waiting)
-            found = self._view.get_many(table, keys).get
+            found = self._trie.late.get_many(self._view, keys).get
             below: dict[Place, list[Change]] = {}
             for key, (place, part) in zip(keys, waiting.items(), strict=True):
                 record = found(key)
@@ -200,7 +200,7 @@ class _Update:
         key = place_key(*place)
         if key in self._records:
             return self._records[key]
-        return self._view.get(self._trie.tables.trie, key)
+        return self._trie.late.get(self._view, key)
 
 
 def _group(places: Sequence[Place], changes: Sequence[Change]) -> dict[Place, list[Change]]:

@@ -8,11 +8,11 @@ from `RESIDENT_DEPTH` on (`ledger.state_records`). How a block changes the trie 
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Final, NamedTuple
 
 from ledger.errors import InvariantViolation
 from ledger.hashing import HASH_BYTES
+from ledger.late_records import LateRecords
 from ledger.state_records import Place, hash_record, place_key, read_bucket, read_entries, read_node
 from ledger.state_trie import EMPTY, NODE_BYTES, Entry, hash_node
 from ledger.store import ReadView
@@ -23,6 +23,7 @@ class StateTables(NamedTuple):
 
     values: str  # key -> value
     trie: str  # place -> bucket, or node from RESIDENT_DEPTH on
+    late: str  # turn -> keys that a late block wrote, whose buckets may not be written yet
 
 
 RESIDENT_DEPTH: Final = 9
@@ -42,20 +43,25 @@ class StateTrie:
 
     def __init__(self, tables: StateTables) -> None:
         self.tables = tables
+        self.late = LateRecords(tables.trie, tables.late)
+        """The table of buckets and nodes as it will be: to be read through this alone."""
         self.resident_depth = RESIDENT_DEPTH
         self._levels: dict[int, mmap.mmap] = {}
         self._depths = bytearray(1 << 2 * RESIDENT_DEPTH)
         """For each place at `resident_depth`: the depth at which the way down to it leaves the nodes in RAM."""
 
     def copy(self) -> "StateTrie":
-        """The trie as it stands now, to be read with a view of the same moment: up to 11 MB, whatever the state."""
+        """The trie as it stands now, to be read with a view of the same moment: up to 11 MB whatever the state,
+        and what waits to be written."""
         twin = StateTrie(self.tables)
         twin._levels = {depth: _copy_level(level) for depth, level in self._levels.items()}
         twin._depths = self._depths[:]
+        twin.late = self.late.copy()
         return twin
 
     def load(self, view: ReadView) -> bytes:
-        """Computes the resident nodes from the table, one short scan for each of them. Returns the state root."""
+        """Computes the resident nodes from the table, one short scan for each of them. Returns the root of what it
+        holds."""
         self._levels = {}
         self._depths = bytearray(len(self._depths))
         return self._load(view, 0, 0)
@@ -95,20 +101,19 @@ class StateTrie:
         if depth < self.resident_depth:
             children = bytes(self.resident_node(depth, index))
             return None if children == NO_CHILDREN else children
-        record = view.get(self.tables.trie, place_key(depth, index))
+        record = self.late.get(view, place_key(depth, index))
         return None if record is None else read_node(record)
 
     def entries(self, view: ReadView, depth: int, index: int) -> list[Entry]:
         """The entries of the bucket at this place, ascending."""
-        return read_entries(view.get(self.tables.trie, place_key(depth, index)))
+        return read_entries(self.late.get(view, place_key(depth, index)))
 
     def scan(self, view: ReadView, start: int) -> Iterator[tuple[bytes, bytes]]:
         """All (key hash, key) of the state, by key hash, from a key hash on."""
         lowest = start.to_bytes(HASH_BYTES, "big")
-        table = self.tables.trie
         # The bucket that a key hash belongs to begins at or before it, and so does every node above the bucket.
-        first = next((key for key, _ in islice(view.scan(table, start=lowest + b"\xff", reverse=True), 1)), b"")
-        for _, record in view.scan(table, start=first):
+        first = self.late.last_until(view, lowest + b"\xff")
+        for _, record in self.late.scan(view, first):
             if record[0]:
                 yield from ((key_hash, key) for key_hash, _, key in read_bucket(record) if key_hash >= lowest)
 

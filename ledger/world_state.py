@@ -1,9 +1,9 @@
 """The world state in a store: values by key, and the trie over them, updated by what a block wrote.
 
-Two tables: the values in key order, for reads and scans, and the trie's buckets and lower nodes, each one record
+Two main tables: the values in key order, for reads and scans, and the trie's buckets and lower nodes, each one record
 (`ledger.stored_trie`). There are two generations of them: one is live, the other is where a snapshot is put together
-(`ledger.snapshot`), and one record says which is which, so that a reader sees either state whole. An update costs two
-store operations for each changed key: its value and its bucket. The shape of the trie is `ledger.state_trie`; blocks
+(`ledger.snapshot`), and one record says which is which, so that a reader sees either state whole. An update writes the
+values; changed buckets are written late (`ledger.late_records`). The shape of the trie is `ledger.state_trie`; blocks
 and their order are `ledger.chain`'s.
 """
 
@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from ledger.errors import InvariantViolation, StoreError
 from ledger.hashing import HASH_BYTES
+from ledger.late_records import LateStep
 from ledger.state_records import Change, Place
 from ledger.state_trie import StateProof, digit, hash_entry, hash_key
 from ledger.state_update import compute_trie_change
@@ -21,8 +22,8 @@ from ledger.store import Delete, Operation, PutMany, ReadView, Snapshot
 from ledger.stored_trie import ResidentNodes, StateTables, StateTrie
 
 GENERATIONS: Final = (
-    StateTables("state", "state_trie"),
-    StateTables("state_1", "state_trie_1"),
+    StateTables("state", "state_trie", "state_late"),
+    StateTables("state_1", "state_trie_1", "state_late_1"),
 )
 LIVE_TABLE: Final = "state_live"  # generation -> one byte, 0 or 1; 0 where nothing is said
 LIVE_KEY: Final = b"generation"
@@ -75,6 +76,7 @@ class StateUpdate:
     operations: list[Operation]
     resident: ResidentNodes
     reshaped: Sequence[Place]
+    late: LateStep | None  # None where nothing is written
 
 
 class WorldState:
@@ -86,6 +88,18 @@ class WorldState:
         self.tables = GENERATIONS[self.generation]
         self.trie = StateTrie(self.tables)
         self.root = self.trie.load(view)
+        self._catch_up(view)
+
+    def _catch_up(self, view: ReadView) -> None:
+        """What the table of the trie lacks follows from the values of the keys that the last blocks wrote."""
+        keys = self.trie.late.read_keys(view)
+        if keys:
+            values = view.get_many(self.tables.values, keys)
+            changes = sorted(_compute_changes([(key, values.get(key)) for key in keys]))
+            change = compute_trie_change(self.trie, view, changes)
+            self.trie.keep(change.resident, change.reshaped)
+            self.trie.late.restore(change.records)
+            self.root = change.root
 
     def compute_update(self, view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> StateUpdate:
         """The root and store operations of these writes (keys ascending, each once; None deletes). Changes nothing.
@@ -94,16 +108,25 @@ class WorldState:
         store lacks a part of the trie.
         """
         if not writes:
-            return StateUpdate(root=self.root, operations=[], resident={}, reshaped=())
+            return StateUpdate(root=self.root, operations=[], resident={}, reshaped=(), late=None)
         changes = _compute_changes(writes)
         changes.sort()
         change = compute_trie_change(self.trie, view, changes)
-        operations = [*_operations(self.tables.values, writes), *_operations(self.tables.trie, change.records)]
-        return StateUpdate(root=change.root, operations=operations, resident=change.resident, reshaped=change.reshaped)
+        late = self.trie.late.compute_step(change.records, [key for key, _ in writes])
+        operations = [*_operations(self.tables.values, writes), *late.operations]
+        return StateUpdate(
+            root=change.root,
+            operations=operations,
+            resident=change.resident,
+            reshaped=change.reshaped,
+            late=late,
+        )
 
     def adopt(self, update: StateUpdate) -> None:
         """Makes the update the current state; its operations are durable by now."""
         self.trie.keep(update.resident, update.reshaped)
+        if update.late is not None:
+            self.trie.late.adopt(update.late)
         self.root = update.root
 
     def prove(self, view: ReadView, key: bytes) -> StateProof:

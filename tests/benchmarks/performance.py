@@ -96,6 +96,7 @@ def profile_parts() -> dict[str, Any]:
 
     with ExitStack() as stack:
         meter = CostMeter(stack, batch=500, accounts=20_000)
+        meter.warm_up()
         for _ in range(4):
             cost = meter.measure()
         batches = [meter.pit.make_requests(500) for _ in range(PROFILED_BATCHES)]

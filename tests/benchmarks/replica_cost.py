@@ -28,6 +28,7 @@ from ledger.chain import LEDGER_TABLES
 from ledger.configuration import ProtocolParameters
 from ledger.execution import BlockOutcome, BlockPlan, parse_block_outcome, parse_block_plan
 from ledger.genesis import Genesis, parse_genesis, write_genesis
+from ledger.late_records import PARTS
 from ledger.lmdb_store import LmdbStore
 from ledger.log_store import LogStore
 from ledger.payload_vault import MemoryPayloadKeys
@@ -251,6 +252,11 @@ class CostMeter:
         self.cost = ReplicaCost()
         settle_collector()  # as a replica's process does
 
+    def warm_up(self) -> None:
+        """As many batches as it takes until each writes the buckets that waited for it (`ledger.late_records`)."""
+        for _ in range(PARTS):
+            self.pit.run(self.pit.make_requests(self._batch))
+
     def measure(self) -> ReplicaCost:
         """One batch, with references before it."""
         raws = self.pit.make_requests(self._batch)
@@ -272,6 +278,7 @@ def main(argv: list[str] | None = None) -> None:
     asked = options.parse_args(argv)
     with ExitStack() as stack:
         meter = CostMeter(stack, replicas=asked.replicas, batch=asked.batch, accounts=asked.accounts)
+        meter.warm_up()
         if asked.profile:
             raws = meter.pit.make_requests(asked.batch)
             with cProfile.Profile(process_time) as profile:

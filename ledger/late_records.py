@@ -1,0 +1,176 @@
+"""Records of the trie that wait in memory, so that a block writes few pages: each block writes the turn of one part.
+
+A block of 500 transfers changes 1,400 buckets anywhere in the trie's table, each in a page of its own, and tomorrow's
+blocks change the same pages again. So the changed records are kept here, and with each block one of `PARTS` parts of
+the table is written: its records that changed since its last turn, which share their pages.
+
+Nothing is lost with the memory: the trie follows from the values, which each block writes. The keys of the last `PARTS`
+blocks are kept in a table of their own, so what is in no page yet can be computed again (`ledger.world_state`): every
+key that changed since the last turn of its part is among them.
+
+Parts are subtrees, and the table holds each as it was at its turn. Where a block changes a record above them, entries
+have moved into parts or out of them, and everything is written: that is a state of a few keys.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final
+
+from ledger.encoding import decode, encode
+from ledger.errors import EncodingError, InvariantViolation
+from ledger.shapes import expect_array, expect_bytes, expect_int
+from ledger.store import Clear, Delete, Operation, Put, PutMany, ReadView
+
+PARTS: Final = 16
+"""A record waits eight blocks on average, 6 MB under full load; twice as many would save another tenth of the pages."""
+_PART_DEPTH: Final = 2  # 16 subtrees
+_PART_SHIFT: Final = 4  # the first byte of a record's key begins with the number of its part
+
+LATE_BYTES_MAX: Final = 16_777_216
+"""Of records that wait, and what the interpreter takes for each: beyond, all are written at once."""
+RECORD_BYTES: Final = 160
+"""What the interpreter takes for a record and its key besides the record's bytes."""
+KEYS_BYTES_MAX: Final = 1_048_576
+"""Of the keys of a block: those of more are not kept, and everything is written at once."""
+
+_TURN_MAX: Final = 2**63 - 1
+
+Record = tuple[bytes, bytes | None]
+"""(key in the trie's table, record): None where nothing is stored any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateStep:
+    """What a block adds, and what it writes."""
+
+    operations: list[Operation]
+    kept: Sequence[tuple[bytes, bytes]]  # that wait from now on
+    size: int  # of these, with what the interpreter takes
+    written: int | None  # the part whose turn it was; None: all
+
+
+_REMOVED: Final = b""  # waits in place of a record where nothing will be stored
+
+
+class LateRecords:
+    """What waits for one table, and reads of the table as it will be. Mutable: `adopt` follows each stored step."""
+
+    def __init__(self, trie_table: str, keys_table: str) -> None:
+        self._trie_table = trie_table
+        self._keys_table = keys_table
+        self._turn = 0
+        self._parts: list[dict[bytes, bytes]] = [{} for _ in range(PARTS)]
+        self._size = 0  # at most so much waits: a record that is replaced counts twice until all are counted again
+
+    def copy(self) -> "LateRecords":
+        """What waits now, to be read with a view of the same moment."""
+        twin = LateRecords(self._trie_table, self._keys_table)
+        twin._turn, twin._parts, twin._size = self._turn, [dict(part) for part in self._parts], self._size
+        return twin
+
+    # --- reads ---
+
+    def get(self, view: ReadView, key: bytes) -> bytes | None:
+        """A record of the table."""
+        waiting = self._parts[key[0] >> _PART_SHIFT].get(key)
+        return view.get(self._trie_table, key) if waiting is None else waiting or None
+
+    def get_many(self, view: ReadView, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those of these records that there are, by key."""
+        parts = self._parts
+        found: dict[bytes, bytes] = {}
+        stored: list[bytes] = []
+        for key in keys:
+            part = parts[key[0] >> _PART_SHIFT]
+            if key not in part:
+                stored.append(key)
+            elif record := part[key]:
+                found[key] = record
+        found.update(view.get_many(self._trie_table, stored))
+        return found
+
+    def scan(self, view: ReadView, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All records from a key on, ascending."""
+        first = start[0] >> _PART_SHIFT if start else 0
+        for number in range(first, PARTS):
+            begin = max(start, bytes((number << _PART_SHIFT,)))
+            part = self._parts[number]
+            changed = {key: record for key, record in part.items() if key >= begin}
+            for key, record in view.scan(self._trie_table, start=begin):
+                if key[0] >> _PART_SHIFT != number:
+                    break
+                changed.setdefault(key, record)
+            yield from ((key, record) for key, record in sorted(changed.items()) if record)
+
+    def last_until(self, view: ReadView, key: bytes) -> bytes:
+        """The greatest key of the table at or below this one; nothing where there is none."""
+        stored = (
+            found
+            for found, _ in view.scan(self._trie_table, start=key, reverse=True)
+            if found not in self._parts[found[0] >> _PART_SHIFT]
+        )
+        waiting = (found for part in self._parts for found, record in part.items() if record)
+        return max(chain(islice(stored, 1), (found for found in waiting if found <= key)), default=b"")
+
+    # --- a block ---
+
+    def compute_step(self, records: Sequence[Record], keys: Sequence[bytes]) -> LateStep:
+        """What to write with a block that changes these records, because it wrote these keys. Changes nothing."""
+        changed = [(key, record or _REMOVED) for key, record in records]
+        size = RECORD_BYTES * len(changed) + sum([len(record) for _, record in changed])
+        is_above = min([key[-1] for key, _ in changed]) < _PART_DEPTH
+        if is_above or self._size + size > LATE_BYTES_MAX or sum(map(len, keys)) > KEYS_BYTES_MAX:
+            everything = {key: record for part in self._parts for key, record in part.items()}
+            everything.update(changed)
+            operations = [*self._write(everything), Clear(self._keys_table)]
+            return LateStep(operations=operations, kept=(), size=0, written=None)
+        number = self._turn % PARTS
+        due = dict(self._parts[number])
+        due.update([change for change in changed if change[0][0] >> _PART_SHIFT == number])
+        kept = [change for change in changed if change[0][0] >> _PART_SHIFT != number]
+        names = Put(self._keys_table, bytes((number,)), encode((self._turn, keys)))
+        return LateStep(operations=[*self._write(due), names], kept=kept, size=size, written=number)
+
+    def _write(self, records: Mapping[bytes, bytes]) -> list[Operation]:
+        put = [change for change in records.items() if change[1]]
+        deleted: list[Operation] = [Delete(self._trie_table, key) for key, record in records.items() if not record]
+        return [PutMany(self._trie_table, put), *deleted]
+
+    def adopt(self, step: LateStep) -> None:
+        """Makes the step the present; its operations are durable by now."""
+        parts = self._parts
+        self._turn += 1
+        for number in range(PARTS) if step.written is None else (step.written,):
+            parts[number] = {}
+        for key, record in step.kept:
+            parts[key[0] >> _PART_SHIFT][key] = record
+        self._size += step.size
+        if step.written is None or step.written == 0:
+            self._count()
+
+    def _count(self) -> None:
+        self._size = sum(RECORD_BYTES * len(part) + sum(map(len, part.values())) for part in self._parts)
+
+    # --- the start ---
+
+    def read_keys(self, view: ReadView) -> list[bytes]:
+        """The keys that the last blocks wrote, ascending, each once: their records may be in no page yet.
+
+        The next turn is the one after them. Raises InvariantViolation (damaged).
+        """
+        keys: set[bytes] = set()
+        for _, data in view.scan(self._keys_table):
+            try:
+                turn, names = expect_array(decode(data), "late keys", 2)
+                self._turn = max(self._turn, expect_int(turn, "turn", 0, _TURN_MAX) + 1)
+                keys.update(expect_bytes(key, "key") for key in expect_array(names, "keys"))
+            except EncodingError as error:
+                raise InvariantViolation("damaged", f"a record of the table {self._keys_table}: {error}") from None
+        return sorted(keys)
+
+    def restore(self, records: Sequence[Record]) -> None:
+        """Takes over what was computed again."""
+        for key, record in records:
+            self._parts[key[0] >> _PART_SHIFT][key] = record or _REMOVED
+        self._count()

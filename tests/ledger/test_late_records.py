@@ -1,0 +1,200 @@
+"""Records that wait in memory: what is read, what a block writes, and what is left after a crash at any block."""
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from ledger import late_records
+from ledger.encoding import encode
+from ledger.errors import InvariantViolation
+from ledger.late_records import LATE_BYTES_MAX, PARTS
+from ledger.state_records import place_key
+from ledger.state_trie import compute_subtree, hash_entry, hash_key, verify_state_proof
+from ledger.store import Clear, Delete, MemoryStore, Put, PutMany
+from ledger.world_state import GENERATIONS, STATE_TABLES, StateUpdate, WorldState
+
+TABLES = GENERATIONS[0]
+KEYS = 600  # more than eight in each part: the trie is deeper than its parts everywhere
+
+Content = dict[bytes, bytes]
+
+
+def compute_root(content: Content) -> bytes:
+    """By the definition, from all keys."""
+    hashes = {key: hash_key(key) for key in content}
+    return compute_subtree(sorted((hashes[key], hash_entry(hashes[key], content[key])) for key in content), 0, 0, {})
+
+
+class Ledger:
+    """A state, the content that it should have, and what its last block wrote."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(STATE_TABLES)
+        self.state = WorldState(self.store)
+        self.content: Content = {}
+        self.numbers = random.Random(11)
+        self.write({b"key %d" % number: b"first" for number in range(KEYS)})
+
+    def write(self, writes: dict[bytes, bytes | None]) -> StateUpdate:
+        """A block."""
+        update = self.state.compute_update(self.store, sorted(writes.items()))
+        self.store.write(update.operations)
+        self.state.adopt(update)
+        for key, value in writes.items():
+            if value is None:
+                self.content.pop(key, None)
+            else:
+                self.content[key] = value
+        return update
+
+    def write_some(self, count: int = 12) -> StateUpdate:
+        """A block of changed, new and removed keys."""
+        draw = self.numbers
+        keys = {b"key %d" % draw.randrange(2 * KEYS) for _ in range(count)}
+        return self.write({key: None if draw.random() < 0.4 else draw.randbytes(4) for key in keys})
+
+    def restart(self) -> None:
+        """Power fails, and comes back."""
+        self.store = self.store.after_power_loss()
+        self.state = WorldState(self.store)
+
+    def settled(self) -> list[tuple[bytes, bytes]]:
+        """The trie's table of the same content, written by one block."""
+        store = MemoryStore(STATE_TABLES)
+        state = WorldState(store)
+        store.write(state.compute_update(store, sorted(self.content.items())).operations)
+        return list(store.scan(TABLES.trie))
+
+
+def test_power_may_fail_after_any_block() -> None:
+    """What waited is computed again from the values, whatever of it was written; and the next blocks go on from it."""
+    ledger = Ledger()
+    for block in range(5 * PARTS):
+        ledger.write_some()
+        if block % 7 in (0, 1, 4):
+            ledger.restart()
+        assert ledger.state.root == compute_root(ledger.content)
+    for start in range(KEYS):
+        ledger.write({b"key %d" % (2 * start): None, b"key %d" % (2 * start + 1): None})
+        if start % 5 == 0:
+            ledger.restart()
+            assert ledger.state.root == compute_root(ledger.content)
+    assert not ledger.content and list(ledger.store.scan(TABLES.trie)) == []
+
+
+def test_what_is_read_is_the_table_as_it_will_be() -> None:
+    """Single records, many, scans from anywhere, the last one up to anywhere: as if everything were written."""
+    ledger = Ledger()
+    for _ in range(PARTS + 3):
+        ledger.write_some()
+    late, store, expected = ledger.state.trie.late, ledger.store, ledger.settled()
+    assert list(store.scan(TABLES.trie)) != expected, "something waits"
+    assert list(late.scan(store, b"")) == expected
+    keys = [key for key, _ in expected]
+    absent = [key[:-1] + bytes((key[-1] + 1,)) for key in keys]
+    assert late.get_many(store, keys + absent) == dict(expected)
+    assert [late.get(store, key) for key in keys + absent] == [record for _, record in expected] + [None] * len(absent)
+    assert late.last_until(store, b"") == b""
+    for (lower, _), (upper, record) in pairwise(expected):
+        assert next(late.scan(store, upper)) == (upper, record)
+        assert next(late.scan(store, lower + b"\x00")) == (upper, record)
+        assert late.last_until(store, upper) == upper
+        assert late.last_until(store, upper[:-1]) == lower
+    twin = ledger.state.trie.copy()
+    with ledger.store.snapshot() as view:
+        before = ledger.content.copy()
+        for _ in range(2 * PARTS):
+            ledger.write_some()
+        assert list(twin.scan(view, 0)) == sorted((hash_key(key), key) for key in before)
+
+
+def test_proofs_know_what_waits() -> None:
+    """Of presence and absence, of keys that the last blocks wrote."""
+    ledger = Ledger()
+    for _ in range(PARTS):
+        update = ledger.write_some()
+        assert update.late is not None and update.late.kept
+    for number in range(0, 2 * KEYS, 17):
+        proof = ledger.state.prove(ledger.store, b"key %d" % number)
+        assert proof.value == ledger.content.get(b"key %d" % number)
+        verify_state_proof(proof, ledger.state.root)
+
+
+def test_a_block_writes_one_part() -> None:
+    """Its records that changed since its last turn, each once, and the keys of the block; and nothing waits longer than
+    all parts' turns."""
+    ledger = Ledger()
+    for block in range(3 * PARTS):
+        update = ledger.write_some()
+        written = [
+            key
+            for operation in update.operations
+            if operation.table == TABLES.trie
+            for key in (
+                [key for key, _ in operation.records] if isinstance(operation, PutMany) else [operation.key]  # type: ignore[union-attr]
+            )
+        ]
+        assert update.late is not None and update.late.written is not None
+        assert {key[0] >> 4 for key in written} <= {update.late.written}
+        assert len(set(written)) == len(written)
+        assert update.late.written == (block + 1) % PARTS
+        assert len(list(ledger.store.scan(TABLES.late))) == min(block + 1, PARTS)
+    for _ in range(PARTS):
+        ledger.write({b"key 0": b"again"})
+    place = place_key(*ledger.state.trie.find_places([hash_key(b"key 0")])[0])
+    others = [record for record in ledger.settled() if record[0] != place]
+    assert [record for record in ledger.store.scan(TABLES.trie) if record[0] != place] == others
+
+
+@pytest.mark.parametrize("limit", ["LATE_BYTES_MAX", "KEYS_BYTES_MAX"])
+def test_what_waits_is_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a limit everything is written, and the next blocks begin with nothing that waits."""
+    ledger = Ledger()
+    for _ in range(PARTS // 2):
+        ledger.write_some()
+    with monkeypatch.context() as patch:
+        patch.setattr(late_records, limit, 20)
+        update = ledger.write_some()
+    assert update.late is not None and update.late.written is None
+    assert Clear(TABLES.late) in update.operations
+    assert list(ledger.store.scan(TABLES.trie)) == ledger.settled()
+    update = ledger.write_some()
+    assert update.late is not None and update.late.written is not None
+    ledger.restart()
+    assert ledger.state.root == compute_root(ledger.content)
+
+
+def test_what_waits_is_counted_again_in_every_round() -> None:
+    """A record that is replaced while it waits counts twice for a while, and not for good."""
+    ledger = Ledger()
+    for number in range(40 * PARTS):
+        ledger.write({b"key %d" % (number % 3): b"%d" % number})
+    assert ledger.state.trie.late._size < 2 * PARTS * 3 * 1_000 < LATE_BYTES_MAX
+
+
+def test_entries_that_move_across_the_parts_are_written_at_once() -> None:
+    """A state of a few keys has buckets above its parts: their entries must not be in two places, nor in none."""
+    ledger = Ledger()
+    ledger.write(dict.fromkeys(ledger.content))
+    for number in range(90):
+        ledger.write({b"few %d" % number: b"v"})
+        ledger.restart()
+        assert ledger.state.root == compute_root(ledger.content)
+    for number in range(90):
+        ledger.write({b"few %d" % number: None})
+        ledger.restart()
+        assert ledger.state.root == compute_root(ledger.content)
+
+
+def test_keys_that_are_lost_or_damaged_are_noticed() -> None:
+    """Without them the root is another, which the chain compares at its start; what is no list of keys is damage."""
+    ledger = Ledger()
+    ledger.write({b"key %d" % number: b"late" for number in range(40)})
+    ((slot, data),) = ledger.store.scan(TABLES.late)
+    ledger.store.write([Delete(TABLES.late, slot)])
+    assert WorldState(ledger.store).root != ledger.state.root
+    for wrong in (data[:-1], encode([0]), encode([-1, []]), encode([0, [1]]), b""):
+        ledger.store.write([Put(TABLES.late, slot, wrong)])
+        with pytest.raises(InvariantViolation, match="damaged"):
+            WorldState(ledger.store)
