@@ -1,13 +1,14 @@
 """The archive: what a ledger store holds, where, and how it is read. It never changes anything.
 
-Every block is kept whole: header, batch with its time, receipts in order; two indexes lead to receipts. `ledger.chain`
-extends it by execution and writes through the operations below, so the layout is known to this module alone. What does
-not read back as it was written is damage of the disk, never somebody's input: InvariantViolation (damaged), and the
-replica stops.
+Every block is kept whole: header, batch with its time, receipts in order; `ledger.receipt_index` leads to receipts.
+`ledger.chain` extends it by execution and writes through the operations below, so the layout is known to this module
+alone. What does not read back as it was written is damage of the disk, never somebody's input: InvariantViolation
+(damaged), and the replica stops.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_key, parse_nonce_window
@@ -25,17 +26,23 @@ from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
+from ledger.receipt_index import (
+    BY_ID_TABLE,
+    BY_NONCE_TABLE,
+    META_TABLE,
+    RECEIPTS_TABLE,
+    ReceiptIndex,
+    height_key,
+    nonce_place,
+    place_key,
+)
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, PutMany, ReadView, Store
-from ledger.transaction import Receipt
+from ledger.transaction import Receipt, parse_receipt
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, live_generation
 
-META_TABLE: Final = "meta"  # network -> id; head -> height; gaps -> [[first, last] height without a body, ...]
 HEADERS_TABLE: Final = "headers"  # height -> header
 BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transactions]]
-RECEIPTS_TABLE: Final = "receipts"  # height, index -> receipt
-BY_ID_TABLE: Final = "receipts_by_id"  # tx id -> height, index: the newest receipt of it
-BY_NONCE_TABLE: Final = "receipts_by_nonce"  # client, nonce -> height, index: the one receipt that used the nonce
 CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
 EPOCHS_TABLE: Final = "epochs"  # epoch -> the link that ends it: certified header and the next configuration
 PAYLOADS_TABLE: Final = "payloads"  # tx id -> private payload, sealed under the key of its period (D50)
@@ -55,9 +62,9 @@ LEDGER_TABLES: Final = (
 )
 """The tables with which a ledger store is opened."""
 
-NETWORK_KEY: Final = b"network"
-HEAD_KEY: Final = b"head"
-GAPS_KEY: Final = b"gaps"
+NETWORK_KEY: Final = b"network"  # in META_TABLE -> id
+HEAD_KEY: Final = b"head"  # -> height
+GAPS_KEY: Final = b"gaps"  # -> [[first, last] height without a body, ...]
 
 HEIGHT_MAX: Final = 2**63 - 1
 
@@ -83,6 +90,10 @@ class Archive:
         self._head: Header | None = None  # of the last executed block; None before genesis
         self.gaps = read_gaps(store)
         """The heights whose blocks were skipped by a snapshot: (first, last), ascending. Their headers are here."""
+        self._index = ReceiptIndex(store)
+        head = store.get(META_TABLE, HEAD_KEY)
+        if head is not None:
+            self._index.load(int.from_bytes(head, "big"), partial(read_record, RECEIPTS_TABLE, parse_receipt))
 
     def header(self, height: int) -> Header:
         """The header of an executed height. Raises InvalidBlock (unknown)."""
@@ -123,16 +134,16 @@ class Archive:
 
     def receipt(self, tx_id: bytes) -> StoredReceipt | None:
         """The newest receipt of a transaction: a refused one may be followed by a final one (D45, D49)."""
-        return self._located(self._store.get(BY_ID_TABLE, tx_id))
+        return self.receipts((tx_id,)).get(tx_id)
 
     def receipts(self, tx_ids: Sequence[bytes]) -> dict[bytes, StoredReceipt]:
         """The same of many, by id, without those that have none; most of them usually have none."""
-        found = {tx_id: self._located(place) for tx_id, place in self._store.get_many(BY_ID_TABLE, tx_ids).items()}
+        found = {tx_id: self._located(place) for tx_id, place in self._index.find(tx_ids).items()}
         return {tx_id: stored for tx_id, stored in found.items() if stored is not None}
 
     def find_used(self, client: bytes, nonce: int) -> StoredReceipt | None:
         """The receipt that used this nonce: the answer to every transaction with it, for ever (D43)."""
-        return self._located(self._store.get(BY_NONCE_TABLE, nonce_place(client, nonce)))
+        return self._located(self._index.find_used(client, nonce))
 
     def _located(self, place: bytes | None) -> StoredReceipt | None:
         if place is None:
@@ -256,33 +267,6 @@ def answer_operations(height: int, index: int, data: bytes, receipt: Receipt, pa
     ]
 
 
-def nonce_place(client: bytes, nonce: int) -> bytes:
-    """The key under which the receipt that used a nonce is found."""
-    return client + nonce.to_bytes(8, "big")
-
-
-def index_operations(height: int, receipts: Sequence[Receipt], consumed: Sequence[bool]) -> list[Operation]:
-    """What makes a block's receipts findable; `consumed` tells which of them used a client's nonce."""
-    places = [place_key(height, index) for index in range(len(receipts))]
-    by_nonce = [
-        (nonce_place(receipt.sender, receipt.nonce), place)
-        for receipt, is_consumed, place in zip(receipts, consumed, places, strict=True)
-        if is_consumed
-    ]
-    by_id = [(receipt.tx_id, place) for receipt, place in zip(receipts, places, strict=True)]
-    return [PutMany(BY_ID_TABLE, by_id), PutMany(BY_NONCE_TABLE, by_nonce)]
-
-
 def payload_operations(sealed: Sequence[tuple[bytes, bytes]]) -> list[Operation]:
     """What stores the (tx id, sealed payload) of a block's transactions."""
     return [Put(PAYLOADS_TABLE, tx_id, data) for tx_id, data in sealed]
-
-
-def height_key(height: int) -> bytes:
-    """The key of a height or an epoch: order of keys = order of numbers."""
-    return height.to_bytes(8, "big")
-
-
-def place_key(height: int, index: int) -> bytes:
-    """The key of a receipt: height, then index in its block."""
-    return height.to_bytes(8, "big") + index.to_bytes(4, "big")

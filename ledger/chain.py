@@ -19,13 +19,10 @@ from ledger.archive import (
     EPOCHS_TABLE,
     HEAD_KEY,
     LEDGER_TABLES,
-    META_TABLE,
     NETWORK_KEY,
     Archive,
     StoredReceipt,
     block_operations,
-    height_key,
-    index_operations,
     payload_operations,
     read_record,
 )
@@ -46,6 +43,7 @@ from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
 from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
+from ledger.receipt_index import META_TABLE, height_key
 from ledger.receipts import compute_receipts
 from ledger.snapshot import PinnedSnapshot
 from ledger.snapshot_install import SnapshotInstaller, discard_idle_state
@@ -264,7 +262,7 @@ class Chain(Archive):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         self.epochs.compute_decided(planned.height, outcome.writes)
         verdicts = tuple(zip(planned.transactions, planned.verdicts, strict=True))
-        receipts, consumed = compute_receipts(planned.height, verdicts, outcome)
+        receipts = compute_receipts(planned.height, verdicts, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, merge_writes(outcome.writes, planned.windows))
@@ -283,11 +281,13 @@ class Chain(Archive):
         )
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves)
-        operations += index_operations(planned.height, receipts, consumed) + payload_operations(sealed)
+        index = self._index.compute_operations(planned.height, receipts)
+        operations += index + payload_operations(sealed)
         self._store.write(operations + self._certificate_operations() + update.operations)
         self._unsaved.clear()
         self.state.adopt(update)
         self._windows.keep(planned.windows)
+        self._index.adopt(planned.height, receipts, index)
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
@@ -304,6 +304,7 @@ class Chain(Archive):
 
     def pin(self) -> PinnedSnapshot:
         """The ledger as it is after the head, for replicas that are far behind."""
+        self.settle_index()
         return PinnedSnapshot(self._store.snapshot(), self.state.trie.copy(), self.head)
 
     def receive_snapshot(self, header: Header, certificate: QuorumCertificate) -> SnapshotInstaller:
@@ -323,12 +324,18 @@ class Chain(Archive):
         gaps = snapshot.switch(self.height, self.gaps)
         self.state, self._head, self.gaps = snapshot.state, snapshot.header, gaps
         self._windows.clear()
+        self.settle_index()  # else a start would read the answers of all that was skipped
         self._newest_certificate = snapshot.certificate
         self._read_epochs()
         self._keep_newest_link()
         self.next_due_ms = earliest_due_ms(self._store, ())
         discard_idle_state(self._store)
         return snapshot.header
+
+    def settle_index(self) -> None:
+        """Puts the index of receipts into its tables, for who reads those."""
+        self._store.write(self._index.compute_settlement(self.height))
+        self._index.clear()
 
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """See `Archive.nonce_windows`; of clients that were active lately without the store."""

@@ -7,18 +7,16 @@ from ledger.admission import Verdict
 from ledger.encoding import encode
 from ledger.errors import InvariantViolation
 from ledger.execution import BlockOutcome, CallOutcome, scheduled_call_id
+from ledger.receipt_index import SCHEDULED_SENDER
 from ledger.transaction import Receipt, SignedTransaction, make_receipt
-
-SCHEDULED_SENDER: Final = bytes(32)
-"""The sender in the receipt of a scheduled call: nobody."""
 
 _REFUSED_RESULT: Final = encode(None)
 
 
 def compute_receipts(
     height: int, judged: Sequence[tuple[SignedTransaction, Verdict]], outcome: BlockOutcome
-) -> tuple[list[Receipt], list[bool]]:
-    """The receipts of a block in their order, and for each whether it used up a client's nonce.
+) -> list[Receipt]:
+    """The receipts of a block in their order.
 
     Raises InvariantViolation where the outcome does not answer exactly the calls that the verdicts allow.
     """
@@ -29,7 +27,6 @@ def compute_receipts(
         make_receipt((scheduled_call_id(height, run.due, run.call_id), SCHEDULED_SENDER, run.call_id, *run.outcome))
         for run in outcome.scheduled
     ]
-    consumed = [False] * len(receipts)
     outcomes = iter(outcome.calls)
     for signed, verdict in judged:
         if verdict.is_skipped:
@@ -37,8 +34,7 @@ def compute_receipts(
         call = next(outcomes) if verdict.is_executed else _refusal(verdict.code)
         transaction = signed.transaction
         receipts.append(make_receipt((signed.tx_id, transaction.sender, transaction.nonce, *call)))
-        consumed.append(verdict.is_executed)
-    return receipts, consumed
+    return receipts
 
 
 def _refusal(code: str) -> CallOutcome:

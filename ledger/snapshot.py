@@ -22,20 +22,12 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ledger.admission import NONCE_WINDOW, NONCES_PREFIX, NonceWindow, parse_nonce_key, parse_nonce_window
-from ledger.archive import (
-    BY_NONCE_TABLE,
-    HEADERS_TABLE,
-    HEIGHT_MAX,
-    RECEIPTS_TABLE,
-    height_key,
-    nonce_place,
-    read_receipt_path,
-    read_record,
-)
+from ledger.archive import HEADERS_TABLE, HEIGHT_MAX, read_receipt_path, read_record
 from ledger.block import Header
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvalidSnapshot, InvariantViolation
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES
+from ledger.receipt_index import BY_NONCE_TABLE, RECEIPTS_TABLE, height_key, nonce_place
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.state_ranges import END, prove_range
 from ledger.store import ReadView, Snapshot

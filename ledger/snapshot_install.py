@@ -11,22 +11,13 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from ledger.archive import (
-    CERTIFICATES_TABLE,
-    GAPS_KEY,
-    HEAD_KEY,
-    HEADERS_TABLE,
-    META_TABLE,
-    answer_operations,
-    height_key,
-    nonce_place,
-    read_record,
-)
+from ledger.archive import CERTIFICATES_TABLE, GAPS_KEY, HEAD_KEY, HEADERS_TABLE, answer_operations, read_record
 from ledger.block import RECEIPTS_MAX, Header, ReceiptPath, parse_header, verify_receipt_path
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvalidSnapshot, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES
 from ledger.quorum_certificate import QuorumCertificate
+from ledger.receipt_index import META_TABLE, height_key, nonce_place
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.snapshot import (
     CHUNK_ANSWERS_MAX,

@@ -8,7 +8,7 @@ promise is `promises`, what they hold in memory `bounds`, how a run ends `outcom
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ledger.archive import HEAD_KEY, HEADERS_TABLE, META_TABLE, RECEIPTS_TABLE, height_key, place_key
+from ledger.archive import HEAD_KEY, HEADERS_TABLE
 from ledger.block import Block
 from ledger.configuration import parse_configuration
 from ledger.epochs import EpochLink
@@ -17,6 +17,7 @@ from ledger.genesis import Genesis
 from ledger.hashing import Tag, tagged_hash
 from ledger.keys import VerifySignature, verify_signature
 from ledger.quorum_certificate import QuorumCertificate, verify_certificate
+from ledger.receipt_index import META_TABLE, RECEIPTS_TABLE, height_key, place_key
 from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence

@@ -19,15 +19,8 @@ from typing import Final
 
 from benchmarks.solo_ledger import SoloLedger
 
-from ledger.archive import (
-    BATCHES_TABLE,
-    BY_ID_TABLE,
-    BY_NONCE_TABLE,
-    CERTIFICATES_TABLE,
-    HEADERS_TABLE,
-    LEDGER_TABLES,
-    RECEIPTS_TABLE,
-)
+from ledger.archive import BATCHES_TABLE, CERTIFICATES_TABLE, HEADERS_TABLE, LEDGER_TABLES
+from ledger.receipt_index import BY_ID_TABLE, BY_NONCE_TABLE, RECEIPTS_TABLE
 from ledger.world_state import STATE_TABLES
 from meters.bench import ReadingsWorkload
 from pbft.bench.options import BenchOptions
@@ -81,6 +74,7 @@ def measure(workload: Workload, directory: Path, units: int, requests_per_block:
 
 def read_parts(solo: SoloLedger) -> dict[str, int]:
     """Bytes of keys and values in the tables of each part; the tables of none of them together are `the rest`."""
+    solo.chain.settle_index()
     with solo.store.snapshot() as view:
 
         def size(tables: tuple[str, ...]) -> int:

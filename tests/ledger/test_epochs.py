@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from vectors.ledger import sample_chain as sample
 
-from ledger.archive import CERTIFICATES_TABLE, EPOCHS_TABLE, height_key
+from ledger.archive import CERTIFICATES_TABLE, EPOCHS_TABLE
 from ledger.block import Header
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.configuration import (
@@ -21,6 +21,7 @@ from ledger.epochs import EpochLink, Epochs, parse_link, verify_link
 from ledger.errors import InvalidConfiguration, InvalidProof, InvariantViolation
 from ledger.genesis import parse_genesis
 from ledger.proofs import VerifiedReceipt, verify_proof
+from ledger.receipt_index import height_key
 from ledger.store import Delete, MemoryStore
 
 WINDOW = 8

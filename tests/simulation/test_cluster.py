@@ -10,11 +10,12 @@ import pytest
 from simulation.runtime import RegisterRuntime
 
 from contracts.runtime import Runtime
-from ledger.archive import CERTIFICATES_TABLE, height_key
+from ledger.archive import CERTIFICATES_TABLE
 from ledger.configuration import ProtocolParameters
 from ledger.encoding import decode, encode
 from ledger.errors import InvariantViolation
 from ledger.execution import Call, CallOutcome
+from ledger.receipt_index import height_key
 from ledger.store import Delete
 from pbft.core.persisted import CERTIFIED_KEY, DamagedJournal
 from pbft.node.inline_worker import InlineWorker
