@@ -63,7 +63,7 @@ class BenchResult:
     unit: str
     units_per_request: int
     seconds: float
-    requests: int  # receipts with status ok in blocks certified in the window
+    requests: int  # receipts with status ok in blocks that W replicas executed in the window
     failed: int  # receipts with another status there
     blocks: int
     latencies_ms: tuple[float, ...]  # ascending, of what was done in the window
@@ -127,7 +127,7 @@ def _template(options: BenchOptions) -> NetworkDefinition:
 class _Window:
     load: Load
     seconds: float = 0.0
-    heights: tuple[int, int] = (0, 0)  # certified before and after: the blocks of the window are above the first
+    heights: tuple[int, int] = (0, 0)  # executed before and after: the blocks of the window are above the first
     usage: tuple[Usage, ...] = ()
     client_cpu_seconds: float = 0.0
     course: list[Point]
@@ -176,7 +176,7 @@ def _watch(network: LocalNetwork, reactor: Any, options: BenchOptions, fault: Fa
     """The window: read, wait, read again."""
     load, watched = window.load, fault.watched(network)
     before, own_before = read_usage(network, watched), time.process_time()
-    first_height = certified_height(network)
+    first_height = executed_height(network)
     blockingCallFromThread(reactor, load.forget)
     began = time.monotonic()
     fault.begin(network)
@@ -191,7 +191,7 @@ def _watch(network: LocalNetwork, reactor: Any, options: BenchOptions, fault: Fa
     memory_bytes = read_largest_memory(network, watched)
     window.course.append(Point(seconds=window.seconds, completed=load.completed, memory_bytes=memory_bytes))
     blockingCallFromThread(reactor, load.freeze)
-    window.heights = first_height, certified_height(network)
+    window.heights = first_height, executed_height(network)
     window.client_cpu_seconds = time.process_time() - own_before
     window.usage = subtract(read_usage(network, watched), before)
     fault.finish(network)
@@ -256,10 +256,11 @@ def _pause(seconds: float) -> None:
     time.sleep(max(seconds, 0.0))
 
 
-def certified_height(network: LocalNetwork) -> int:
-    """The height up to which f + 1 replicas hold certificates. Raises BenchError `silent` where fewer answer."""
+def executed_height(network: LocalNetwork) -> int:
+    """The height that f + 1 replicas have executed, so a correct one has: its block is final. Not the certified one,
+    which goes by eight blocks under load, thousands of requests. Raises BenchError `silent` where fewer answer."""
     answers = local_cluster.status(network)["replicas"]
-    heights = sorted((entry["certified_height"] or 0 for entry in answers), reverse=True)
+    heights = sorted((entry["height"] or 0 for entry in answers), reverse=True)
     faulty = (len(heights) - 1) // 3
     if heights[faulty] == 0:
         raise BenchError("silent", "too few replicas say how far they are")

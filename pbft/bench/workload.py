@@ -18,7 +18,7 @@ from ledger.encoding import Value
 from ledger.genesis import ContractReference, GenesisContract
 from ledger.keys import SigningKey
 from ledger.transaction import Transaction, sign_transaction
-from pbft.bench.options import GAS_OF_A_REQUEST, BenchError, BenchOptions
+from pbft.bench.options import GAS_OF_A_PAYLOAD_BYTE, GAS_OF_A_REQUEST, BenchError, BenchOptions
 
 ENTRY_POINTS: Final = "gridquorum.workloads"
 SEED: Final = 20_260_101
@@ -169,7 +169,8 @@ class NullWorkload:
         """Each client in turn."""
         index = self._count % len(self._accounts.keys)
         self._count += 1
-        return self._accounts.sign(index, situation, "load", "take", (self._payload,), GAS_OF_A_REQUEST)
+        gas = max(GAS_OF_A_REQUEST, GAS_OF_A_PAYLOAD_BYTE * len(self._payload))
+        return self._accounts.sign(index, situation, "load", "take", (self._payload,), gas)
 
 
 class TransferWorkload:

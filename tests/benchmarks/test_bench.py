@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.solo_ledger import SoloLedger
 from click.testing import CliRunner
 
 from ledger.configuration import ProtocolParameters
@@ -19,10 +21,10 @@ from pbft.bench import limit as limit_module
 from pbft.bench.faults import longest_gap_seconds
 from pbft.bench.gauge import Usage, read_memory, subtract
 from pbft.bench.limit import measure_limit, min_cpu_seconds, reference_work
-from pbft.bench.options import BenchError, BenchOptions, read_available_bytes, validate_memory
+from pbft.bench.options import PAYLOAD_BYTES_MAX, BenchError, BenchOptions, read_available_bytes, validate_memory
 from pbft.bench.report import compute_percentile
-from pbft.bench.run import Point
-from pbft.bench.workload import Founders, Situation, TransferWorkload, find_workloads, make_workload
+from pbft.bench.run import Point, executed_height
+from pbft.bench.workload import Founders, NullWorkload, Situation, TransferWorkload, find_workloads, make_workload
 from pbft.cli import app
 from pbft.node.local_cluster import LocalNetworkError
 
@@ -179,6 +181,29 @@ def test_transfers_are_the_same_in_every_run_and_each_account_counts_its_own(tmp
     (step,) = first.preparation(Founders(operators=(SigningKey.generate(),), genesis_time_s=0, network=bytes(32)))
     endowed = [account for call in step for account in call.arguments[0]]  # type: ignore[union-attr]
     assert len(endowed) == len(set(endowed)) == 40
+
+
+@pytest.mark.parametrize("payload", [0, 16_384, PAYLOAD_BYTES_MAX])
+def test_a_request_with_a_payload_has_gas_for_it(payload: int, tmp_path: Path) -> None:
+    """Every payload that a bench takes: one of 16 kB ran out of gas, and a run of nothing but failures was measured."""
+    with closing(SoloLedger(tmp_path, NullWorkload(clients=2, payload=payload))) as solo:
+        solo.grow(1, requests=2)  # which asserts that every call succeeds
+        assert solo.chain.height == 1
+
+
+def test_the_window_is_counted_by_blocks_that_a_correct_replica_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The height of f + 1, not that of the fastest; what is certified stands still for eight blocks under load."""
+
+    def answer(*heights: int | None) -> None:
+        replicas = [{"height": height, "certified_height": 8} for height in heights]
+        monkeypatch.setattr("pbft.bench.run.local_cluster.status", lambda _network: {"replicas": replicas})
+
+    network: Any = None
+    answer(31, 30, 29, None)
+    assert executed_height(network) == 30
+    answer(31, None, None, None)
+    with pytest.raises(BenchError, match="silent"):
+        executed_height(network)
 
 
 def test_a_workload_of_nobody_is_refused() -> None:
