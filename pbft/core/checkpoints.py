@@ -64,12 +64,11 @@ def process_idle_vote(state: ReplicaState) -> None:
     Unlike D24 by the letter, when it has stood still for IDLE_VOTE_TICKS: where blocks follow one another, each of one
     request, every one of them would be a head for a moment, and its certificate would cost as much as the block.
     """
-    head = state.executed_height
-    if head in state.voted or head == state.certified_height:
+    head, is_still = state.executed_height, state.ticks - state.progress_tick >= IDLE_VOTE_TICKS
+    if not is_still or head in state.voted or head == state.certified_height:
         return  # nothing to say, at most turns
-    is_still = state.ticks - state.progress_tick >= IDLE_VOTE_TICKS
     under_way = state.active and any(height > head and slot.digest is not None for height, slot in state.slots.items())
-    if is_still and not under_way and state.executing is None:
+    if not under_way and state.executing is None:
         process_vote(state, head)
 
 
