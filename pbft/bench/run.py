@@ -43,6 +43,8 @@ MEMORY_SECONDS: Final = 5.0  # between two looks at memory: each costs the kerne
 READY_SECONDS_PER_REPLICA: Final = 15.0  # two cores start four replicas in a few seconds; ten times that
 DRAIN_SECONDS_MAX: Final = 20.0  # how long what is outstanding may take after the window
 SIGNED_AHEAD_MAX: Final = 60_000  # requests signed before the window: more would expire before they are sent
+SIGNED_AHEAD_BYTES_MAX: Final = 200_000_000  # of this process's memory; the rest is signed when it is sent
+REQUEST_BYTES: Final = 400  # of a request without its payload, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,8 @@ def _measure(
         _wait(reactor, load.start, load, "the client's links")
         _prepare(reactor, load, workload, _founders(network, known), say)
         rate = options.rate or _expected_rate(options) / workload.units
-        ahead = min(int(rate * (options.seconds + options.warm_up_seconds)), SIGNED_AHEAD_MAX)
+        wanted = int(rate * (options.seconds + options.warm_up_seconds))
+        ahead = min(wanted, SIGNED_AHEAD_MAX, SIGNED_AHEAD_BYTES_MAX // (options.payload + REQUEST_BYTES))
         say(f"sign {ahead} requests ahead")
         load.sign_ahead(ahead)
         say(f"load: {options.warm_up_seconds:g} s to warm up, {options.seconds:g} s measured")
