@@ -32,8 +32,8 @@ HEAD: Final = """# What it costs, and how near that is to what its parts cost
 Made by `make bench` from [performance.json](performance.json): figures are measured, the sentences are not. Each comes
 from real processes: `gridquorum run` with its contract worker, TLS 1.3, every write synced, every client's signature
 checked at every replica, contracts metered in the worker, a state root per block. There is no switch for any of it.
-Requests are counted in certified blocks, latency until W replicas have answered alike. Replicas and clients share one
-machine; requests are signed before the window.
+Requests are counted in blocks that f + 1 replicas have executed, latency until W replicas have answered alike. Replicas
+and clients share one machine; requests are signed before the window.
 
 The limit is that of a request that costs a signature and the floor of a bare skeleton (23 us, scaled by a hash
 measured in the same run), on all cores: `cores / (replicas x (signature + floor))`. *Of the limit* compares throughput;
@@ -60,31 +60,38 @@ TAIL: Final = """Row by row, for what was missed:
   pipe to the worker, and processor caches that four replicas and their workers share.
 - **Lone request.** Each block costs a replica milliseconds of processor time, whatever it holds: synced writes (the
   table above), signatures to check, frames to read. Four replicas on two cores do that one after the other, and so it
-  is the latency. Next: the note of a certificate, which promises nothing, could wait for the journal
-  write of the next promise; a client could ask its witnesses when it sends, and not when the first reply is there.
+  is the latency; nine processes take turns, so that each finds cold caches. Next: a reply before the ledger's own sync,
+  which the journal would allow (D34).
 - **Memory.** The run `lone request`, with 5,000 accounts, shows what is there without a ledger to speak of: Python, its
-  libraries and the state tree's upper levels in the replica, a second Python in the worker. The rest are pages of the
-  ledger's file, which the system takes back when somebody else needs them.
+  libraries and the state tree's upper levels in the replica, a Python in the worker, and one in the worker that waits
+  to replace it. The rest are pages of the ledger's file that were looked at lately, and records of the state tree that
+  wait to be written.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
-  in both tables, and two more nodes of the tree in the file: that is the factor. The start stays short.
+  in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
+  stays short.
 - **A slow primary.** It proposes just fast enough that no timer ends, so nobody may depose it: the timers judge whether
   requests are served at all. A rule of throughput, as Aardvark has it, would be another protocol.
 - **Readings.** Most of a batch's time at a replica is its worker's (the table above): the contract judges each reading
   by itself, in thousands of units of gas. Tuning the engine will not make that an eighth; another form of the batch
-  may: columns, so that bounds are whole-list operations; one row of state for a gateway's interval; one digest for a
-  batch; then only refused readings are looked at one by one.
+  does, which is being built: columns, compared as whole lists; one row of state for a group's interval; one digest for
+  a batch; only doubtful readings are looked at one by one.
 
 Done so far: the collector of cycles looks less often; a bucket of the state tree is one record, each level is rehashed
-once per block, from below, and a write goes through each table in the order of its pages; a transaction is parsed once
-at each replica, the receipts of a block are parsed once, and plans and outcomes travel to the worker by column; short
-rows of arguments and of storage are read in one pass; the journal is one appended file with one flush a write; a
-proposal on its way is not sent again with every STATUS; who waits asks everybody only when the primary's answers are
-late. Tried and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine).
-Known and not done: the depth of each place of the tree kept in RAM; receipts in groups; values inside their bucket, so
-that a change dirties the pages of one table.
+once per block, from below, and a write goes through each table in the order of its pages; changed buckets are written a
+sixteenth of the tree with each block and the indexes of receipts by the thousand, so that what changes shares its
+pages; a transaction is parsed once at each replica, the receipts of a block are parsed once, and plans and outcomes
+travel to the worker by column; short rows of arguments and of storage are read in one pass, short forms written without
+the encoder; the journal is one appended file with one flush a write; a proposal on its way is not sent again with every
+STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of a block leave together; what a
+turn writes leaves when it ends; votes that come after their quorum are not checked; an idle head is voted on when it
+stands still; nonce windows of active clients are kept in memory.
 
-Not measured here: runs that the tables do not name; `make bench` makes them all, sweeps of batch, window and payload
-and 1,000,000 requests in one run among them.
+Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine);
+LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (a fifth of a signature, for other
+verdicts on crafted ones); values inside their bucket (the worker's reads get dearer). Known and not done: receipts in
+groups; values written late, which the worker would need to be told.
+
+Runs that the tables do not name are not measured here; `make bench` makes them all.
 
 Memory is proportional: a page that k processes map counts a k-th in each, so that the ledger's file, which a replica
 and its worker both map, counts once.
