@@ -85,10 +85,9 @@ class ReceiptIndex:
 
     def compute_settlement(self, head: int) -> list[Operation]:
         """What puts everything into the tables; a newer receipt of a transaction, which came with a snapshot, stays."""
-        by_id = sorted(self.find(list(self._by_id)).items())
         return [
-            PutMany(BY_ID_TABLE, by_id),
-            PutMany(BY_NONCE_TABLE, sorted(self._by_nonce.items())),
+            PutMany(BY_ID_TABLE, list(self.find(sorted(self._by_id)).items())),
+            PutMany(BY_NONCE_TABLE, list(self._by_nonce.items())),
             Put(META_TABLE, INDEXED_KEY, height_key(head)),
         ]
 
