@@ -1,6 +1,6 @@
 """Records of the trie that wait in memory, so that a block writes few pages: each block writes the turn of one part.
 
-A block of 500 transfers changes 1,400 buckets anywhere in the trie's table, each in a page of its own, and tomorrow's
+A block of transfers changes a thousand buckets anywhere in the trie's table, each in a page of its own, and the next
 blocks change the same pages again. So the changed records are kept here, and with each block one of `PARTS` parts of
 the table is written: its records that changed since its last turn, which share their pages.
 

@@ -23,7 +23,7 @@ class StateTables(NamedTuple):
 
     values: str  # key -> value
     trie: str  # place -> bucket, or node from RESIDENT_DEPTH on
-    late: str  # turn -> keys that a late block wrote, whose buckets may not be written yet
+    late: str  # part -> the keys of the last block that had its turn: their buckets may not be written yet
 
 
 RESIDENT_DEPTH: Final = 9
