@@ -93,9 +93,9 @@ turn writes leaves when it ends; votes that come after their quorum are not chec
 stands still; nonce windows of active clients are kept in memory.
 
 Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine);
-LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (a fifth of a signature, for other
-verdicts on crafted ones); values inside their bucket (the worker's reads get dearer). Known and not done: receipts in
-groups; values written late, which the worker would need to be told.
+LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
+values inside their bucket (the worker's reads get dearer). Known and not done: receipts in groups; values written late,
+which the worker would need to be told.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 
