@@ -43,6 +43,7 @@ class Tag(Enum):
     PAYLOAD_ROOT_KEY = b"gridquorum/payload-root-key/1"
     PAYLOAD_KEY_FILE = b"gridquorum/payload-key-file/1"
     READING = b"gridquorum/reading/1"
+    READINGS = b"gridquorum/readings/1"
     # Signing domains: the prefix of the bytes that a key signs.
     SIGN_TRANSACTION = b"gridquorum/sign/transaction/1"
     SIGN_MESSAGE = b"gridquorum/sign/message/1"
