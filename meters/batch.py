@@ -228,9 +228,7 @@ class GroupChain:
     firmware: bytes = bytes(HASH_BYTES)
 
     @classmethod
-    def begin(
-        cls, chain: bytes, group: str, length_s: int, meters: Mapping[int, tuple[str, str, int]]
-    ) -> Self:
+    def begin(cls, chain: bytes, group: str, length_s: int, meters: Mapping[int, tuple[str, str, int]]) -> Self:
         """Before the first batch; `meters` by place: name, kind (`load` or `pv`), register in Wh at commissioning."""
         row = [meters.get(number, ("", "load", 0)) for number in range(max(meters) + 1)]
         return cls(

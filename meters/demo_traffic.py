@@ -16,6 +16,7 @@ from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
 from ledger.keys import SigningKey
+from meters.batch import Place
 from meters.certification import InstalledMeter, MeterRecord, validate_request
 from meters.demo_figures import count_settled
 from meters.demo_report import KilledPrimary
@@ -115,9 +116,19 @@ def inspect_requests(stage: Stage) -> None:
             validate_request(seen, MeterRecord.from_list(fields))
 
 
+def read_places(stage: Stage) -> dict[str, Place]:
+    """The place of each meter, as the chain gave it."""
+    places: dict[str, Place] = {}
+    for first in range(0, len(stage.installed), BATCH_MAX):
+        names = [meter.meter for meter in stage.installed[first : first + BATCH_MAX]]
+        for name, (group, number) in zip(names, stage.client.query("meters", "places_of", names).value, strict=True):
+            places[name] = Place(group=group, number=number)
+    return places
+
+
 def replay(stack: ExitStack, stage: Stage) -> Traffic:
     """Send every reading of the series, and kill the primary when half of the intervals have their verdicts."""
-    watch = _Watch(stage)
+    watch = _Watch(stage, read_places(stage))
     reactor = running_reactor()
     fleet = blockingCallFromThread(reactor, watch.open_fleet, reactor)
     stack.callback(blockingCallFromThread, reactor, fleet.stop)
@@ -149,8 +160,9 @@ def counted(number: int, noun: str) -> str:
 class _Watch:
     """The caller's view of the replay in the reactor's thread. Methods are called in the reactor's unless they say."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, places: dict[str, Place]) -> None:
         self._stage = stage
+        self._places = places
         self._changed = threading.Condition()
         self._decided = 0
         self._failure: str | None = None
@@ -166,6 +178,7 @@ class _Watch:
             stage.network.directory / "gateways",
             stage.assignments,
             stage.series,
+            places=self._places,
             on_verdicts=self._verdicts_arrived,
             on_failure=self._failed,
         )

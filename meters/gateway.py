@@ -23,10 +23,10 @@ from ledger.keys import SigningKey
 from ledger.lmdb_store import LmdbStore
 from ledger.shapes import expect_array, expect_str
 from ledger.transaction import Receipt, SignedTransaction, parse_transaction
+from meters.batch import NOTHING, Batch, GroupChain, Place
 from meters.onboarding import GatewayMeters
 from meters.outbox import OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxEntry
-from meters.reading import RecordChain
-from meters.series import Series
+from meters.series import MeterColumn, Series
 from pbft.client.account import Account, NonceKeeper
 from pbft.client.network import ClientNetwork
 from pbft.client.twisted_client import TwistedClient
@@ -154,9 +154,9 @@ class Gateway:
             self._account,
             CONTRACT,
             METHOD,
-            [reading.to_list() for reading in entry.readings],
+            [batch.to_list() for batch in entry.batches],
             nonce=nonce,
-            gas_limit=compute_gas_limit(len(entry.readings)),
+            gas_limit=compute_gas_limit(entry.places),
             follows=nonce - 1 if nonce > 0 else None,
         )
         return self._outbox.sign(entry, signed.raw)
@@ -179,7 +179,7 @@ class Gateway:
 
     def _deliver(self, entry: OutboxEntry, outcome: Committed | Rejected) -> None:
         assert outcome.reply is not None and outcome.receipt is not None
-        codes = parse_verdicts(outcome.receipt, len(entry.readings)) if isinstance(outcome, Committed) else ()
+        codes = parse_verdicts(outcome.receipt, entry.batches) if isinstance(outcome, Committed) else ()
         failure = "" if isinstance(outcome, Committed) else outcome.code
         delivered = DeliveredEntry(
             position=entry.position,
@@ -192,7 +192,7 @@ class Gateway:
         )
         self._outbox.deliver(delivered)
         self._in_flight.discard(entry.position)
-        self.codes.update(codes if codes else [failure] * len(entry.readings))
+        self.codes.update(codes if codes else [failure] * sum(batch.count for batch in entry.batches))
         self._on_verdicts(
             Verdicts(
                 gateway=self.name,
@@ -206,10 +206,22 @@ class Gateway:
         self.pump()
 
 
-def parse_verdicts(receipt: Receipt, readings: int) -> tuple[str, ...]:
+def parse_verdicts(receipt: Receipt, batches: Sequence[Batch]) -> tuple[str, ...]:
     """The codes that `readings.submit` returned, one per reading. Raises EncodingError for anything else."""
-    codes = expect_array(receipt.value, "verdicts", readings)
-    return tuple(expect_str(code, "verdict", 64) for code in codes)
+    kinds = "".join(batch.kinds for batch in batches)
+    codes = expect_array(receipt.value, "verdicts", len(kinds))
+    return tuple(expect_str(code, "verdict", 64) for code, kind in zip(codes, kinds, strict=True) if kind != NOTHING)
+
+
+def begin_chains(
+    network: bytes, columns: Sequence[MeterColumn], places: Mapping[str, Place], length_s: int
+) -> tuple[GroupChain, ...]:
+    """The chain of each group of these meters before its first batch; all registers were 0 at commissioning."""
+    groups: dict[str, dict[int, tuple[str, str, int]]] = {}
+    for column in columns:
+        place = places[column.meter]
+        groups.setdefault(place.group, {})[place.number] = (column.meter, column.kind, 0)
+    return tuple(GroupChain.begin(network, group, length_s, meters) for group, meters in groups.items())
 
 
 class GatewayFleet:
@@ -227,10 +239,12 @@ class GatewayFleet:
         assignments: Sequence[GatewayMeters],
         series: Series,
         *,
+        places: Mapping[str, Place],
         on_verdicts: Callable[[Verdicts], None],
         on_failure: Callable[[Failure], None],
     ) -> None:
-        """`authority` issues the gateways' TLS certificates; `directory` gets one outbox each."""
+        """`places` are those of the meters, as the contract `meters` gave them; `authority` issues
+        the gateways' TLS certificates; `directory` gets one outbox each."""
         self.verdicts: list[Verdicts] = []
         self._on_verdicts = on_verdicts
         self._clients: list[TwistedClient] = []
@@ -241,16 +255,8 @@ class GatewayFleet:
             client = TwistedClient(reactor, network, issue_client_certificate(authority, name))
             store = LmdbStore(directory / name, tables=OUTBOX_TABLES, map_bytes=OUTBOX_BYTES)
             outbox = Outbox(store)
-            for column in assigned.columns:
-                outbox.register_meter(
-                    RecordChain(
-                        chain=network.network_id,
-                        meter=column.meter,
-                        kind=column.kind,
-                        length_s=series.interval_s,
-                        register_wh=0,
-                    )
-                )
+            for chain in begin_chains(network.network_id, assigned.columns, places, series.interval_s):
+                outbox.register_group(chain)
             gateway = Gateway(
                 name=name,
                 account=Account(assigned.key, network=network.network_id),

@@ -1,7 +1,7 @@
 """The gateway's durable outbox: nothing that a meter said is lost, and nothing is sent before it is safe (D21).
 
-It owns the records of a gateway on a ledger `Store`: for each meter where its chain of records stands, and for each
-interval one entry with the readings that leave together. Rules: an entry and the chains that it continues are one
+It owns the records of a gateway on a ledger `Store`: for each group of meters where its chain stands, and for each
+interval one entry with the batches that leave together. Rules: an entry and the chains that it continues are one
 durable write; entries are kept, signed and sent in interval order; an entry is signed durably, under its own nonce,
 before its transaction leaves, so that a restart sends the very same transaction again; it leaves the queue only with
 a final outcome, which is kept beside it. Sending is the gateway's matter.
@@ -15,9 +15,10 @@ from ledger.encoding import decode, encode
 from ledger.hashing import HASH_BYTES
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_str
 from ledger.store import Delete, Operation, Put, Store
-from meters.reading import SEQUENCE_MAX, START_MAX, Reading, RecordChain
+from meters.batch import GROUP_MAX, Batch, GroupChain
+from meters.reading import SEQUENCE_MAX, START_MAX
 
-CHAINS: Final = "chains"  # meter -> RecordChain
+CHAINS: Final = "chains"  # group -> GroupChain
 WAITING: Final = "waiting"  # position -> OutboxEntry
 DONE: Final = "done"  # position -> DeliveredEntry
 META: Final = "meta"
@@ -40,18 +41,23 @@ class OutboxError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
-    """The readings of one interval on their way: recorded, and signed once it is their turn."""
+    """The batches of one interval on their way: recorded, and signed once it is their turn."""
 
     position: int  # ascending, without gaps
     start: int  # of the interval, UTC seconds
-    readings: tuple[Reading, ...]
+    batches: tuple[Batch, ...]
     nonce: int | None  # of the transaction; fixed when it is first signed
     raw: bytes  # the signed transaction, empty before
 
     def to_bytes(self) -> bytes:
         """Canonical bytes of the stored value."""
         nonce = NOT_SIGNED if self.nonce is None else self.nonce
-        return encode([self.position, self.start, [reading.to_list() for reading in self.readings], nonce, self.raw])
+        return encode([self.position, self.start, [batch.to_list() for batch in self.batches], nonce, self.raw])
+
+    @property
+    def places(self) -> int:
+        """Places of all batches: so many codes the verdict has."""
+        return sum(len(batch.kinds) for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +98,18 @@ class Outbox:
         """Start of the newest interval recorded, UTC seconds; 0 before the first."""
         return self._newest_start
 
-    def register_meter(self, chain: RecordChain) -> None:
-        """Begin a meter's chain of records; one that has begun goes on where it stands."""
-        if self._store.get(CHAINS, chain.meter.encode()) is None:
-            self._store.write([Put(CHAINS, chain.meter.encode(), _chain_bytes(chain))])
+    def register_group(self, chain: GroupChain) -> None:
+        """Begin a group's chain of batches; one that has begun goes on where it stands."""
+        if self._store.get(CHAINS, chain.group.encode()) is None:
+            self._store.write([Put(CHAINS, chain.group.encode(), _chain_bytes(chain))])
 
     def record(self, intervals: Sequence[tuple[int, Mapping[str, int]]]) -> None:
         """Write down the energy of one or more intervals, ascending: (start, Wh by meter). Durable on return.
 
         Raises OutboxError `order` for an interval that is not after the newest one, `unknown_meter`, `empty`.
         """
-        chains: dict[str, RecordChain] = {}
+        chains = {chain.group: chain for chain in self._chains()}
+        group_of = {meter: chain.group for chain in chains.values() for meter in chain.meters if meter}
         operations: list[Operation] = []
         position, newest = self._next_position, self._newest_start
         for start, energies in intervals:
@@ -110,15 +117,16 @@ class Outbox:
                 raise OutboxError("order", f"interval {start} is not after {newest}")
             if not energies:
                 raise OutboxError("empty", f"interval {start} has no meter")
-            readings = []
-            for meter, energy_wh in energies.items():
-                chain = chains[meter] if meter in chains else self._chain(meter)
-                reading, chains[meter] = chain.append(start, energy_wh)
-                readings.append(reading)
-            entry = OutboxEntry(position=position, start=start, readings=tuple(readings), nonce=None, raw=b"")
+            if unknown := energies.keys() - group_of.keys():
+                raise OutboxError("unknown_meter", f"{min(unknown)} is not registered at this gateway")
+            batches = []
+            for group in dict.fromkeys(group_of[meter] for meter in energies):
+                batch, chains[group] = chains[group].append(start, energies)
+                batches.append(batch)
+            entry = OutboxEntry(position=position, start=start, batches=tuple(batches), nonce=None, raw=b"")
             operations.append(Put(WAITING, _position_key(position), entry.to_bytes()))
             position, newest = position + 1, start
-        operations += [Put(CHAINS, meter.encode(), _chain_bytes(chain)) for meter, chain in chains.items()]
+        operations += [Put(CHAINS, group.encode(), _chain_bytes(chain)) for group, chain in chains.items()]
         operations.append(Put(META, _NEXT, encode([position, self._next_nonce, newest])))
         self._store.write(operations)
         self._next_position, self._newest_start = position, newest
@@ -139,7 +147,7 @@ class Outbox:
         """
         is_first = entry.nonce is None
         nonce = self._next_nonce if entry.nonce is None else entry.nonce
-        signed = OutboxEntry(position=entry.position, start=entry.start, readings=entry.readings, nonce=nonce, raw=raw)
+        signed = OutboxEntry(position=entry.position, start=entry.start, batches=entry.batches, nonce=nonce, raw=raw)
         operations: list[Operation] = [Put(WAITING, _position_key(entry.position), signed.to_bytes())]
         if is_first:
             operations.append(Put(META, _NEXT, encode([self._next_position, nonce + 1, self._newest_start])))
@@ -168,43 +176,42 @@ class Outbox:
         """The outcomes that are kept, in interval order."""
         return tuple(_parse_delivered(value) for _key, value in self._store.scan(DONE))
 
-    def _chain(self, meter: str) -> RecordChain:
-        value = self._store.get(CHAINS, meter.encode())
-        if value is None:
-            raise OutboxError("unknown_meter", f"{meter} is not registered at this gateway")
-        return _parse_chain(value)
+    def _chains(self) -> tuple[GroupChain, ...]:
+        return tuple(_parse_chain(value) for _key, value in self._store.scan(CHAINS))
 
 
 def _position_key(position: int) -> bytes:
     return position.to_bytes(8, "big")
 
 
-def _chain_bytes(chain: RecordChain) -> bytes:
+def _chain_bytes(chain: GroupChain) -> bytes:
     return encode(
         [
             chain.chain,
-            chain.meter,
-            chain.kind,
+            chain.group,
             chain.length_s,
-            chain.register_wh,
-            chain.sequence,
+            list(chain.meters),
+            chain.kinds,
+            list(chain.registers),
+            list(chain.sequences),
             chain.previous,
             chain.firmware,
         ]
     )
 
 
-def _parse_chain(data: bytes) -> RecordChain:
-    fields = expect_array(decode(data), "record chain", 8)
-    return RecordChain(
+def _parse_chain(data: bytes) -> GroupChain:
+    fields = expect_array(decode(data), "group chain", 9)
+    return GroupChain(
         chain=expect_bytes(fields[0], "chain", HASH_BYTES),
-        meter=expect_str(fields[1], "meter", 64),
-        kind=expect_str(fields[2], "kind", 8),
-        length_s=expect_int(fields[3], "length_s", 1, START_MAX),
-        register_wh=expect_int(fields[4], "register_wh", -(2**63), 2**63),
-        sequence=expect_int(fields[5], "sequence", 0, SEQUENCE_MAX),
-        previous=expect_bytes(fields[6], "previous"),
-        firmware=expect_bytes(fields[7], "firmware", HASH_BYTES),
+        group=expect_str(fields[1], "group", 64),
+        length_s=expect_int(fields[2], "length_s", 1, START_MAX),
+        meters=tuple(expect_str(meter, "meter", 64) for meter in expect_array(fields[3], "meters")),
+        kinds=expect_str(fields[4], "kinds", GROUP_MAX),
+        registers=tuple(expect_int(v, "register", -(2**63), 2**63) for v in expect_array(fields[5], "registers")),
+        sequences=tuple(expect_int(v, "sequence", 0, SEQUENCE_MAX) for v in expect_array(fields[6], "sequences")),
+        previous=expect_bytes(fields[7], "previous"),
+        firmware=expect_bytes(fields[8], "firmware", HASH_BYTES),
     )
 
 
@@ -214,7 +221,7 @@ def _parse_entry(data: bytes) -> OutboxEntry:
     return OutboxEntry(
         position=expect_int(fields[0], "position", 0, POSITION_MAX),
         start=expect_int(fields[1], "start", 0, START_MAX),
-        readings=tuple(Reading.from_list(reading) for reading in expect_array(fields[2], "readings")),
+        batches=tuple(Batch.from_list(batch) for batch in expect_array(fields[2], "batches")),
         nonce=None if nonce == NOT_SIGNED else nonce,
         raw=expect_bytes(fields[4], "raw"),
     )

@@ -1,13 +1,13 @@
 """The canonical reading: what a gateway writes about one interval of one meter, and the ledger judges (ENERGY 6.3).
 
-Owns the record, its bounds, its canonical list form (the argument of `readings.submit`), its digest, and the chain of
-records of one meter, where each names the one before. A reading is signed by the transaction that carries it; its
-identity is the digest of its canonical bytes, computed here and in `contracts/standard/readings.py` alike (shared
-vectors keep both ends equal). Whether it may be billed is the ledger's to say, not this module's.
+Owns the record, its bounds, its canonical list form and its digest. Readings travel in columns (`batch.py`) and are
+signed by the transaction that carries them; the identity of each is the digest of its own canonical bytes, computed
+here and in `contracts/standard/readings.py` alike (shared vectors keep both ends equal). Whether it may be billed is
+the ledger's to say, not this module's.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 from ledger.encoding import encode
@@ -37,7 +37,7 @@ SCALER_MIN: Final = -4
 SCALER_MAX: Final = 3
 
 NO_PREVIOUS: Final = b""
-"""Stands for the digest before in the first record of a meter."""
+"""Stands for the digest before in the first batch of a group."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -84,7 +84,7 @@ class Reading:
     firmware: bytes = bytes(HASH_BYTES)
     """Digest of the gateway's firmware."""
     previous: bytes = NO_PREVIOUS
-    """Digest of the record before, or NO_PREVIOUS."""
+    """Digest of the batch before the one that carries it, or NO_PREVIOUS."""
     version: int = READING_VERSION
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class Reading:
         _check(len(self.previous) in (0, HASH_BYTES), "previous", "32 bytes or none", self.previous)
 
     def to_list(self) -> list[int | str | bytes]:
-        """The canonical list form: an element of the argument of `readings.submit`, in the order of ENERGY 6.3."""
+        """The canonical list form, in the order of ENERGY 6.3."""
         return [
             self.version,
             self.chain,
@@ -160,45 +160,6 @@ _FIELDS: Final[dict[str, type]] = {
     "firmware": bytes,
     "previous": bytes,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordChain:
-    """Where a meter's records stand: everything that the next one continues. A gateway keeps it durably per meter."""
-
-    chain: bytes
-    meter: str
-    kind: str
-    """`load` counts on the import register, `pv` on the export register."""
-    length_s: int
-    register_wh: int
-    """Value of the register that counts, in Wh, after the last record; at first the value at commissioning."""
-    sequence: int = 0
-    previous: bytes = NO_PREVIOUS
-    firmware: bytes = bytes(HASH_BYTES)
-
-    def __post_init__(self) -> None:
-        _check(self.kind in ("load", "pv"), "kind", "load or pv", self.kind)
-
-    def append(self, start: int, energy_wh: int) -> tuple[Reading, "RecordChain"]:
-        """The reading of the interval that begins at `start`, and the chain after it."""
-        register_wh = self.register_wh + energy_wh
-        is_load = self.kind == "load"
-        reading = Reading(
-            chain=self.chain,
-            meter=self.meter,
-            sequence=self.sequence + 1,
-            start=start,
-            length_s=self.length_s,
-            scaler=0,
-            import_register=register_wh if is_load else 0,
-            export_register=0 if is_load else register_wh,
-            import_wh=energy_wh if is_load else 0,
-            export_wh=0 if is_load else energy_wh,
-            firmware=self.firmware,
-            previous=self.previous,
-        )
-        return reading, replace(self, register_wh=register_wh, sequence=reading.sequence, previous=reading.digest)
 
 
 def _check(holds: bool, field: str, expected: str, got: object) -> None:

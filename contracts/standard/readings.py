@@ -277,7 +277,7 @@ class Readings(Contract):
         if len(doubtful) > 0:
             names = IMeters(self.meters).names_at(batch.group, [batch.first + i for i in doubtful])
             meters = IMeters(self.meters).records(names)
-            for i, name, meter in zip(doubtful, names, meters):
+            for i, name, meter in zip(doubtful, names, meters):  # noqa: B905
                 codes[i] = self.judge_one(scene, batch, i, name, meter)
                 if is_usable(codes[i]):
                     arrived[meter.community] = arrived.get(meter.community, 0) + 1
@@ -313,7 +313,7 @@ class Readings(Contract):
             and max(batch.sequences) < SEQUENCE_MAX
             and min(batch.energies) >= 0
             and max(batch.registers) < REGISTER_MAX
-            and claimed == [register + wh for register, wh in zip(registers, batch.energies)]
+            and claimed == [register + wh for register, wh in zip(registers, batch.energies)]  # noqa: B905
         ):
             return []
         limits = [roster.limit_wh for kind in kinds]
@@ -453,9 +453,7 @@ class Readings(Contract):
             links.pop(number)
         else:
             links[number] = batch.start
-        self.rows[(batch.group, start)] = Row(
-            row.sequences, row.registers, row.energies, row.sources, row.marks, links
-        )
+        self.rows[(batch.group, start)] = Row(row.sequences, row.registers, row.energies, row.sources, row.marks, links)
 
     def move_tail(self, scene: Scene, batch: Batch, places: list[int]) -> None:
         """The newest row of the group, and the newest records of those who are not in it."""
@@ -481,7 +479,7 @@ class Readings(Contract):
         """An event for each reading that was refused."""
         refused = [i for i in range(len(codes)) if codes[i] != "" and not is_usable(codes[i])]
         names = IMeters(self.meters).names_at(batch.group, [batch.first + i for i in refused])
-        for i, name in zip(refused, names):
+        for i, name in zip(refused, names):  # noqa: B905
             emit(Refused(name, batch.start, codes[i]))
 
     def ask(self, scene: Scene, community: str, start: int) -> str:
@@ -560,7 +558,7 @@ def limits_at(bounds: Bounds, batch: Batch) -> list[int]:
     untils = column(bounds.until, batch.first, last)
     return [
         limit if batch.start >= since and batch.start + batch.length_s <= until else -1
-        for limit, since, until in zip(limits, froms, untils)
+        for limit, since, until in zip(limits, froms, untils)  # noqa: B905
     ]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,8 @@ from contracts.testing import Chain
 from contracts.walker import walk_contract
 from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
-from meters.reading import Reading, RecordChain
+from meters.batch import Batch
+from meters.reading import Reading
 from meters.reference import KeyKind, Prices, equal_shares
 from meters.series import MeterColumn, Series
 
@@ -145,21 +146,65 @@ class Town:
 
     network: Network
     series: Series
-    chains: dict[str, RecordChain]
+    chains: dict[str, tuple[int, int]]  # sequence and register of each meter's last record
     gateway_of: dict[str, str]
+    places: dict[str, tuple[str, int]]
+    links: dict[tuple[str, int], bytes] = field(default_factory=dict)  # what batches of a group and interval name
+    newest: dict[str, bytes] = field(default_factory=dict)  # digest of each group's last batch
 
     def reading(self, meter: str, index: int, energy_wh: int | None = None) -> Reading:
-        """The next record of a meter's chain, for the interval with that index of the series."""
+        """The next record of a meter, for the interval with that index of the series."""
         column = next(entry for entry in self.series.meters if entry.meter == meter)
         energy = self.series.values_of(column)[index] if energy_wh is None else energy_wh
-        reading, self.chains[meter] = self.chains[meter].append(self.series.starts[index], energy)
-        return reading
+        sequence, register = self.chains[meter]
+        self.chains[meter] = (sequence + 1, register + energy)
+        counts = ("import_register", "import_wh") if column.kind == "load" else ("export_register", "export_wh")
+        still = ("export_register", "export_wh") if column.kind == "load" else ("import_register", "import_wh")
+        return Reading(
+            chain=NETWORK,
+            meter=meter,
+            sequence=sequence + 1,
+            start=self.series.starts[index],
+            length_s=self.series.interval_s,
+            scaler=0,
+            **dict(zip(counts, (register + energy, energy), strict=True)),
+            **dict.fromkeys(still, 0),
+        )
+
+    def batches(self, *readings: Reading) -> list[Batch]:
+        """The readings in as few batches as keep their order; where they name none, they name the batch before."""
+        batches: list[Batch] = []
+        rest = list(readings)
+        while rest:
+            group = self.places.get(rest[0].meter, ("nobody", 0))[0]
+            row: dict[int, Reading] = {}
+            while rest:
+                reading = self.linked(group, rest[0])
+                where = self.places.get(reading.meter, ("nobody", 0))
+                if where[0] != group or where[1] <= max(row, default=-1) or (row and not alike(row, reading)):
+                    break
+                row[where[1]] = reading
+                del rest[0]
+            batches.append(Batch.gather(group, row))
+            self.newest[group] = batches[-1].digest
+        return batches
+
+    def linked(self, group: str, reading: Reading) -> Reading:
+        link = self.links.setdefault((group, reading.start), self.newest.get(group, b""))
+        return reading if reading.previous else replace(reading, previous=link)
 
     def submit(self, *readings: Reading, sender: str | None = None) -> list[str]:
         """Send readings in one transaction, by default from the gateway of the first; returns their codes."""
         gateway = sender or self.gateway_of[readings[0].meter]
-        codes = self.network.ok("readings", "submit", [reading.to_list() for reading in readings], sender=gateway)
-        return list(codes)
+        batches = self.batches(*readings)
+        codes = self.network.ok("readings", "submit", [batch.to_list() for batch in batches], sender=gateway)
+        return self.codes_of(batches, codes)
+
+    def codes_of(self, batches: Sequence[Batch], codes: Sequence[str]) -> list[str]:
+        """The codes of the readings: those of places without one are empty."""
+        kinds = "".join(batch.kinds for batch in batches)
+        assert all(code == "" for code, kind in zip(codes, kinds, strict=True) if kind == "-")
+        return [code for code, kind in zip(codes, kinds, strict=True) if kind != "-"]
 
     def submit_interval(self, index: int) -> None:
         """All readings of one interval, one transaction per gateway, every one accepted."""
@@ -167,6 +212,13 @@ class Town:
             meters = [meter for meter, owner in self.gateway_of.items() if owner == gateway]
             codes = self.submit(*(self.reading(meter, index) for meter in meters))
             assert codes == ["accepted"] * len(meters)
+
+
+def alike(row: dict[int, Reading], reading: Reading) -> bool:
+    """Whether a reading can stand in one batch with these."""
+    other = next(iter(row.values()))
+    fields = ("version", "chain", "start", "length_s", "scaler", "firmware", "previous")
+    return all(getattr(reading, name) == getattr(other, name) for name in fields)
 
 
 def found_network() -> Network:
@@ -217,17 +269,14 @@ def onboard(network: Network, series: Series, *, gateways: int = 4, wait_s: int 
         network.ok("communities", "join", "sunny", batch, sender="manager")
     tariff = [series.starts[0], PRICES.supply, PRICES.feed_in, PRICES.community, PRICES.grid_fee]
     network.ok("tariffs", "publish", "north", [[*tariff, PRICES.community_grid_fee]], sender="regulator")
-    chains = {
-        c.meter: RecordChain(
-            chain=NETWORK,
-            meter=c.meter,
-            kind=c.kind,
-            length_s=series.interval_s,
-            register_wh=ELECTRICIAN_REGISTER_WH,
-        )
-        for c in series.meters
+    chains = {c.meter: (0, ELECTRICIAN_REGISTER_WH) for c in series.meters}
+    names = [c.meter for c in series.meters]
+    places = {
+        name: (group, number)
+        for batch in chunks(names)
+        for name, (group, number) in zip(batch, network.view("meters", "places_of", batch), strict=True)
     }
-    return Town(network=network, series=series, chains=chains, gateway_of=gateway_of)
+    return Town(network=network, series=series, chains=chains, gateway_of=gateway_of, places=places)
 
 
 def set_key(town: Town, kind: KeyKind, *, effective_from: int | None = None) -> int:
