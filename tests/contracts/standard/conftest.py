@@ -150,7 +150,7 @@ class Town:
     gateway_of: dict[str, str]
     places: dict[str, tuple[str, int]]
     links: dict[tuple[str, int], bytes] = field(default_factory=dict)  # what batches of a group and interval name
-    newest: dict[str, bytes] = field(default_factory=dict)  # digest of each group's last batch
+    newest: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # start and digest of each group's newest batch
 
     def reading(self, meter: str, index: int, energy_wh: int | None = None) -> Reading:
         """The next record of a meter, for the interval with that index of the series."""
@@ -179,6 +179,8 @@ class Town:
             group = self.places.get(rest[0].meter, ("nobody", 0))[0]
             row: dict[int, Reading] = {}
             while rest:
+                if row and next(iter(row.values())).start != rest[0].start:
+                    break
                 reading = self.linked(group, rest[0])
                 where = self.places.get(reading.meter, ("nobody", 0))
                 if where[0] != group or where[1] <= max(row, default=-1) or (row and not alike(row, reading)):
@@ -186,11 +188,12 @@ class Town:
                 row[where[1]] = reading
                 del rest[0]
             batches.append(Batch.gather(group, row))
-            self.newest[group] = batches[-1].digest
+            if batches[-1].start > self.newest.get(group, (0, b""))[0]:
+                self.newest[group] = (batches[-1].start, batches[-1].digest)
         return batches
 
     def linked(self, group: str, reading: Reading) -> Reading:
-        link = self.links.setdefault((group, reading.start), self.newest.get(group, b""))
+        link = self.links.setdefault((group, reading.start), self.newest.get(group, (0, b""))[1])
         return reading if reading.previous else replace(reading, previous=link)
 
     def submit(self, *readings: Reading, sender: str | None = None) -> list[str]:

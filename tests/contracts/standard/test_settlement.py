@@ -77,9 +77,9 @@ def test_gas_and_size_of_a_settlement_leave_room(make_town: Callable[..., Any]) 
     series = shipped_series().days(1)
     town = make_town(series, "hybrid")
     meters = [meter for meter, gateway in town.gateway_of.items() if gateway == "gateway-0"]
-    batch = [town.reading(meter, 12).to_list() for meter in meters]
-    assert len(batch) == 10
-    outcome = town.network.call("readings", "submit", batch, sender="gateway-0")
+    (batch,) = town.batches(*(town.reading(meter, 12) for meter in meters))
+    assert batch.count == 10
+    outcome = town.network.call("readings", "submit", [batch.to_list()], sender="gateway-0")
     assert outcome.gas_used < 500_000
     for gateway in ("gateway-1", "gateway-2", "gateway-3"):
         own = [meter for meter, owner in town.gateway_of.items() if owner == gateway]
