@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from readings_reference.slow_judge import Right, SlowJudge
 
 from ledger.encoding import decode
 from meters.batch import Batch
 from meters.reading import Reading
-from readings_reference.slow_judge import Right, SlowJudge
 
 GRID, START, COUNT = 900, 1_470_009_600, 8
 GATEWAYS = ("gateway-0", "gateway-1")
