@@ -248,6 +248,7 @@ TAGGED_HASHES: Final[tuple[tuple[str, bytes], ...]] = (
     ("PAYLOAD_ROOT_KEY", bytes.fromhex("30dd5c530094609e2fb2fc6f3fa7e30522d7e8fc547de3616d841466e49af87d")),
     ("PAYLOAD_KEY_FILE", bytes.fromhex("3cb8c08bd220a1f28ccd4cb21e43693ccfbd82b399688b9cddda610793d6eb04")),
     ("READING", bytes.fromhex("66919d944656b8c76bb4fdc5faf0c4eb6f200a1382d5c3a9778bf1b1d71c1fc7")),
+    ("READINGS", bytes.fromhex("689fa746a0b936d3c41f01c661fd9adfc76c9459de4933ba4e1ca0d1f263b10a")),
     ("SIGN_TRANSACTION", bytes.fromhex("3b73f5aa81473c4419121870a9831899618d0ca64f6a5d13abf26e56fb68a332")),
     ("SIGN_MESSAGE", bytes.fromhex("5777db0fe7ddb4d360c455cb89de00968ad78c404ed95a87cf7dd4852d4c2095")),
     ("SIGN_HEADER_VOTE", bytes.fromhex("9a5c3048a27ef54c0e221ede71518e6d7f1b5520e01763bf64543a96c0de1f90")),
