@@ -167,7 +167,6 @@ class Row(Struct):
 
     sequences: list[int]  # 0: none
     registers: list[int]
-    energies: list[int]
     sources: list[Source]
     marks: dict[int, int]  # STATES * number of the source + state, where that is not 0
     links: dict[int, int]  # start of the record before, where that is not of the interval before; 0 in the first
@@ -195,7 +194,7 @@ class Scene(Struct):
     rows: dict[int, Row]  # of the group, as before this batch
     admitted: dict[str, str]  # what settlement says of the interval, by community
     links: dict[int, int]  # of the row that is made
-    followers: dict[int, int]  # by place: start of the record that comes after a late one
+    followers: dict[int, list[int]]  # by interval start: places whose record there comes after a late one
 
 
 class Refused(Event):
@@ -208,6 +207,7 @@ class Readings(Contract):
     meters: Address
     settlement: Address
     rows: Map[tuple[str, int], Row]  # by group and interval start
+    energies: Map[tuple[str, int], list[int]]  # of the same, in Wh; -1: none. Alone: settlement reads only these
     tails: Map[str, Tail]  # by group
 
     @init
@@ -240,13 +240,13 @@ class Readings(Contract):
     @view
     def values(self, meters: list[str], start: int) -> list[int]:
         """Interval energy in Wh of each meter, in order; -1 where no reading was accepted."""
-        rows: dict[str, Row] = {}
+        columns: dict[str, list[int]] = {}
         found: list[int] = []
         for place in IMeters(self.meters).places_of(meters):
-            if place.group not in rows:
-                rows[place.group] = self.rows[(place.group, start)]
-            row = rows[place.group]
-            found.append(row.energies[place.number] if holds(row, place.number) else -1)
+            if place.group not in columns:
+                columns[place.group] = self.energies[(place.group, start)]
+            energies = columns[place.group]
+            found.append(energies[place.number] if place.number < len(energies) else -1)
         return found
 
     @view
@@ -373,7 +373,8 @@ class Readings(Contract):
             return "misaligned"
         row = self.row_at(scene, group, reading.start)
         if holds(row, number):
-            if kept_reading(row, number, reading.start, reading.meter, meter) == reading:
+            wh = self.energies[(group, reading.start)][number]
+            if kept_reading(row, number, wh, reading.start, reading.meter, meter) == reading:
                 return "duplicate"
             return "replay" if row.sequences[number] == reading.sequence else "overlap"
         newest = self.newest_of(scene, group, number)
@@ -398,19 +399,20 @@ class Readings(Contract):
         previous = b""
         if place > 0:
             row = self.row_at(scene, group, place)
-            before = step_at(row, number, meter.scaler)
+            before = step_at(row, number, 0, meter.scaler)
             previous = source_at(row, number).digest
         joins = place > 0 and place + grid == reading.start
         code = check_step(before, value, joins)
         if code == "" and after > 0:
-            following = step_at(self.row_at(scene, group, after), number, meter.scaler)
+            energies = self.energies[(group, after)]
+            following = step_at(self.row_at(scene, group, after), number, energies[number], meter.scaler)
             code = check_step(value, following, reading.start + grid == after)
         if code != "":
             return code
         if place + grid != reading.start:
             scene.links[number] = place
         if after > 0:
-            scene.followers[number] = after
+            scene.followers[after] = scene.followers.get(after, []) + [number]
             return "out_of_order"
         if place == 0:
             joins = reading.start == meter.active_from
@@ -433,27 +435,29 @@ class Readings(Contract):
         links = row.links
         for number in scene.links:
             links[number] = scene.links[number]
+        energies = self.energies[(batch.group, batch.start)]
+        self.energies[(batch.group, batch.start)] = merged(energies, batch.energies, batch.first, places, -1)
         self.rows[(batch.group, batch.start)] = Row(
-            merged(row.sequences, batch.sequences, batch.first, places),
-            merged(row.registers, batch.registers, batch.first, places),
-            merged(row.energies, batch.energies, batch.first, places),
+            merged(row.sequences, batch.sequences, batch.first, places, 0),
+            merged(row.registers, batch.registers, batch.first, places, 0),
             row.sources + [Source(batch.firmware, batch.previous, digest_of("readings", canonical(batch)))],
             marks,
             links,
         )
-        for number in scene.followers:
-            self.link_follower(batch, number, scene.followers[number])
+        for start in scene.followers:
+            self.link_followers(scene, batch, start)
         self.move_tail(scene, batch, places)
 
-    def link_follower(self, batch: Batch, number: int, start: int) -> None:
-        """The record after a late one now comes after that one."""
-        row = self.rows[(batch.group, start)]
+    def link_followers(self, scene: Scene, batch: Batch, start: int) -> None:
+        """The records of an interval that came after the ones before late ones now come after those."""
+        row = self.row_at(scene, batch.group, start)
         links = row.links
-        if batch.start + batch.length_s == start:
-            links.pop(number)
-        else:
-            links[number] = batch.start
-        self.rows[(batch.group, start)] = Row(row.sequences, row.registers, row.energies, row.sources, row.marks, links)
+        for number in scene.followers[start]:
+            if batch.start + batch.length_s == start:
+                links.pop(number)
+            else:
+                links[number] = batch.start
+        self.rows[(batch.group, start)] = Row(row.sequences, row.registers, row.sources, row.marks, links)
 
     def move_tail(self, scene: Scene, batch: Batch, places: list[int]) -> None:
         """The newest row of the group, and the newest records of those who are not in it."""
@@ -506,8 +510,8 @@ class Readings(Contract):
         row = self.row_at(scene, place.group, start)
         require(holds(row, place.number), "NO_READING")
         meter = IMeters(self.meters).records([name])[0]
-        step = step_at(row, place.number, meter.scaler)
-        digest = digest_of("reading", canonical(kept_reading(row, place.number, start, name, meter)))
+        step = step_at(row, place.number, self.energies[(place.group, start)][place.number], meter.scaler)
+        digest = digest_of("reading", canonical(kept_reading(row, place.number, step.wh, start, name, meter)))
         before = start - meter.interval_s
         if not holds(self.row_at(scene, place.group, before), place.number):
             before = row.links[place.number]
@@ -568,11 +572,11 @@ def column(values: list[int], first: int, last: int) -> list[int]:
     return part if len(part) == last - first else part + [0 for missing in range(last - first - len(part))]
 
 
-def merged(old: list[int], new: list[int], first: int, places: list[int]) -> list[int]:
+def merged(old: list[int], new: list[int], first: int, places: list[int], nothing: int) -> list[int]:
     """A kept column with what a batch brought to these places."""
     if len(old) == 0 and first == 0 and len(places) == len(new):
         return new
-    result = old + [0 for missing in range(first + len(new) - len(old))]
+    result = old + [nothing for missing in range(first + len(new) - len(old))]
     for number in places:
         result[number] = new[number - first]
     return result
@@ -591,8 +595,8 @@ def source_at(row: Row, number: int) -> Source:
     return row.sources[row.marks.get(number, 0) // STATES]
 
 
-def step_at(row: Row, number: int, scaler: int) -> Step:
-    return Step(row.sequences[number], whole_wh(row.registers[number], scaler), row.energies[number])
+def step_at(row: Row, number: int, wh: int, scaler: int) -> Step:
+    return Step(row.sequences[number], whole_wh(row.registers[number], scaler), wh)
 
 
 def state_of(batch: Batch, i: int) -> int:
@@ -607,12 +611,12 @@ def reading_of(batch: Batch, i: int, name: str) -> Reading:
     )  # fmt: skip
 
 
-def kept_reading(row: Row, number: int, start: int, name: str, meter: Meter) -> Reading:
+def kept_reading(row: Row, number: int, wh: int, start: int, name: str, meter: Meter) -> Reading:
     """An accepted reading as it was sent."""
     source = source_at(row, number)
     return make_reading(
         ctx.network, name, row.sequences[number], start, meter.interval_s, meter.scaler, meter.kind == "load",
-        row.registers[number], row.energies[number], row.marks.get(number, 0) % STATES, source.firmware,
+        row.registers[number], wh, row.marks.get(number, 0) % STATES, source.firmware,
         source.previous, VERSION,
     )  # fmt: skip
 
