@@ -12,9 +12,10 @@ from ledger.encoding import encode
 from ledger.keys import SigningKey
 from ledger.store import MemoryStore
 from ledger.transaction import Receipt, SignedTransaction
-from meters.gateway import GAS_MAX, Gateway, Verdicts, compute_gas_limit, parse_verdicts
+from meters.batch import GroupChain, Place
+from meters.gateway import GAS_MAX, Gateway, Verdicts, begin_chains, compute_gas_limit, parse_verdicts
 from meters.outbox import OUTBOX_TABLES, Outbox
-from meters.reading import RecordChain
+from meters.series import MeterColumn
 from pbft.client.account import Account, NonceKeeper
 from pbft.core.client_session import (
     Committed,
@@ -127,7 +128,7 @@ class Bench:
 
     def open(self) -> Gateway:
         outbox = Outbox(self.store)
-        outbox.register_meter(RecordChain(chain=NETWORK, meter="a_load", kind="load", length_s=HOUR, register_wh=0))
+        outbox.register_group(GroupChain.begin(NETWORK, "a_load", HOUR, {0: ("a_load", "load", 0)}))
         return Gateway(
             name="gw-1",
             account=Account(KEY, network=NETWORK),
@@ -323,9 +324,24 @@ def test_gas_grows_with_the_readings_up_to_the_limit() -> None:
 
 
 def test_verdicts_are_read_from_the_receipt() -> None:
-    """One code per reading, in order."""
+    """One code per reading, in order; places without a reading have none."""
     signed = Account(KEY, network=NETWORK).sign(
         "readings", "submit", [[]], nonce=0, expiry_height=1, expiry_time=1, gas_limit=1
     )
-    receipt = make_receipt(signed, "ok", "", ["accepted", "future"])
-    assert parse_verdicts(receipt, 2) == ("accepted", "future")
+    receipt = make_receipt(signed, "ok", "", ["accepted", "", "future"])
+    meters = {number: (f"m{number}", "load", 0) for number in range(3)}
+    batch, _ = GroupChain.begin(NETWORK, "m0", HOUR, meters).append(HOUR, {"m0": 1, "m2": 2})
+    assert parse_verdicts(receipt, [batch]) == ("accepted", "future")
+
+
+def test_a_chain_begins_for_each_group_of_a_gateway() -> None:
+    """Meters stand at the places that the chain of blocks gave them, whatever their order in the series."""
+    columns = [MeterColumn(meter=f"m{number}", home="a", kind="load") for number in range(3)]
+    places = {
+        "m0": Place(group="g", number=2),
+        "m1": Place(group="h", number=0),
+        "m2": Place(group="g", number=0),
+    }
+    one, other = begin_chains(NETWORK, columns, places, HOUR)
+    assert (one.group, one.meters, one.sequences) == ("g", ("m2", "", "m0"), (0, 0, 0))
+    assert (other.group, other.meters) == ("h", ("m1",))

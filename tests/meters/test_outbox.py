@@ -1,28 +1,34 @@
 """The outbox keeps every reading until its final outcome, whatever moment the power fails at."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import StoreError
 from ledger.store import MemoryStore
-from meters.outbox import DELIVERED_KEPT, OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxError
-from meters.reading import NO_PREVIOUS, RecordChain
+from meters.batch import Batch, GroupChain
+from meters.outbox import DELIVERED_KEPT, OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxEntry, OutboxError
+from meters.reading import NO_PREVIOUS
 
 NETWORK = b"n" * 32
 HOUR = 3600
 
 
-def make_chain(meter: str, kind: str = "load") -> RecordChain:
-    return RecordChain(chain=NETWORK, meter=meter, kind=kind, length_s=HOUR, register_wh=1_000)
+def make_chain(register_wh: int = 1_000) -> GroupChain:
+    """Two meters in one group."""
+    meters = {0: ("a_load", "load", register_wh), 1: ("a_pv", "pv", register_wh)}
+    return GroupChain.begin(NETWORK, "a_load", HOUR, meters)
+
+
+def only(entry: OutboxEntry) -> Batch:
+    """The batch of an entry that has one."""
+    (batch,) = entry.batches
+    return batch
 
 
 def make_outbox(store: MemoryStore | None = None) -> Outbox:
     outbox = Outbox(MemoryStore(OUTBOX_TABLES) if store is None else store)
-    outbox.register_meter(make_chain("a_load"))
-    outbox.register_meter(make_chain("a_pv", "pv"))
+    outbox.register_group(make_chain())
     return outbox
 
 
@@ -39,16 +45,38 @@ def make_delivered(position: int, start: int) -> DeliveredEntry:
 
 
 def test_readings_join_across_intervals() -> None:
-    """Sequence, register and previous digest go on from one interval to the next, meter by meter."""
+    """Sequences and registers go on from one interval to the next, meter by meter, and batches name the one before."""
     outbox = make_outbox()
     outbox.record([(HOUR, {"a_load": 10, "a_pv": 3})])
     outbox.record([(2 * HOUR, {"a_load": 20, "a_pv": 0})])
     first, second = outbox.waiting()
-    assert [reading.meter for reading in first.readings] == ["a_load", "a_pv"]
-    load, later_load = first.readings[0], second.readings[0]
+    names = ("a_load", "a_pv")
+    load, pv = only(first).readings(names)
+    later_load, later_pv = only(second).readings(names)
+    assert [load.meter, pv.meter] == ["a_load", "a_pv"]
     assert (load.sequence, load.import_register, load.previous) == (1, 1_010, NO_PREVIOUS)
-    assert (later_load.sequence, later_load.import_register, later_load.previous) == (2, 1_030, load.digest)
-    assert (second.readings[1].export_register, second.readings[1].import_register) == (1_003, 0)
+    assert (later_load.sequence, later_load.import_register, later_load.previous) == (2, 1_030, only(first).digest)
+    assert (later_pv.export_register, later_pv.import_register) == (1_003, 0)
+
+
+def test_a_meter_without_an_energy_leaves_its_place_empty() -> None:
+    """Its sequence and register stand still, and go on when it speaks again."""
+    outbox = make_outbox()
+    outbox.record([(HOUR, {"a_pv": 3}), (2 * HOUR, {"a_load": 10, "a_pv": 4})])
+    first, second = (only(entry) for entry in outbox.waiting())
+    assert (first.kinds, first.sequences, first.registers, first.energies) == ("-e", (0, 1), (0, 1_003), (0, 3))
+    assert (second.kinds, second.sequences, second.registers) == ("ie", (1, 2), (1_010, 1_007))
+
+
+def test_each_group_of_an_interval_has_its_batch() -> None:
+    """They leave together, in one entry; each group has a chain of its own."""
+    outbox = make_outbox()
+    outbox.register_group(GroupChain.begin(NETWORK, "b_load", HOUR, {0: ("b_load", "load", 0)}))
+    outbox.record([(HOUR, {"a_load": 1, "a_pv": 2, "b_load": 3}), (2 * HOUR, {"b_load": 4})])
+    first, second = outbox.waiting()
+    assert [(batch.group, batch.energies) for batch in first.batches] == [("a_load", (1, 2)), ("b_load", (3,))]
+    assert (first.places, second.places) == (3, 1)
+    assert only(second).previous == first.batches[1].digest
 
 
 def test_intervals_are_recorded_in_order_only() -> None:
@@ -71,7 +99,7 @@ def test_what_cannot_be_recorded_changes_nothing(energies: dict[str, int], code:
         outbox.record([(HOUR, {"a_load": 5}), (2 * HOUR, energies)])
     assert outbox.waiting() == ()
     outbox.record([(HOUR, {"a_load": 6})])
-    assert outbox.waiting()[0].readings[0].sequence == 1
+    assert only(outbox.waiting()[0]).sequences == (1, 0)
 
 
 def test_a_nonce_is_taken_once_and_kept_by_a_replacement() -> None:
@@ -153,19 +181,19 @@ def test_power_loss_at_any_moment_loses_and_repeats_nothing(steps: list[str], am
     delivered = outbox.delivered()
     positions = [entry.position for entry in delivered] + [entry.position for entry in waiting]
     assert positions == list(range(len(recorded)))
-    assert [reading.import_wh for entry in waiting for reading in entry.readings] == recorded[len(delivered) :]
+    assert [only(entry).energies[0] for entry in waiting] == recorded[len(delivered) :]
     assert {entry.position: entry.nonce for entry in waiting if entry.nonce is not None} == {
         position: nonce for position, nonce in nonces.items() if position >= len(delivered)
     }
-    sequences = [entry.readings[0].sequence for entry in waiting]
+    sequences = [only(entry).sequences[0] for entry in waiting]
     assert sequences == list(range(len(delivered) + 1, len(recorded) + 1))
 
 
-def test_a_meter_that_has_begun_is_not_begun_again() -> None:
+def test_a_group_that_has_begun_is_not_begun_again() -> None:
     """Registering at every start of the gateway must not reset a chain."""
     store = MemoryStore(OUTBOX_TABLES)
     outbox = make_outbox(store)
     outbox.record([(HOUR, {"a_load": 5})])
-    outbox.register_meter(replace(make_chain("a_load"), register_wh=0))
+    outbox.register_group(make_chain(register_wh=0))
     outbox.record([(2 * HOUR, {"a_load": 5})])
-    assert outbox.waiting()[1].readings[0].import_register == 1_010
+    assert only(outbox.waiting()[1]).registers == (1_010, 0)

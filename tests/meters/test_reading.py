@@ -1,4 +1,4 @@
-"""The canonical reading: its bounds, its one list form, its digest, and the chain of records."""
+"""The canonical reading: its bounds, its one list form and its digest."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.encoding import decode, encode
 from ledger.hashing import Tag, tagged_hash
-from meters.reading import FLAGS_MAX, QUALITIES, Reading, ReadingError, RecordChain
+from meters.reading import FLAGS_MAX, QUALITIES, Reading, ReadingError
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "reading" / "readings.json"
 CHAIN = bytes(range(32))
@@ -120,22 +120,3 @@ def test_a_truth_value_is_not_a_number() -> None:
     fields[0] = True
     with pytest.raises(ReadingError, match="version"):
         Reading.from_list(fields)
-
-
-@given(st.lists(st.integers(0, 10_000), max_size=20), st.sampled_from(["load", "pv"]))
-def test_records_of_a_meter_form_a_chain(energies: list[int], kind: str) -> None:
-    """Sequence, register and digest of each record continue the one before; the energies telescope."""
-    chain = RecordChain(chain=CHAIN, meter="m", kind=kind, length_s=900, register_wh=77)
-    previous, before = b"", 77
-    for place, energy in enumerate(energies):
-        reading, chain = chain.append(900 * (place + 1), energy)
-        register = reading.import_register if kind == "load" else reading.export_register
-        assert (reading.sequence, reading.previous, register - before) == (place + 1, previous, energy)
-        assert (reading.export_register if kind == "load" else reading.import_register) == 0
-        previous, before = reading.digest, register
-    assert chain.register_wh == 77 + sum(energies)
-
-
-def test_a_meter_counts_load_or_pv() -> None:
-    with pytest.raises(ReadingError, match="kind"):
-        RecordChain(chain=CHAIN, meter="m", kind="both", length_s=900, register_wh=0)
