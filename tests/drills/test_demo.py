@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +21,14 @@ from twisted.internet.threads import deferToThread
 from ledger.errors import InvalidProof
 from ledger.keys import SigningKey
 from ledger.proofs import VerifiedReceipt, verify_proof
+from meters.batch import Batch, GroupChain
 from meters.demo import open_stage, verify_in_process
 from meters.demo_progress import PlainProgress
 from meters.demo_report import EnergyLines, HomeResult
-from meters.demo_traffic import Stage, onboard, wait_until
-from meters.gateway import compute_gas_limit
+from meters.demo_traffic import Stage, onboard, read_places, wait_until
+from meters.gateway import begin_chains, compute_gas_limit
 from meters.onboarding import GatewayMeters
-from meters.reading import Reading, RecordChain
+from meters.reading import Reading
 from meters.reference import Prices, SharingKey, equal_shares, settle_series
 from meters.series import Series, shipped_series
 from pbft.client.account import Account
@@ -255,29 +256,32 @@ class Sender:
         nonces = self.client.read_nonces(assigned.key.public_key)
         self.account = Account(assigned.key, network=self.client.network.network_id, nonces=nonces)
         self.columns = assigned.columns
-        self.chains = {column.meter: self.chain_of(column.meter, column.kind) for column in assigned.columns}
+        self.places = read_places(stage)
+        (self.chain,) = begin_chains(self.client.network.network_id, assigned.columns, self.places, HOUR)
 
-    def chain_of(self, meter: str, kind: str) -> RecordChain:
-        return RecordChain(chain=self.client.network.network_id, meter=meter, kind=kind, length_s=HOUR, register_wh=0)
+    def batch(self, index: int) -> Batch:
+        """The true readings of an interval; the chain goes on."""
+        energies = {column.meter: self.stage.series.values_of(column)[index] for column in self.columns}
+        batch, self.chain = self.chain.append(self.stage.series.starts[index], energies)
+        return batch
 
-    def readings(self, index: int) -> list[Reading]:
-        """The true readings of an interval; the chains go on."""
-        made = []
-        for column in self.columns:
-            energy_wh = self.stage.series.values_of(column)[index]
-            reading, self.chains[column.meter] = self.chains[column.meter].append(
-                self.stage.series.starts[index], energy_wh
-            )
-            made.append(reading)
-        return made
+    def take(self, batch: Batch, number: int) -> Reading:
+        """One of the gateway's readings by itself, by its order in the batch."""
+        return batch.readings(self.chain.meters)[number]
 
-    def submit(self, readings: list[Reading]) -> tuple[Committed, list[str]]:
+    def alone(self, reading: Reading) -> Batch:
+        """A batch of one place."""
+        place = self.places[reading.meter]
+        return Batch.gather(place.group, {place.number: reading})
+
+    def submit(self, *batches: Batch) -> tuple[Committed, list[str]]:
+        """What became of batches in one transaction; the codes of their places, which all have a reading."""
         outcome = self.client.submit(
             self.account,
             "readings",
             "submit",
-            [reading.to_list() for reading in readings],
-            gas_limit=compute_gas_limit(len(readings)),
+            [batch.to_list() for batch in batches],
+            gas_limit=compute_gas_limit(sum(batch.count for batch in batches)),
         )
         assert isinstance(outcome, Committed), outcome
         codes = outcome.receipt.value
@@ -285,9 +289,9 @@ class Sender:
         return outcome, [str(code) for code in codes]
 
 
-def changed(reading: Reading, **fields: Any) -> Reading:
-    values = {name: getattr(reading, name) for name in Reading.__slots__}
-    return Reading(**{**values, **fields})
+def with_register_at_zero(batch: Batch) -> Batch:
+    """The batch with the register of its first reading fallen to 0."""
+    return replace(batch, registers=(0, *batch.registers[1:]), energies=(0, *batch.energies[1:]))
 
 
 def settled_intervals(stage: Stage) -> int:
@@ -302,37 +306,34 @@ def test_bad_readings_are_refused_with_codes_that_prove_and_the_rest_settles(sta
     first, second, *others = senders
     refused: dict[str, bytes] = {}
 
-    def expect(sender: Sender, good: list[Reading], bad: Reading, code: str) -> None:
-        """The bad reading between good ones: it alone is refused."""
-        outcome, codes = sender.submit([*good[:1], bad, *good[1:]])
-        assert codes == ["accepted"] * len(good[:1]) + [code] + ["accepted"] * len(good[1:])
+    def expect(sender: Sender, good: Batch, bad: Batch, code: str) -> None:
+        """The bad reading before good ones: it alone is refused."""
+        outcome, codes = sender.submit(bad, good)
+        assert codes == [code] + ["accepted"] * good.count
         refused[code] = outcome.reply.tx_id
 
-    meter = first.columns[0].meter
-    good = first.readings(0)
-    foreign = second.chain_of(second.columns[0].meter, second.columns[0].kind).append(stage.series.starts[0], 1)[0]
-    expect(first, good, foreign, "wrong_key")
-    own = second.readings(0)
-    stranger = second.chain_of("never_certified", "load").append(stage.series.starts[0], 1)[0]
-    expect(second, own, stranger, "unknown_meter")
+    good = first.batch(0)
+    foreign = second.take(second.chain.append(stage.series.starts[0], {second.columns[0].meter: 1})[0], 0)
+    expect(first, good, second.alone(foreign), "wrong_key")
+    own = second.batch(0)
+    nobody = Batch.gather("never_certified", {0: replace(second.take(own, 0), meter="never_certified")})
+    expect(second, own, nobody, "unknown_meter")
     for sender in others:
-        sender.submit(sender.readings(0))
+        sender.submit(sender.batch(0))
 
-    again = good[0]
-    late = first.readings(1)
-    expect(first, late, again, "duplicate")
-    future = changed(late[0], sequence=50, start=stage.series.starts[-1] + 240 * HOUR, previous=late[0].digest)
-    expect(first, first.readings(2), future, "future")
-    overlap = changed(late[0], sequence=51, start=stage.series.starts[1] + HOUR // 2)
-    expect(first, first.readings(3), overlap, "overlap")
-    falling = first.readings(4)
-    register = {"import_register": 0, "import_wh": 0} if falling[0].import_register else {"export_register": 0}
-    decreasing = changed(falling[0], **register)
-    outcome, codes = first.submit([decreasing, *falling[1:]])
-    assert codes == ["decreasing"] + ["accepted"] * (len(falling) - 1)
+    again = first.take(good, 0)
+    late = first.batch(1)
+    expect(first, late, first.alone(again), "duplicate")
+    other = first.take(late, 0)
+    future = replace(other, sequence=50, start=stage.series.starts[-1] + 240 * HOUR, previous=late.digest)
+    expect(first, first.batch(2), first.alone(future), "future")
+    overlap = replace(other, sequence=51, start=stage.series.starts[1] + HOUR // 2)
+    expect(first, first.batch(3), first.alone(overlap), "overlap")
+    outcome, codes = first.submit(with_register_at_zero(first.batch(4)))
+    assert codes == ["decreasing"] + ["accepted"] * (len(codes) - 1)
     refused["decreasing"] = outcome.reply.tx_id
-    _outcome, codes = first.submit(first.readings(5)[:1])
-    assert codes == ["not_active"], f"{meter} is suspended until its operator has looked"
+    _outcome, codes = first.submit(first.alone(first.take(first.batch(5), 0)))
+    assert codes == ["not_active"], f"{first.chain.meters[0]} is suspended until its operator has looked"
 
     wait_until(lambda: settled_intervals(stage) == 1 or None, "the first interval is settled")
     genesis = stage.client.network.genesis_bytes
@@ -352,11 +353,10 @@ def test_a_meter_that_is_only_requested_has_no_right_yet(stage: Stage) -> None:
     account = Account(key, network=stage.client.network.network_id)
     request = ["attic_load", "h01", key.public_key, "load", 0, HOUR, 14_500, bytes(32)]
     assert isinstance(stage.client.submit(account, "meters", "request", [request]), Committed)
-    chain = RecordChain(
-        chain=stage.client.network.network_id, meter="attic_load", kind="load", length_s=HOUR, register_wh=0
-    )
-    reading, _ = chain.append(stage.series.starts[0], 5)
-    outcome = stage.client.submit(account, "readings", "submit", [reading.to_list()])
+    meters = {0: ("attic_load", "load", 0)}
+    chain = GroupChain.begin(stage.client.network.network_id, "attic_load", HOUR, meters)
+    batch, _ = chain.append(stage.series.starts[0], {"attic_load": 5})
+    outcome = stage.client.submit(account, "readings", "submit", [batch.to_list()])
     assert isinstance(outcome, Committed) and outcome.receipt.value == ["not_active"]
 
 

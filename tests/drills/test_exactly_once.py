@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
@@ -36,13 +36,13 @@ from zope.interface import implementer
 from ledger.keys import SigningKey
 from ledger.proofs import VerifiedReceipt, verify_proof
 from ledger.transaction import SignedTransaction, parse_receipt
+from meters.batch import Batch, Place
 from meters.demo import open_stage
 from meters.demo_figures import account_addresses, compute_reference, count_settled, read_figures
 from meters.demo_progress import PlainProgress
-from meters.demo_traffic import Stage, onboard, wait_until
-from meters.gateway import compute_gas_limit
+from meters.demo_traffic import Stage, onboard, read_places, wait_until
+from meters.gateway import begin_chains, compute_gas_limit
 from meters.onboarding import GatewayMeters
-from meters.reading import Reading, RecordChain
 from meters.series import Series, shipped_series
 from pbft.client.account import Account
 from pbft.core.client_session import Committed, parse_reply
@@ -91,45 +91,34 @@ def few_homes() -> Series:
 class GatewayHand:
     """One gateway: signs its intervals in order, each following the one before, and knows what it has signed."""
 
-    def __init__(self, stage: Stage, assigned: GatewayMeters) -> None:
+    def __init__(self, stage: Stage, assigned: GatewayMeters, places: Mapping[str, Place]) -> None:
         self.stage = stage
         self.nonces = stage.client.read_nonces(assigned.key.public_key)
         self.account = Account(assigned.key, network=stage.network.network_id, nonces=self.nonces)
         self.columns = assigned.columns
-        self.chains = {
-            column.meter: RecordChain(
-                chain=stage.network.network_id,
-                meter=column.meter,
-                kind=column.kind,
-                length_s=stage.series.interval_s,
-                register_wh=0,
-            )
-            for column in assigned.columns
-        }
+        (self.chain,) = begin_chains(
+            stage.network.network_id, assigned.columns, places, stage.series.interval_s
+        )  # asked for together: one group
 
-    def sign(self, readings: Sequence[Reading], height: int) -> SignedTransaction:
+    def sign(self, batch: Batch, height: int) -> SignedTransaction:
         nonce = self.nonces.reserve()
         self.nonces.settle(nonce)  # so that the next one is the next number: the outcome is checked below
         return self.account.sign(
             "readings",
             "submit",
-            [[reading.to_list() for reading in readings]],
+            [[batch.to_list()]],
             nonce=nonce,
             expiry_height=height + 5_000,
             expiry_time=int(time.time()) + 3_600,
-            gas_limit=compute_gas_limit(len(readings)),
+            gas_limit=compute_gas_limit(batch.count),
             follows=nonce - 1,
         )
 
-    def measure(self, index: int) -> list[Reading]:
-        """The readings of an interval; the meters' chains of records go on."""
-        readings = []
-        for column in self.columns:
-            energy_wh = self.stage.series.values_of(column)[index]
-            chain = self.chains[column.meter]
-            reading, self.chains[column.meter] = chain.append(self.stage.series.starts[index], energy_wh)
-            readings.append(reading)
-        return readings
+    def measure(self, index: int) -> Batch:
+        """The readings of an interval; the group's chain of batches goes on."""
+        energies = {column.meter: self.stage.series.values_of(column)[index] for column in self.columns}
+        batch, self.chain = self.chain.append(self.stage.series.starts[index], energies)
+        return batch
 
 
 class Community:
@@ -140,8 +129,10 @@ class Community:
         self.network: LocalNetwork = stage.network
         self.client = stage.client
         self.hands = hands
-        self.gateways = [GatewayHand(stage, assigned) for assigned in stage.assignments]
-        self.signed: dict[bytes, tuple[SignedTransaction, list[Reading]]] = {}  # by tx id
+        places = read_places(stage)
+        self.gateways = [GatewayHand(stage, assigned, places) for assigned in stage.assignments]
+        self.signed: dict[bytes, tuple[SignedTransaction, Batch]] = {}  # by tx id
+        self.meters_of = {gateway.chain.group: gateway.chain.meters for gateway in self.gateways}
         self.intervals = 0  # signed so far
 
     def send(self, intervals: int) -> int:
@@ -150,9 +141,9 @@ class Community:
         fresh = []
         for index in range(self.intervals, self.intervals + intervals):
             for gateway in self.gateways:
-                readings = gateway.measure(index)
-                signed = gateway.sign(readings, height)
-                self.signed[signed.tx_id] = (signed, readings)
+                batch = gateway.measure(index)
+                signed = gateway.sign(batch, height)
+                self.signed[signed.tx_id] = (signed, batch)
                 fresh.append(signed)
         self.intervals += intervals
         blockingCallFromThread(reactor, self.hands.hand_in, fresh)
@@ -171,7 +162,7 @@ class Community:
 
     def ask_everybody_again(self) -> None:
         blockingCallFromThread(
-            reactor, self.hands.hand_in_once_more, [signed for signed, _readings in self.signed.values()]
+            reactor, self.hands.hand_in_once_more, [signed for signed, _batch in self.signed.values()]
         )
         self.wait_answered_by_all()
 
@@ -263,15 +254,15 @@ def check_exactly_once(community: Community) -> None:
     accepted: Counter[tuple[str, int]] = Counter()
     places: Counter[tuple[int, int]] = Counter()
     genesis = community.client.network.genesis_bytes
-    for tx_id, (_signed, readings) in community.signed.items():
+    for tx_id, (_signed, batch) in community.signed.items():
         reply = parse_reply(community.hands.acknowledged[tx_id])
         receipt = parse_receipt(reply.receipt)
         assert (receipt.tx_id, receipt.status) == (tx_id, "ok")
         places[reply.height, reply.index] += 1
         codes = receipt.value
         assert isinstance(codes, list)
-        for reading, code in zip(readings, codes, strict=True):
-            accepted[reading.meter, reading.start] += code == "accepted"
+        for meter, code in zip(community.meters_of[batch.group], codes, strict=True):
+            accepted[meter, batch.start] += code == "accepted"
         proved = verify_proof(community.client.receipt_proof(tx_id), genesis)
         assert isinstance(proved, VerifiedReceipt)
         assert (proved.receipt, proved.header.height) == (receipt, reply.height)
@@ -373,12 +364,12 @@ def test_readings_in_another_transaction_are_duplicates(community: Community) ->
     community.send(1)
     community.wait_acknowledged(len(community.signed))
     gateway = community.gateways[0]
-    again = [readings for signed, readings in community.signed.values()
+    again = [batch for signed, batch in community.signed.values()
              if signed.transaction.sender == gateway.account.address][-1]  # fmt: skip
     repeated = gateway.sign(again, community.client.head().height)
     outcome = community.client.submit_signed(repeated)
     assert isinstance(outcome, Committed)
-    assert outcome.receipt.value == ["duplicate"] * len(again)
+    assert outcome.receipt.value == ["duplicate"] * again.count
     check_exactly_once(community)
 
 

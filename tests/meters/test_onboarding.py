@@ -7,9 +7,10 @@ import pytest
 
 from ledger.encoding import decode
 from ledger.keys import SigningKey
+from meters.batch import Place
 from meters.certification import MeterRecord, validate_request
 from meters.demo_figures import account_addresses, compute_reference, read_figures
-from meters.gateway import compute_gas_limit
+from meters.gateway import begin_chains, compute_gas_limit
 from meters.onboarding import (
     GATEWAYS_MIN,
     READINGS_PER_GATEWAY_MAX,
@@ -21,7 +22,6 @@ from meters.onboarding import (
     install_meters,
     plan_onboarding,
 )
-from meters.reading import RecordChain
 from meters.reference import Prices, equal_shares
 from meters.series import Series, shipped_series
 
@@ -107,26 +107,36 @@ def onboard(engine: Any, series: Series, kind: str, founders: tuple[SigningKey, 
 def submit_series(engine: Any, series: Series, assignments: Iterable[GatewayMeters]) -> list[str]:
     """Every reading of the series, one request per gateway and interval, as the gateways send them."""
     codes: list[str] = []
-    chains: dict[str, RecordChain] = {}
+    places = read_places(engine, series)
+    chains = {
+        assigned.key.public_key: begin_chains(NETWORK, assigned.columns, places, HOUR) for assigned in assignments
+    }
     for index, start in enumerate(series.starts):
         for assigned in assignments:
-            readings = []
-            for column in assigned.columns:
-                chain = chains.get(column.meter) or RecordChain(
-                    chain=NETWORK, meter=column.meter, kind=column.kind, length_s=HOUR, register_wh=0
-                )
-                reading, chains[column.meter] = chain.append(start, series.values_of(column)[index])
-                readings.append(reading.to_list())
-            outcome = engine.call(
-                assigned.key.public_key,
-                "readings",
-                "submit",
-                readings,
-                gas_limit=compute_gas_limit(len(readings)),
-            )
-            assert outcome.status == "ok", (outcome.status, outcome.code, outcome.gas_used, len(readings))
+            sender = assigned.key.public_key
+            energies = {column.meter: series.values_of(column)[index] for column in assigned.columns}
+            made = [chain.append(start, energies) for chain in chains[sender]]
+            chains[sender] = tuple(chain for _batch, chain in made)
+            batches = [batch.to_list() for batch, _chain in made]
+            limit = compute_gas_limit(len(energies))
+            outcome = engine.call(sender, "readings", "submit", batches, gas_limit=limit)
+            assert outcome.status == "ok", (outcome.status, outcome.code, outcome.gas_used, len(energies))
             codes += decode(outcome.result)  # type: ignore[arg-type]
     return codes
+
+
+def read_places(engine: Any, series: Series) -> dict[str, Place]:
+    """The places that the contract gave the meters, a hundred at a time."""
+    names = [column.meter for column in series.meters]
+    return {
+        name: Place(group=group, number=number)
+        for first in range(0, len(names), 100)
+        for name, (group, number) in zip(
+            names[first : first + 100],
+            engine.view("meters", "places_of", names[first : first + 100]),
+            strict=True,
+        )
+    }
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic", "hybrid"])
