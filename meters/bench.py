@@ -27,6 +27,7 @@ ENERGY_WH: Final = 125  # of an interval: half a kilowatt
 SUBMIT_GAS: Final = 1_000_000  # a gateway's first request takes about 450,000, the others about 15,000
 SETUP_GAS: Final = 4_000_000
 BOOKS: Final = ContractReference(contract="books")
+SETTLEMENT: Final = ContractReference(contract="settlement")
 
 
 class ReadingsWorkload:
@@ -42,10 +43,11 @@ class ReadingsWorkload:
         self._count = 0
 
     def contracts(self, founders: Sequence[tuple[str, bytes]]) -> Sequence[GenesisContract]:
-        """The standard ones; `readings` asks the books of this bench instead of settlement."""
-        meters = ContractReference(contract="meters")
+        """The standard ones; readings and their judges ask the books of this bench instead of settlement."""
         standard = [
-            replace(contract, arguments=(meters, BOOKS)) if contract.name == "readings" else contract
+            replace(contract, arguments=tuple(BOOKS if told == SETTLEMENT else told for told in contract.arguments))
+            if contract.name in ("readings", "judges")
+            else contract
             for contract in genesis_contracts(founders)
         ]
         source = resources.files(__package__).joinpath("books.contract").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 REQUESTED: a gateway made its key and asks for meters behind it. CERTIFIED: a listed electrician checked type, serial,
 wiring, calibration and seals, and read the register. ACTIVE: the meter operator confirmed community and start. From
-there SUSPENDED (by the operator, or by the readings contract on a fault that only tampering or a broken clock
+there SUSPENDED (by the operator, or by contract `judges` on a fault that only tampering or a broken clock
 explains) and back, or REVOKED from a time: readings of intervals before it stay good. One gateway key is bound to a
 meter at any time.
 
@@ -116,7 +116,7 @@ class Suspended(Event):
 
 class Meters(Contract):
     certifiers: Address
-    readings: Address
+    judges: Address
     requests: Map[str, Request]
     certificates: Map[str, Certified]
     meters: Map[str, Meter]
@@ -128,9 +128,9 @@ class Meters(Contract):
     bounds_of: Map[tuple[str, Address], Bounds]
 
     @init
-    def setup(self, certifiers: Address, readings: Address) -> None:
+    def setup(self, certifiers: Address, judges: Address) -> None:
         self.certifiers = certifiers
-        self.readings = readings
+        self.judges = judges
 
     @external
     def request(self, batch: list[Request]) -> None:
@@ -190,8 +190,8 @@ class Meters(Contract):
 
     @external
     def report(self, name: str, code: str) -> None:
-        """The readings contract met a fault that takes a person to look at: the meter waits for its operator."""
-        require(ctx.sender == self.readings, "NOT_READINGS")
+        """The judges met a fault that takes a person to look at: the meter waits for its operator."""
+        require(ctx.sender == self.judges, "NOT_JUDGES")
         if self.known(name).status == "ACTIVE":
             self.suspend_for(name, code)
 
@@ -256,8 +256,15 @@ class Meters(Contract):
         return self.rosters[(group, gateway)]
 
     @view
-    def bounds(self, group: str, gateway: Address) -> Bounds:
-        return self.bounds_of[(group, gateway)]
+    def limits(self, group: str, gateway: Address, start: int, first: int, last: int) -> list[int]:
+        """Most Wh that each of these places may count in the interval from `start`; -1 out of a meter's time."""
+        bounds = self.bounds_of[(group, gateway)]
+        end = start + self.rosters[(group, gateway)].interval_s
+        limits: list[int] = []
+        for i in range(first, last):
+            is_in_time = i < len(bounds.until) and start >= bounds.active_from[i] and end <= bounds.until[i]
+            limits.append(bounds.limits_wh[i] if is_in_time else -1)
+        return limits
 
     def known(self, name: str) -> Meter:
         require(name in self.meters, "UNKNOWN_METER")

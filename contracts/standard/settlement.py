@@ -31,6 +31,7 @@ from contracts import (
 )  # fmt: skip
 
 CHUNKS_PER_CALL = 10  # of 50 homes: about a quarter of a call's gas
+METERS_PER_CALL = 800  # as many as one chunk can have: 2 of 5 million gas if each is in a group of its own
 OPEN_MAX = 2_000  # intervals of one community that wait for readings at one time
 
 
@@ -207,9 +208,15 @@ class Settlement(Contract):
     def settle(self, community: str, start: int) -> None:
         """Go on with the settlement of an interval; what is left for another call is scheduled as one."""
         interval = self.intervals[(community, start)]
-        for step in range(CHUNKS_PER_CALL):  # noqa: B007
+        read = 0
+        for step in range(CHUNKS_PER_CALL):
             if interval.stage == "GATHER":
-                interval = self.gather(community, start, interval)
+                seats = ICommunities(self.communities).seats(community, interval.key.version, interval.cursor)
+                names = meters_of(seats)
+                read += len(names)
+                if step > 0 and read > METERS_PER_CALL:
+                    break
+                interval = self.gather(community, start, interval, seats, names)
             elif interval.stage == "ALLOCATE":
                 interval = self.allocate(community, start, interval)
             elif interval.stage == "BOOK":
@@ -293,13 +300,8 @@ class Settlement(Contract):
             schedule(deadline, "watch", community)
         return Interval("OPEN", 0, deadline, 0, 0, 0, directory.key_at(community, start))
 
-    def gather(self, community: str, start: int, interval: Interval) -> Interval:
+    def gather(self, community: str, start: int, interval: Interval, seats: list[Seat], names: list[str]) -> Interval:
         """Read one chunk of homes. Whether an interval is complete is decided here, by what is really there."""
-        seats = ICommunities(self.communities).seats(community, interval.key.version, interval.cursor)
-        names: list[str] = []
-        for seat in seats:
-            names.extend(seat.load_meters)
-            names.extend(seat.pv_meters)
         values = IReadings(self.readings).values(names, start)
         missing = len([value for value in values if value < 0])
         if missing > 0 and ctx.time < interval.deadline:
@@ -398,6 +400,15 @@ def added(a: Statement, b: Statement) -> Statement:
         a.supply + b.supply, a.grid + b.grid, a.bought + b.bought, a.sold + b.sold, a.feed_in + b.feed_in,
         a.net + b.net, a.missing + b.missing,
     )  # fmt: skip
+
+
+def meters_of(seats: list[Seat]) -> list[str]:
+    """The meters of a chunk of homes, home by home, loads first."""
+    names: list[str] = []
+    for seat in seats:
+        names.extend(seat.load_meters)
+        names.extend(seat.pv_meters)
+    return names
 
 
 def measured(values: list[int]) -> int:

@@ -52,6 +52,7 @@ class Network:
     time: int = GENESIS_TIME
     next_due: int | None = None
     scheduled: list[CallOutcome] = field(default_factory=list)
+    gas: list[int] = field(default_factory=list)  # of each transaction
 
     def create(self, founders: Sequence[str]) -> None:
         contracts = genesis_contracts([(name, key_of(name)) for name in founders])
@@ -81,6 +82,7 @@ class Network:
         )
         outcome = self.runtime.execute_block(plan, self.state)
         self.apply(outcome)
+        self.gas += [call.gas_used for call in outcome.calls]
         for contract, method in INVARIANTS:
             assert self.view(contract, method) is True, f"{contract}.{method} no longer holds"
         return outcome.calls
@@ -107,10 +109,14 @@ class Network:
 
     def view(self, contract: str, method: str, *arguments: object) -> Any:
         """The result of a view that must succeed."""
+        return decode(self.look(contract, method, *arguments).result)
+
+    def look(self, contract: str, method: str, *arguments: object) -> CallOutcome:
+        """A view that must succeed, with its gas."""
         call = call_of(contract, method, *arguments, sender="reader", number=0)
         outcome = self.runtime.call_view(call, self.state, self.height, self.time * 1000, NETWORK)
         assert outcome.status == "ok", f"{contract}.{method}: {outcome.status} {outcome.code}"
-        return decode(outcome.result)
+        return outcome
 
     def run_due(self) -> None:
         """Empty blocks until nothing is due: what the primary proposes by D63."""
@@ -224,9 +230,9 @@ def alike(row: dict[int, Reading], reading: Reading) -> bool:
     return all(getattr(reading, name) == getattr(other, name) for name in fields)
 
 
-def found_network() -> Network:
+def found_network(weave: Weave = weave_contract) -> Network:
     """Four founders, and one member for each role, voted in by three of them."""
-    network = Network()
+    network = Network(runtime=Runtime(weave=weave))
     network.create(FOUNDERS)
     admissions = [[name, key_of(name), roles] for name, roles in ROLES.items()]
     number = network.ok("members", "propose", admissions, [], sender="coop-1")
@@ -302,6 +308,12 @@ def chain(request: pytest.FixtureRequest) -> Chain:
 @pytest.fixture
 def network() -> Network:
     return found_network()
+
+
+@pytest.fixture
+def make_network() -> Callable[[Weave], Network]:
+    """A network on either of the two ways to run a contract."""
+    return found_network
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_a_meter_is_suspended_rebound_and_revoked_by_its_operator_alone(network:
     network.ok("meters", "certify", [certificate(network, calibrated_until=2 * 10**9)], sender="electrician")
     network.ok("meters", "activate", [["m1", "sunny", 3600]], sender="operator")
     assert network.refused("meters", "suspend", "m1", "seal", sender="gateway") == "ROLE"
-    assert network.refused("meters", "report", "m1", "tamper", sender="operator") == "NOT_READINGS"
+    assert network.refused("meters", "report", "m1", "tamper", sender="operator") == "NOT_JUDGES"
     network.ok("meters", "suspend", "m1", "seal", sender="operator")
     assert network.refused("meters", "suspend", "m1", "seal", sender="operator") == "NOT_ACTIVE"
     network.ok("meters", "reinstate", "m1", sender="operator")

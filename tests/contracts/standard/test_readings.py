@@ -145,6 +145,18 @@ def test_another_shape_is_refused_as_a_whole(small_town: Any, flaw: str) -> None
     assert outcome.code
 
 
+def test_a_place_without_a_reading_that_says_something_is_refused_alone(small_town: Any) -> None:
+    """Its neighbour counts: it is kept, and settlement hears of it."""
+    small_town.submit(small_town.reading("a_load", 0), small_town.reading("a_pv", 0))
+    good = small_town.reading("a_load", 1)
+    (batch,) = small_town.batches(good, small_town.reading("a_pv", 1))
+    fields = batch.to_list()
+    fields[9] = "i-"
+    assert small_town.network.ok("readings", "submit", [fields], sender="gateway-0") == ["accepted", "bad_encoding"]
+    assert small_town.network.view("readings", "values", ["a_load", "a_pv"], good.start) == [400, -1]
+    assert small_town.network.view("settlement", "interval", "sunny", good.start)[3] == 1
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [(2, "g" * 65), (3, -1), (3, 100), (9, ""), (9, "ii"), (10, []), (11, [1, 2]), (12, []), (13, bytes(2))],
@@ -266,7 +278,7 @@ def test_the_first_reading_continues_the_register_that_the_electrician_read(smal
 def test_the_verdicts_behind_the_codes(network: Any) -> None:
     """Authentic and usable are two answers; only three codes are usable."""
     for code in [*SIMPLE_CODES, *USABLE, "bad_encoding", "revoked_key", "no_terms", "too_late"]:
-        assert network.view("readings", "judge", code) == [code not in NOT_AUTHENTIC, code in USABLE]
+        assert network.view("judges", "verdicts", code) == [code not in NOT_AUTHENTIC, code in USABLE]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -290,3 +302,10 @@ def test_any_order_of_arrival_ends_in_the_same_energies(make_town: Any, order: l
     assert last[2] - 1_000 == sum(energies)
     town.network.run_due()
     assert town.network.view("settlement", "totals", "sunny")[1] == sum(energies)
+
+
+def test_only_readings_asks_the_judges(small_town: Any) -> None:
+    """Whoever else calls them would suspend meters and leave events of refusals that never were."""
+    (batch,) = small_town.batches(small_town.reading("a_load", 0))
+    arguments = [batch.to_list(), [0], [[0, [], [], []]], bytes(32)]
+    assert small_town.network.refused("judges", "judge", *arguments, sender="gateway-0") == "NOT_READINGS"

@@ -1,12 +1,15 @@
 """Random histories of batches: the contract, which judges columns, and the slow judge come to the same codes."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from readings_reference.slow_judge import Right, SlowJudge
 
+from contracts.compiler import Weave, weave_contract
+from contracts.walker import walk_contract
 from ledger.encoding import decode
 from meters.batch import Batch
 from meters.reading import Reading
@@ -196,13 +199,26 @@ class Histories:
                 assert self.network.view("readings", "last", name)[0] == ordered[-1].reading.start
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_contract_and_the_slow_judge_agree(network: Any, seed: int) -> None:
-    """Late, twice, gaps, falling registers, tampered, suspended, revoked, changed hands, strangers."""
+def play(network: Any, seed: int, intervals: int) -> set[str]:
+    """A history of that many intervals; the codes that came up in it."""
     history = Histories(network, seed, scaler=(0, 0, 0, 1, -1, 0)[seed])
     codes: set[str] = set()
-    for interval in range(40):
+    for interval in range(intervals):
         history.network.time = START + (interval + 2) * GRID
         history.turn(START + interval * GRID, codes)
     history.compare()
-    assert {"accepted", "gap", "not_active"} <= codes
+    return codes
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_contract_and_the_slow_judge_agree(network: Any, seed: int) -> None:
+    """Late, twice, gaps, falling registers, tampered, suspended, revoked, changed hands, strangers."""
+    assert {"accepted", "gap", "not_active"} <= play(network, seed, intervals=40)
+
+
+def test_both_engines_come_to_the_same_state(make_network: Callable[[Weave], Any]) -> None:
+    """The slow walker of the tree and the closures: the same codes, and the same gas of each transaction."""
+    fast, slow = make_network(weave_contract), make_network(walk_contract)
+    assert play(fast, seed=3, intervals=8) == play(slow, seed=3, intervals=8)
+    assert slow.state == fast.state
+    assert slow.gas == fast.gas

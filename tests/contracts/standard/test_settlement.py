@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.encoding import decode
 from ledger.execution import contract_address
+from meters.batch import GroupChain
 from meters.reference import Prices, SharingKey, equal_shares, settle_series, share_pool, split_exactly
 from meters.series import Series, shipped_series
 
@@ -236,6 +237,42 @@ def test_a_large_community_settles_in_several_calls(make_town: Callable[..., Any
         assert lines_of(network.view("settlement", "home_totals", SUNNY, home)) == asdict(expected.homes[home])
     assert lines_of(network.view("settlement", "totals", SUNNY)) == asdict(expected.total)
     assert clearing_balances(network) == [0, 0]
+
+
+def test_one_call_reads_as_many_meters_as_a_chunk_can_have(network: Any) -> None:
+    """60 homes with 16 meters each: the second chunk of them waits for the next call, since each read may be dear."""
+    start, hour = 1_470_009_600, 3600
+    network.time = start + hour
+    homes = {f"home{number:02d}": [f"home{number:02d}-{meter}" for meter in range(16)] for number in range(60)}
+    rows = [(meter, home) for home, meters in homes.items() for meter in meters]
+    key = {name: name.encode().ljust(32, b"\0") for name in (*homes, "gateway", "supplier", "feed-in", "grid")}
+    for first in range(0, len(rows), 100):
+        some = rows[first : first + 100]
+        requests = [[meter, home, key[home], "load", 0, hour, 20_000, b"\1" * 32] for meter, home in some]
+        network.ok("meters", "request", requests, sender="gateway")
+        certificates = [[meter, key["gateway"], key[home], 0, b"\2" * 32, start + 10**8] for meter, home in some]
+        network.ok("meters", "certify", certificates, sender="electrician")
+        network.ok("meters", "activate", [[meter, SUNNY, start] for meter, _home in some], sender="operator")
+    terms = ["north", hour, 600, key["supplier"], key["feed-in"], key["grid"]]
+    network.ok("communities", "found", SUNNY, terms, sender="manager")
+    for names in (list(homes)[:30], list(homes)[30:]):
+        joined = [[home, key[home], homes[home], []] for home in names]
+        network.ok("communities", "join", SUNNY, joined, sender="manager")
+    network.ok("tariffs", "publish", "north", [[start, 1, 1, 1, 1, 1]], sender="regulator")
+    network.ok("communities", "set_key", SUNNY, "dynamic", start, [[home, 0] for home in homes], sender="manager")
+    chain = GroupChain.begin(bytes(range(32)), rows[0][0], hour, {0: (rows[0][0], "load", 0)})
+    batch, _ = chain.append(start, {rows[0][0]: 5})
+    assert network.ok("readings", "submit", [batch.to_list()], sender="gateway") == ["accepted"]
+    network.time += 601
+    network.scheduled.clear()
+    stages = []
+    while network.next_due is not None and network.next_due <= network.time:
+        network.block()
+        stages.append(network.view("settlement", "interval", SUNNY, start)[:2])
+    assert ["GATHER", 1] in stages and stages[-1] == ["SETTLED", 0]
+    assert {outcome.status for outcome in network.scheduled} == {"ok"}
+    assert max(outcome.gas_used for outcome in network.scheduled) < 1_000_000
+    assert network.view("settlement", "totals", SUNNY)[-1] == len(rows) - 1
 
 
 @settings(max_examples=25)
