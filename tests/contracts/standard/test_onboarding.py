@@ -317,3 +317,44 @@ def test_the_invariants_are_checked_after_every_block(network: Any) -> None:
     network.state[deposited] = encode(99)
     with pytest.raises(AssertionError, match=r"cash\.money_is_conserved"):
         network.block()
+
+
+def test_a_meter_has_a_place_for_good(network: Any) -> None:
+    """Numbers in groups of a hundred that one gateway asked for, with one interval; a new gateway changes no place."""
+    quarter = request("q1", interval_s=900)
+    network.ok("meters", "request", [request("m1"), quarter, request("m2")], sender="gateway")
+    network.ok("meters", "request", [request("other")], sender="gateway-2")
+    network.ok("meters", "request", [request(f"n{number:02d}") for number in range(99)], sender="gateway")
+    places = network.view("meters", "places_of", ["m1", "q1", "m2", "other", "n00", "n97", "n98", "nobody"])
+    assert places == [["m1", 0], ["q1", 0], ["m1", 1], ["other", 0], ["m1", 2], ["m1", 99], ["n98", 0], ["", 0]]
+    assert network.view("meters", "names_at", "m1", [1, 0, 99, 100]) == ["m2", "m1", "n97", ""]
+    network.ok("meters", "certify", [certificate(network)], sender="electrician")
+    network.ok("meters", "activate", [["m1", "sunny", 3600]], sender="operator")
+    network.ok("meters", "rebind", ["m1"], key_of("gateway-2"), sender="operator")
+    assert network.view("meters", "places_of", ["m1"]) == [["m1", 0]]
+
+
+def test_a_roster_is_who_is_active_behind_a_gateway(network: Any) -> None:
+    """With the bounds that hold for all of them; each is told the limit of its own place and time."""
+    network.ok("meters", "request", [request("m1"), request("m2", max_power_w=10_000)], sender="gateway")
+    calibrated = 2 * 10**9 - 2 * 10**9 % 3600
+    certificates = [
+        certificate(network, "m1", calibrated_until=calibrated),
+        certificate(network, "m2", calibrated_until=calibrated + 3600),
+    ]
+    network.ok("meters", "certify", certificates, sender="electrician")
+    network.ok("meters", "activate", [["m1", "sunny", 3600], ["m2", "sunny", 7200]], sender="operator")
+    own, other = key_of("gateway"), key_of("gateway-2")
+    nobody = "-" * 98
+    assert network.view("meters", "roster", "m1", own) == ["sunny", 3600, 0, 7200, calibrated, 11_000, "ii" + nobody]
+    assert network.view("meters", "limits", "m1", own, 7200, 0, 3) == [22_000, 11_000, -1]
+    assert network.view("meters", "limits", "m1", own, 3600, 0, 2) == [22_000, -1]
+    assert network.view("meters", "limits", "m1", own, calibrated, 1, 2) == [11_000]
+    assert network.view("meters", "limits", "m1", own, calibrated, 0, 1) == [-1]
+    network.ok("meters", "suspend", "m1", "seal", sender="operator")
+    assert network.view("meters", "roster", "m1", own)[-1] == "-i" + nobody
+    network.ok("meters", "rebind", ["m2"], other, sender="operator")
+    assert network.view("meters", "roster", "m1", own) == ["", 0, 0, 0, 0, 0, ""]
+    assert network.view("meters", "roster", "m1", other)[-1] == "-i" + nobody
+    network.ok("meters", "reinstate", "m1", sender="operator")
+    assert network.view("meters", "roster", "m1", own)[-1] == "i-" + nobody
