@@ -36,7 +36,7 @@ from pbft.node.tls import issue_client_certificate
 CONTRACT: Final = "readings"
 METHOD: Final = "submit"
 IN_FLIGHT_MAX: Final = 8  # intervals on their way at once; the nonce window would allow 64
-GAS_BASE: Final = 300_000  # of any request: twice that of one reading with 64 whole intervals after it
+GAS_BASE: Final = 400_000  # of any request: twice that of one reading with 64 whole intervals after it
 GAS_PER_READING: Final = 16_000  # twice that of each in a whole late batch; in order it is 300, the first time 3,000
 GAS_MAX: Final = 5_000_000  # of one transaction
 OUTBOX_BYTES: Final = 4 * 1024**3  # address space of an outbox, sparse on disk: years of readings
