@@ -194,7 +194,7 @@ class Readings(Contract):
         if is_plain(batch, roster, scene.tail) and settlement.admits(roster.community, batch.start) == "":
             before = self.row_at(scene, batch.start - batch.length_s)
             codes = self.compare(batch, roster, before, self.row_at(scene, batch.start))
-        doubtful = [i for i in range(len(codes)) if codes[i] == DOUBT]
+        doubtful = [i for i in range(len(codes)) if codes[i] == DOUBT] if DOUBT in codes else []
         sure = len(batch.kinds.replace(NOTHING, "")) - len([i for i in doubtful if batch.kinds[i] != NOTHING])
         arrived = {roster.community: sure}
         if len(doubtful) > 0:
@@ -307,25 +307,25 @@ class Readings(Contract):
     def keep(self, scene: Scene, batch: Batch, codes: list[str], is_whole: bool) -> None:
         """Write the row, and where the records of the group stand now."""
         row = self.row_at(scene, batch.start)
-        places = [batch.first + i for i in range(len(codes)) if is_whole or is_usable(codes[i])]
-        marks = row.marks
+        places = list(range(batch.first, batch.first + len(codes)))
+        if not is_whole:
+            places = [number for number in places if is_usable(codes[number - batch.first])]
         source = STATES * len(row.sources)
         if source > 0 or len(batch.states) > 0:
             for number in places:
                 state = state_of(batch, number - batch.first)
                 if source + state > 0:
-                    marks[number] = source + state
-        links = row.links
+                    row.marks[number] = source + state
         for number in scene.links:
-            links[number] = scene.links[number]
+            row.links[number] = scene.links[number]
         energies = self.energies[(batch.group, batch.start)]
         self.energies[(batch.group, batch.start)] = merged(energies, batch.energies, batch.first, places, -1)
         self.rows[(batch.group, batch.start)] = Row(
             merged(row.sequences, batch.sequences, batch.first, places, 0),
             merged(row.registers, batch.registers, batch.first, places, 0),
             row.sources + [Source(batch.firmware, batch.previous, digest_of(batch))],
-            marks,
-            links,
+            row.marks,
+            row.links,
         )
         for start in scene.followers:
             self.link_followers(scene, batch, start)
