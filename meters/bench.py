@@ -37,7 +37,7 @@ class ReadingsWorkload:
     unit = "readings"
 
     def __init__(self, options: BenchOptions) -> None:
-        self._gateways = Accounts("gateway", GATEWAYS)
+        self._gateways = Accounts("gateway", GATEWAYS, first_nonce=1)  # each has asked for its meters before
         self._chains: list[GroupChain] = []
         self._starts: list[int] = []
         self._count = 0

@@ -102,9 +102,10 @@ def make_key(kind: str, number: int) -> SigningKey:
 class Accounts:
     """Keys with their next nonces."""
 
-    def __init__(self, kind: str, count: int) -> None:
+    def __init__(self, kind: str, count: int, *, first_nonce: int = 0) -> None:
+        """`first_nonce`: of each account's first transaction; the preparation has used those below."""
         self.keys = [make_key(kind, number) for number in range(count)]
-        self._nonces = [0] * count
+        self._nonces = [first_nonce] * count
 
     def sign(self, index: int, situation: Situation, contract: str, method: str, arguments: tuple[Value, ...],
              gas_limit: int) -> bytes:  # fmt: skip

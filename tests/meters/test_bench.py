@@ -1,5 +1,7 @@
 """The readings workload of `gridquorum bench`: prepared by the standard rules, judged by the standard contract."""
 
+from collections import Counter
+
 import pytest
 
 from contracts.runtime import Runtime
@@ -55,7 +57,9 @@ def test_every_reading_of_a_bench_is_accepted(monkeypatch: pytest.MonkeyPatch) -
     contracts = workload.contracts([("a", operator.public_key)])
     state = State(runtime.execute_genesis(contracts, TIME_S * 1_000, NETWORK).writes)
     founders = Founders(operators=(operator,), genesis_time_s=TIME_S, network=NETWORK)
+    nonces: Counter[bytes] = Counter()  # that the preparation uses of each signer
     for step in workload.preparation(founders):
+        nonces.update(call.signer.public_key for call in step)
         run(
             runtime,
             state,
@@ -74,6 +78,8 @@ def test_every_reading_of_a_bench_is_accepted(monkeypatch: pytest.MonkeyPatch) -
     situation = Situation(network=NETWORK, height=1, time_s=TIME_S)
     for _ in range(4):
         signed = parse_transaction(workload.next_request(situation))
+        assert signed.transaction.nonce == nonces[signed.transaction.sender], "each nonce once: a used one is skipped"
+        nonces[signed.transaction.sender] += 1
         call = Call(
             tx_id=signed.tx_id,
             sender=signed.transaction.sender,
