@@ -184,6 +184,10 @@ class Replica:
         """Whether a request of this size is taken now; where not, the door answers busy (M56)."""
         return requests.has_room(self._state, request_bytes)
 
+    def is_queued(self, tx_id: bytes) -> bool:
+        """Whether a request is known that no proposal under way here holds."""
+        return tx_id in self._state.queue
+
     def is_awaited(self, sender: int, kind: type[PeerMessage] | None) -> bool:
         """Whether a frame of this kind is worth decoding; None for one that holds no known kind (M55)."""
         return is_awaited(self._state, sender, kind)

@@ -164,15 +164,14 @@ class ClientDoor:
         verify_payload(signed, payload)
         request = make_request(signed, payload)
         self._verifier.verify_request(request)
-        self._validate_admission(visit, signed, window, request.size_bytes)
+        self._validate_admission(signed, window, request.size_bytes)
+        self._make_place(visit)
         self._waiting.add(visit, correlation, signed)
         self._metrics.client_waiting = len(self._waiting)
         self._metrics.client_requests_total += 1
         self._submit(request)
 
-    def _validate_admission(
-        self, visit: Visit, signed: SignedTransaction, window: NonceWindow, size_bytes: int
-    ) -> None:
+    def _validate_admission(self, signed: SignedTransaction, window: NonceWindow, size_bytes: int) -> None:
         """Raise where ordering this transaction now would be in vain or too much; execution judges for good (D42)."""
         transaction, head = signed.transaction, self._chain.head
         gas_max = self._chain.genesis.protocol.transaction_gas_max
@@ -190,10 +189,21 @@ class ClientDoor:
         if not window.is_open(transaction.nonce):
             detail = f"nonce {transaction.nonce}, window {window.base}..{window.base + NONCE_WINDOW - 1}"
             raise Refusal("nonce_out_of_window", detail, RETRY_SOON_MS)
-        if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
-            raise Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
         if len(self._waiting) >= WAITING_MAX or not self._standing.has_room(size_bytes):
             raise Refusal("busy", f"{len(self._waiting)} transactions wait here", RETRY_BUSY_MS)
+
+    def _make_place(self, visit: Visit) -> None:
+        """A place in the connection's share: its oldest transaction gives way once it is ordered, else it is refused.
+
+        A replica that lags holds hundreds that others have executed, whose outcomes the client has from those others;
+        if it has not, it asks again, and is answered from the ledger. What is not ordered yet keeps its place: it is
+        the share of the order that a connection may ask for at once.
+        """
+        if len(visit.waiting) >= WAITING_PER_VISIT_MAX:
+            oldest = next(iter(visit.waiting))
+            if self._standing.is_queued(oldest.tx_id):
+                raise Refusal("too_many_waiting", f"at most {WAITING_PER_VISIT_MAX} on a connection", RETRY_BUSY_MS)
+            self._waiting.forget(oldest)
 
     # -- outcomes --
 

@@ -49,6 +49,10 @@ class Standing(Protocol):
         """Whether a request of this size can wait here."""
         ...
 
+    def is_queued(self, tx_id: bytes, /) -> bool:
+        """Whether a request waits for its place in the order: no proposal that is under way holds it."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class _WaitingProof:

@@ -35,6 +35,6 @@ class Visit:
 
     answer: Answer
     client: bytes = b""  # public key of its certificate: whom its reads count for
-    waiting: "set[Waiting]" = field(default_factory=set)  # transactions that it handed in, and waits for
+    waiting: "dict[Waiting, None]" = field(default_factory=dict)  # transactions that it handed in, the oldest first
     awaited: dict[bytes, int] = field(default_factory=dict)  # others whose outcome it waits for: id -> correlation
     is_closed: bool = False

@@ -17,8 +17,8 @@ from pbft.wire.client_frames import Replies
 from pbft.wire.limits import AWAITED_MAX, REPLIES_MAX
 
 WAITING_MAX: Final = 10_000  # transactions somebody waits for; as many as the core keeps pending
-WAITING_PER_VISIT_MAX: Final = 2_048  # of one connection: sixteen accounts with full windows, and the next ones, since
-# their client may have the outcomes of the first from other replicas
+WAITING_PER_VISIT_MAX: Final = 2_048  # of one connection: sixteen accounts with full windows, and as many that are
+# ordered and not executed here
 OUTCOMES_PER_VISIT_MAX: Final = 4 * AWAITED_MAX  # asked for on one connection: this replica may lag, its client not
 OUTCOMES_MAX: Final = 10 * OUTCOMES_PER_VISIT_MAX  # of all connections: about ten megabytes
 OUTCOMES_TICKS: Final = 30_000 // TICK_MS  # a question lives so long, or twice: the transaction is late by then
@@ -73,7 +73,7 @@ class WaitingTable:
             expiry_time=transaction.expiry_time,
         )
         everybody.append(waiting)
-        visit.waiting.add(waiting)
+        visit.waiting[waiting] = None
         if not self._count:
             self._first_height, self._first_time = waiting.expiry_height, waiting.expiry_time
         self._first_height = min(self._first_height, waiting.expiry_height)
@@ -82,7 +82,7 @@ class WaitingTable:
 
     def forget(self, waiting: Waiting) -> None:
         """Takes an entry out."""
-        waiting.visit.waiting.discard(waiting)
+        del waiting.visit.waiting[waiting]
         key = (waiting.client, waiting.nonce)
         everybody = self._waiting[key]
         everybody.remove(waiting)

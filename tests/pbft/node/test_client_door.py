@@ -54,9 +54,13 @@ class Standing:
     view: int = 3
     primary: int = 3
     room: bool = True
+    ordered: set[bytes] = field(default_factory=set)
 
     def has_room(self, request_bytes: int) -> bool:
         return self.room
+
+    def is_queued(self, tx_id: bytes) -> bool:
+        return tx_id not in self.ordered
 
 
 @dataclass
@@ -420,7 +424,31 @@ def test_a_visit_may_end_at_any_answer(house: House) -> None:
     submit(house, other, rivals[0])
     house.execute(*rivals[:1], rivals[2])
     assert len(told_to(answers)) == 1
-    assert (visit.waiting, house.metrics.client_waiting) == (set(), 0)
+    assert (visit.waiting, house.metrics.client_waiting) == ({}, 0)
+
+
+def test_what_is_ordered_gives_way_where_a_connection_has_no_place_left(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A primary that lags behind its witnesses refuses nobody: their client has its answers and sends the next ones.
+    What is not ordered keeps its place; what gave way is answered when it is asked for again."""
+    monkeypatch.setattr(client_door, "WAITING_PER_VISIT_MAX", 2)
+    signed = [transaction(nonce) for nonce in range(4)]
+    visit, answers = house.visit()
+    for number, entry in enumerate(signed[:2]):
+        submit(house, visit, entry, number)
+    submit(house, visit, signed[2], 2)
+    assert only(answers, Refused).code == "too_many_waiting"
+    house.standing.ordered = {signed[0].tx_id}
+    submit(house, visit, signed[2], 2)
+    submit(house, visit, signed[3], 3)
+    assert [answer.correlation for answer in answers] == [2, 3]
+    assert ([r.tx_id for r in house.submitted], len(visit.waiting)) == ([entry.tx_id for entry in signed[:3]], 2)
+    house.execute(*signed[:3])
+    assert [number for number, _ in told_to(answers)] == [1, 2]
+    submit(house, visit, signed[0], 8)
+    assert [number for number, _ in told_to(answers)] == [1, 2, 8]
+    assert house.metrics.client_waiting == 0
 
 
 def test_the_places_of_a_connection_and_of_all_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
