@@ -25,8 +25,12 @@ MAP_BYTES: Final = 64 * 1024**3
 replicas on one machine stay far below the 128 TiB of a process. Readers map the same size, so that they can follow a
 file that grows. A process limited by RLIMIT_AS must allow for it."""
 
-SCHEMA_VERSION: Final = 1
-"""Of the tables' formats. A later version brings an upgrader from this one."""
+SCHEMA_VERSION: Final = 2
+"""Of the tables' formats. Another one is refused: nothing has been released yet that would have to be upgraded.
+
+1: each bucket of the state in records of its own, an index of receipts in two tables
+2: buckets are one record and written late, the index of receipts is a table of runs
+"""
 
 READERS_MAX: Final = 32
 """Who reads at once: the worker, a tool, a backup, a pinned snapshot for each of 15 other replicas; with room."""
@@ -216,7 +220,10 @@ class LmdbStore:
                 version = str(SCHEMA_VERSION).encode()
                 transaction.put(_SCHEMA_KEY, version)
         if version != str(SCHEMA_VERSION).encode():
-            raise StoreError("schema", "another schema version", expected=SCHEMA_VERSION, got=version)
+            found = "none" if version is None else version.decode(errors="replace")
+            raise StoreError(
+                "schema", f"this program reads data of version {SCHEMA_VERSION}, this is of version {found}"
+            )
         for name in tables:
             self._tables[name] = self._environment.open_db(f"t/{name}".encode(), create=not readonly)
 

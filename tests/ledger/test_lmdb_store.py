@@ -9,7 +9,7 @@ import pytest
 
 from ledger import lmdb_store
 from ledger.errors import StoreError
-from ledger.lmdb_store import LmdbStore
+from ledger.lmdb_store import SCHEMA_VERSION, LmdbStore
 from ledger.store import Put
 
 TABLES = ("a",)
@@ -18,7 +18,7 @@ MAP_BYTES = 1024 * 1024
 READ_ONLY_PROCESS = """
 import sys
 from pathlib import Path
-from ledger.lmdb_store import LmdbStore
+from ledger.lmdb_store import SCHEMA_VERSION, LmdbStore
 store = LmdbStore(Path(sys.argv[1]), tables=("a",), readonly=True)
 held = store.snapshot()
 for line in sys.stdin:
@@ -28,7 +28,7 @@ for line in sys.stdin:
 KILLED_PROCESS = """
 import os, sys
 from pathlib import Path
-from ledger.lmdb_store import LmdbStore
+from ledger.lmdb_store import SCHEMA_VERSION, LmdbStore
 from ledger.store import Put
 store = LmdbStore(Path(sys.argv[1]), tables=("a",))
 for number in range(50):
@@ -40,7 +40,7 @@ os.kill(os.getpid(), 9)
 KILLED_READER = """
 import os, sys
 from pathlib import Path
-from ledger.lmdb_store import LmdbStore
+from ledger.lmdb_store import SCHEMA_VERSION, LmdbStore
 held = LmdbStore(Path(sys.argv[1]), tables=("a",), readonly=True).snapshot()
 assert held.get("a", b"k") == b"1"
 os.kill(os.getpid(), 9)
@@ -196,16 +196,21 @@ def test_a_table_that_is_missing_is_refused_read_only(tmp_path: Path) -> None:
         LmdbStore(tmp_path / "s", tables=("a", "b"), readonly=True)
 
 
-def test_another_schema_is_refused(tmp_path: Path) -> None:
-    """A store of a later version is not touched."""
+@pytest.mark.parametrize("version", [b"1", b"3", b"two"])
+def test_another_schema_is_refused(tmp_path: Path, version: bytes) -> None:
+    """A store of an earlier or later version is not touched; the error has its own code and names both versions."""
     open_store(tmp_path / "s").close()
     environment = lmdb.open(str(tmp_path / "s"), max_dbs=4)
     schema = environment.open_db(b"schema")
     with environment.begin(write=True, db=schema) as transaction:
-        transaction.put(b"version", b"2")
+        transaction.put(b"version", version)
     environment.close()
-    with pytest.raises(StoreError, match="schema"):
-        open_store(tmp_path / "s")
+    content = (tmp_path / "s" / "data.mdb").read_bytes()
+    for readonly in (False, True):
+        with pytest.raises(StoreError, match=f"version {SCHEMA_VERSION}, .* version {version.decode()}") as refused:
+            LmdbStore(tmp_path / "s", tables=("a", "b"), map_bytes=MAP_BYTES, readonly=readonly)
+        assert refused.value.code == "schema"
+    assert (tmp_path / "s" / "data.mdb").read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"not a database", bytes(8192)])
