@@ -26,19 +26,11 @@ from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
-from ledger.receipt_index import (
-    BY_ID_TABLE,
-    BY_NONCE_TABLE,
-    META_TABLE,
-    RECEIPTS_TABLE,
-    ReceiptIndex,
-    height_key,
-    nonce_place,
-    place_key,
-)
+from ledger.receipt_index import META_TABLE, RECEIPTS_TABLE, ReceiptIndex, height_key, place_key
+from ledger.receipt_runs import RUNS_TABLE
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, PutMany, ReadView, Store
-from ledger.transaction import Receipt, parse_receipt
+from ledger.transaction import parse_receipt
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, live_generation
 
 HEADERS_TABLE: Final = "headers"  # height -> header
@@ -52,8 +44,7 @@ LEDGER_TABLES: Final = (
     HEADERS_TABLE,
     BATCHES_TABLE,
     RECEIPTS_TABLE,
-    BY_ID_TABLE,
-    BY_NONCE_TABLE,
+    RUNS_TABLE,
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
     PAYLOADS_TABLE,
@@ -90,10 +81,10 @@ class Archive:
         self._head: Header | None = None  # of the last executed block; None before genesis
         self.gaps = read_gaps(store)
         """The heights whose blocks were skipped by a snapshot: (first, last), ascending. Their headers are here."""
-        self._index = ReceiptIndex(store)
+        self._index = ReceiptIndex()
         head = store.get(META_TABLE, HEAD_KEY)
         if head is not None:
-            self._index.load(int.from_bytes(head, "big"), partial(read_record, RECEIPTS_TABLE, parse_receipt))
+            self._index.load(store, int.from_bytes(head, "big"), partial(read_record, RECEIPTS_TABLE, parse_receipt))
 
     def header(self, height: int) -> Header:
         """The header of an executed height. Raises InvalidBlock (unknown)."""
@@ -134,16 +125,19 @@ class Archive:
 
     def receipt(self, tx_id: bytes) -> StoredReceipt | None:
         """The newest receipt of a transaction: a refused one may be followed by a final one (D45, D49)."""
-        return self.receipts((tx_id,)).get(tx_id)
+        with self._store.snapshot() as view:
+            return self._located(self._index.find(view, tx_id))
 
-    def receipts(self, tx_ids: Sequence[bytes]) -> dict[bytes, StoredReceipt]:
-        """The same of many, by id, without those that have none; most of them usually have none."""
-        found = {tx_id: self._located(place) for tx_id, place in self._index.find(tx_ids).items()}
+    def recent_receipts(self, tx_ids: Sequence[bytes]) -> dict[bytes, StoredReceipt]:
+        """The same of many, by id, without those that are not among the newest few thousand of all: nothing is looked
+        for in the store, most of it in vain."""
+        found = {tx_id: self._located(self._index.find_recent(tx_id)) for tx_id in tx_ids}
         return {tx_id: stored for tx_id, stored in found.items() if stored is not None}
 
     def find_used(self, client: bytes, nonce: int) -> StoredReceipt | None:
         """The receipt that used this nonce: the answer to every transaction with it, for ever (D43)."""
-        return self._located(self._index.find_used(client, nonce))
+        with self._store.snapshot() as view:
+            return self._located(self._index.find_used(view, client, nonce))
 
     def _located(self, place: bytes | None) -> StoredReceipt | None:
         if place is None:
@@ -256,15 +250,9 @@ def block_operations(
     ]
 
 
-def answer_operations(height: int, index: int, data: bytes, receipt: Receipt, path: ReceiptPath) -> list[Operation]:
+def answer_operations(place: bytes, data: bytes, path: ReceiptPath) -> list[Operation]:
     """What keeps a receipt that used a nonce, without its block: a snapshot's."""
-    place = place_key(height, index)
-    return [
-        Put(RECEIPTS_TABLE, place, data),
-        Put(RECEIPT_PATHS_TABLE, place, encode((path.count, path.siblings))),
-        Put(BY_ID_TABLE, receipt.tx_id, place),
-        Put(BY_NONCE_TABLE, nonce_place(receipt.sender, receipt.nonce), place),
-    ]
+    return [Put(RECEIPTS_TABLE, place, data), Put(RECEIPT_PATHS_TABLE, place, encode((path.count, path.siblings)))]
 
 
 def payload_operations(sealed: Sequence[tuple[bytes, bytes]]) -> list[Operation]:

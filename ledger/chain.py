@@ -266,6 +266,7 @@ class Chain(Archive):
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, merge_writes(outcome.writes, planned.windows))
+            index = self._index.compute_block(view, planned.height, receipts)
         header = Header(
             network=self.genesis.network_id,
             epoch=planned.plan.epoch,
@@ -281,13 +282,12 @@ class Chain(Archive):
         )
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves)
-        index = self._index.compute_operations(planned.height, receipts)
-        operations += index + payload_operations(sealed)
+        operations += index.operations + payload_operations(sealed)
         self._store.write(operations + self._certificate_operations() + update.operations)
         self._unsaved.clear()
         self.state.adopt(update)
         self._windows.keep(planned.windows)
-        self._index.adopt(planned.height, receipts, index)
+        self._index.adopt(index)
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
@@ -304,15 +304,14 @@ class Chain(Archive):
 
     def pin(self) -> PinnedSnapshot:
         """The ledger as it is after the head, for replicas that are far behind."""
-        self.settle_index()
-        return PinnedSnapshot(self._store.snapshot(), self.state.trie.copy(), self.head)
+        return PinnedSnapshot(self._store.snapshot(), self.state.trie.copy(), self._index.copy(), self.head)
 
     def receive_snapshot(self, header: Header, certificate: QuorumCertificate) -> SnapshotInstaller:
         """Begins to receive the snapshot of a certified header above the head; an earlier attempt is thrown away.
 
         Raises InvalidSnapshot, or InvariantViolation (forked) where the certified chain does not hold the own head.
         """
-        return SnapshotInstaller(self._store, self.head, header, certificate)
+        return SnapshotInstaller(self._store, self._index, self.head, header, certificate)
 
     def install(self, snapshot: SnapshotInstaller) -> Header:
         """Makes a snapshot that is all here the ledger: head, state and certificate change in one durable write (D39).
@@ -333,9 +332,12 @@ class Chain(Archive):
         return snapshot.header
 
     def settle_index(self) -> None:
-        """Puts the index of receipts into its tables, for who reads those."""
-        self._store.write(self._index.compute_settlement(self.height))
-        self._index.clear()
+        """Puts all of the index of receipts into its table."""
+        with self._store.snapshot() as view:
+            step = self._index.compute_settlement(view, self.height)
+        if step.operations:
+            self._store.write(step.operations)
+        self._index.adopt(step)
 
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """See `Archive.nonce_windows`; of clients that were active lately without the store."""

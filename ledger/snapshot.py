@@ -27,7 +27,7 @@ from ledger.block import Header
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvalidSnapshot, InvariantViolation
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES
-from ledger.receipt_index import BY_NONCE_TABLE, RECEIPTS_TABLE, height_key, nonce_place
+from ledger.receipt_index import RECEIPTS_TABLE, ReceiptIndex, height_key
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.state_ranges import END, prove_range
 from ledger.store import ReadView, Snapshot
@@ -80,7 +80,7 @@ class StateFrom:
 class AnswersFrom:
     """The answers from (client, nonce) on."""
 
-    start: bytes = _ANSWER_START  # client, nonce: `archive.nonce_place`
+    start: bytes = _ANSWER_START  # client, nonce: `nonce_place`
 
     def to_bytes(self) -> bytes:
         """Canonical bytes."""
@@ -112,10 +112,12 @@ def parse_position(data: bytes) -> Position:
 class PinnedSnapshot:
     """The ledger as it was after one block, kept for others. Close it soon: old pages of the store stay alive."""
 
-    def __init__(self, view: Snapshot, trie: StateTrie, header: Header) -> None:
+    def __init__(self, view: Snapshot, trie: StateTrie, index: ReceiptIndex, header: Header) -> None:
+        """`trie` and `index` are copies of the same moment as the view."""
         self.header = header
         self._view = view
         self._trie = trie
+        self._index = index
 
     def close(self) -> None:
         """Releases the view; twice is no error."""
@@ -174,10 +176,11 @@ class PinnedSnapshot:
         answers: list[Value] = []
         end, size = None, 0
         for place in used_nonces(self._view, self._trie.tables.values, start):
-            located = self._view.get(BY_NONCE_TABLE, place)
+            client, nonce = place[:PUBLIC_KEY_BYTES], int.from_bytes(place[PUBLIC_KEY_BYTES:], "big")
+            located = self._index.find_used(self._view, client, nonce)
             receipt = None if located is None else self._view.get(RECEIPTS_TABLE, located)
             if located is None or receipt is None:
-                raise InvariantViolation("answer", "a used nonce of a window has no receipt", client=place[:32])
+                raise InvariantViolation("answer", "a used nonce of a window has no receipt", client=client)
             size += len(receipt)
             if answers and (size > CHUNK_BYTES or len(answers) == CHUNK_ANSWERS_MAX):
                 end = place
@@ -188,8 +191,13 @@ class PinnedSnapshot:
         return encode((end, answers))
 
 
+def nonce_place(client: bytes, nonce: int) -> bytes:
+    """Where an answer stands among all: order of clients, then of nonces."""
+    return client + nonce.to_bytes(8, "big")
+
+
 def used_nonces(view: ReadView, values: str, start: bytes) -> Iterator[bytes]:
-    """The places (`archive.nonce_place`) of all nonces that are used and can still be asked for, from `start` on.
+    """The places (`nonce_place`) of all nonces that are used and can still be asked for, from `start` on.
 
     A client has at most NONCE_WINDOW transactions outstanding, within NONCE_WINDOW nonces of each other, and the base
     of its window is at most NONCE_WINDOW above the lowest of them: below that, nobody waits for an answer any more.

@@ -17,7 +17,7 @@ from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvalidSnapshot, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES
 from ledger.quorum_certificate import QuorumCertificate
-from ledger.receipt_index import META_TABLE, height_key, nonce_place
+from ledger.receipt_index import META_TABLE, PlacedReceipt, ReceiptIndex, height_key, place_key
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.snapshot import (
     CHUNK_ANSWERS_MAX,
@@ -28,6 +28,7 @@ from ledger.snapshot import (
     HeadersFrom,
     Position,
     StateFrom,
+    nonce_place,
     used_nonces,
 )
 from ledger.state_ranges import END, PROOF_ITEMS_MAX, Item, verify_range
@@ -43,8 +44,11 @@ _PLACE_BYTES: Final = len(AnswersFrom().start)
 class SnapshotInstaller:
     """One snapshot on its way in. `position` is the next chunk; None when everything is here."""
 
-    def __init__(self, store: Store, head: Header, header: Header, certificate: QuorumCertificate) -> None:
-        """`head` is the own one; `header` lies above it, and `certificate`, which somebody has verified, is for it.
+    def __init__(
+        self, store: Store, index: ReceiptIndex, head: Header, header: Header, certificate: QuorumCertificate
+    ) -> None:
+        """`index` is the ledger's own: answers are added to it as they come. `head` is the own one; `header` lies above
+        it, and `certificate`, which somebody has verified, is for it.
 
         Clears what an earlier attempt has left. Raises InvalidSnapshot for a header that is not the certified one.
         """
@@ -56,6 +60,7 @@ class SnapshotInstaller:
         self.certificate = certificate
         self.chunks = 0  # taken so far
         self._store = store
+        self._index = index
         self._head = head
         self._child = header  # the lowest header that is certain; the next one down is its parent
         discard_idle_state(store)
@@ -184,12 +189,18 @@ class SnapshotInstaller:
             raise InvalidSnapshot("answers", expected_min=1, expected_max=CHUNK_ANSWERS_MAX, got=len(answers))
         places = self._places(start, len(answers) + 1)
         operations: list[Operation] = []
+        placed: list[PlacedReceipt] = []
         for place, item in zip(places, answers, strict=False):
-            operations += self._answer(place, item)
+            answer, stored = self._answer(place, item)
+            placed.append(answer)
+            operations += stored
         following = places[len(answers) :]
         if len(places) < len(answers) or end != (following[0] if following else None):
             raise InvalidSnapshot("answers", "not the used nonces that the state names", got=len(answers))
-        self._store.write(operations)
+        with self._store.snapshot() as view:
+            step = self._index.compute_answers(view, placed)
+        self._store.write([*operations, *step.operations])
+        self._index.adopt(step)
         self._move_to_answers(end)
 
     def _places(self, start: bytes, most: int) -> list[bytes]:
@@ -197,8 +208,8 @@ class SnapshotInstaller:
         with self._store.snapshot() as view:
             return list(islice(used_nonces(view, self.state.tables.values, start), most))
 
-    def _answer(self, place: bytes, value: Value) -> list[Operation]:
-        """One answer, checked: the receipt that used exactly this nonce, at its place in the chain."""
+    def _answer(self, place: bytes, value: Value) -> tuple[PlacedReceipt, list[Operation]]:
+        """One answer, checked: the receipt that used this nonce, at its place in the chain; and what keeps it."""
         fields = expect_array(value, "answer", 5)
         height = expect_int(fields[0], "height", 1, self.header.height)
         index = expect_int(fields[1], "index", 0, RECEIPTS_MAX)
@@ -215,7 +226,8 @@ class SnapshotInstaller:
             raise InvalidSnapshot("receipt", str(error)) from None
         if nonce_place(receipt.sender, receipt.nonce) != place or receipt.status == "refused":
             raise InvalidSnapshot("answers", "another receipt than the one that used the nonce", height=height)
-        return answer_operations(height, index, data, receipt, path)
+        located = place_key(height, index)
+        return (located, receipt), answer_operations(located, data, path)
 
     def _move_to_answers(self, start: bytes | None) -> None:
         """On to the answers from here on; where there are none, everything is here."""

@@ -136,9 +136,13 @@ class ClientDoor:
     # -- transactions --
 
     def _receive_await(self, visit: Visit, frame: Await) -> None:
-        """Answer what is final, and wait for the rest: what is not executed, or was refused and may be tried again."""
+        """Answer what is final, and wait for the rest: what is not executed, or was refused and may be tried again.
+
+        A question comes with its request, so only recent outcomes are looked for. An older one is the answer to who
+        hands in the transaction, as every client does that got none.
+        """
         owed = OwedReplies()
-        executed = self._chain.receipts([tx_id for _, tx_id in frame.entries])
+        executed = self._chain.recent_receipts([tx_id for _, tx_id in frame.entries])
         for correlation, tx_id in frame.entries:
             if visit.is_closed:
                 return  # a refusal that it did not read ended it

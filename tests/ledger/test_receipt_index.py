@@ -1,6 +1,6 @@
-"""The index of receipts beside one that is in the tables with each block: blocks, starts and snapshots in any order."""
+"""The index of receipts beside dictionaries of all: blocks, starts and snapshots in any order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,17 @@ from vectors.ledger import sample_chain as sample
 
 from ledger import receipt_index
 from ledger.chain import LEDGER_TABLES, Chain
-from ledger.receipt_index import BY_ID_TABLE, BY_NONCE_TABLE, ReceiptIndex, height_key, nonce_place, place_key
+from ledger.encoding import decode, encode
+from ledger.errors import InvariantViolation
+from ledger.receipt_index import INDEXED_KEY, META_TABLE, IndexStep, ReceiptIndex, place_key
 from ledger.receipt_index import RECEIPTS_TABLE as RECEIPTS
+from ledger.receipt_runs import RUNS_TABLE
 from ledger.store import MemoryStore, Operation, Put
 from ledger.transaction import Receipt, parse_receipt
 
 CLIENTS = [bytes([number]) * 32 for number in (0, 1, 2)]  # the first is the sender of scheduled calls
+
+TABLES = (META_TABLE, RECEIPTS, RUNS_TABLE)
 
 receipts = st.builds(
     lambda client, nonce, status: Receipt(
@@ -30,7 +35,7 @@ steps = st.lists(st.one_of(st.lists(receipts, max_size=4), st.sampled_from(["sta
 def small() -> Iterator[None]:
     """Few receipts fill the memory."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(receipt_index, "PENDING_MAX", 5)
+        patched.setattr(receipt_index, "PENDING_MAX", 10)
         yield
 
 
@@ -38,51 +43,82 @@ def block_operations(height: int, block: list[Receipt]) -> list[Operation]:
     return [Put(RECEIPTS, place_key(height, index), receipt.to_bytes()) for index, receipt in enumerate(block)]
 
 
+def take(store: MemoryStore, index: ReceiptIndex, step: IndexStep, operations: Sequence[Operation] = ()) -> None:
+    """Stores and adopts a step."""
+    store.write([*operations, *step.operations])
+    index.adopt(step)
+
+
 @given(steps)
-def test_it_says_what_tables_would_say(todo: "list[list[Receipt] | str]") -> None:
+def test_it_says_what_dictionaries_would_say(todo: "list[list[Receipt] | str]") -> None:
     """Whatever was settled and however often the ledger is opened; and no more than its bound is in memory."""
-    store = MemoryStore((receipt_index.META_TABLE, RECEIPTS, BY_ID_TABLE, BY_NONCE_TABLE))
-    index, height = ReceiptIndex(store), 0
+    store = MemoryStore(TABLES)
+    index, height = ReceiptIndex(), 0
     by_id: dict[bytes, bytes] = {}
-    by_nonce: dict[bytes, bytes] = {}
+    by_nonce: dict[tuple[bytes, int], bytes] = {}
     for step in todo:
         if step == "start":
             store = store.after_power_loss()
-            index = ReceiptIndex(store)
-            index.load(height, parse_receipt)
+            index = ReceiptIndex()
+            index.load(store, height, parse_receipt)
         elif step == "settle":
-            store.write(index.compute_settlement(height))
-            index.clear()
+            take(store, index, index.compute_settlement(store, height))
+            assert not index.compute_settlement(store, height).operations
         else:
             block = [receipt for receipt in step if isinstance(receipt, Receipt)]
             height += 1
-            operations = index.compute_operations(height, block)
-            store.write([*block_operations(height, block), *operations])
-            index.adopt(height, block, operations)
+            take(store, index, index.compute_block(store, height, block), block_operations(height, block))
             for place, receipt in enumerate(block):
                 by_id[receipt.tx_id] = place_key(height, place)
                 if receipt.status != "refused" and receipt.sender != CLIENTS[0]:
-                    by_nonce[nonce_place(receipt.sender, receipt.nonce)] = place_key(height, place)
-        ids = [bytes([client, nonce]) * 16 for client in range(3) for nonce in range(6)]
-        assert index.find(ids) == by_id
+                    by_nonce[receipt.sender, receipt.nonce] = place_key(height, place)
+        for tx_id in (bytes([client, nonce]) * 16 for client in range(3) for nonce in range(6)):
+            assert index.find(store, tx_id) == by_id.get(tx_id)
+            assert index.find_recent(tx_id) in (None, by_id.get(tx_id))
         for client in CLIENTS:
             for nonce in range(6):
-                assert index.find_used(client, nonce) == by_nonce.get(nonce_place(client, nonce))
-        assert len(index._by_id) <= 5
+                assert index.find_used(store, client, nonce) == by_nonce.get((client, nonce))
+        assert len(index._young) <= 10
+
+
+def make_receipt(nonce: int, status: str = "ok") -> Receipt:
+    return Receipt(
+        tx_id=bytes([nonce]) * 32, sender=CLIENTS[1], nonce=nonce, status=status, code="", gas_used=0, result=b"",
+        events=(),
+    )  # fmt: skip
 
 
 def test_a_receipt_that_came_with_a_snapshot_is_newer_for_ever() -> None:
     """An own block below the snapshot has refused what a later one executed: nothing hides it."""
-    store = MemoryStore((receipt_index.META_TABLE, RECEIPTS, BY_ID_TABLE, BY_NONCE_TABLE))
-    index = ReceiptIndex(store)
-    refused = Receipt(
-        tx_id=b"t" * 32, sender=CLIENTS[1], nonce=1, status="refused", code="RETRY", gas_used=0, result=b"", events=()
-    )
-    store.write([Put(BY_ID_TABLE, b"t" * 32, place_key(50, 0))])
-    index.adopt(40, [refused], [])
-    assert index.find([b"t" * 32]) == {b"t" * 32: place_key(50, 0)}
-    store.write(index.compute_settlement(40))
-    assert store.get(BY_ID_TABLE, b"t" * 32) == place_key(50, 0)
+    store, index = MemoryStore(TABLES), ReceiptIndex()
+    take(store, index, index.compute_answers(store, [(place_key(50, 0), make_receipt(1))]))
+    take(store, index, index.compute_block(store, 40, [make_receipt(1, "refused")]))
+    assert index.find(store, bytes([1]) * 32) == place_key(50, 0)
+    take(store, index, index.compute_settlement(store, 40))
+    assert index.find(store, bytes([1]) * 32) == index.find_used(store, CLIENTS[1], 1) == place_key(50, 0)
+
+
+def test_what_was_executed_lately_is_found_without_the_store() -> None:
+    """As many as fit, also right after memory was written; older ones only in the store."""
+    store, index = MemoryStore(TABLES), ReceiptIndex()
+    for height in range(1, 9):
+        take(store, index, index.compute_block(store, height, [make_receipt(2 * height), make_receipt(2 * height + 1)]))
+        for recent in range(max(2, 2 * height - 4), 2 * height + 2):
+            assert index.find_recent(bytes([recent]) * 32) == place_key(recent // 2, recent % 2)
+    assert index.find_recent(bytes([2]) * 32) is None
+    assert index.find(store, bytes([2]) * 32) == place_key(1, 0)
+
+
+def test_a_copy_reads_with_a_view_of_its_moment() -> None:
+    """What is written and merged later changes nothing in it."""
+    store, index = MemoryStore(TABLES), ReceiptIndex()
+    take(store, index, index.compute_block(store, 1, [make_receipt(1)]))
+    twin = index.copy()
+    with store.snapshot() as view:
+        for height in range(2, 40):
+            take(store, index, index.compute_block(store, height, [make_receipt(height)]))
+        assert twin.find_used(view, CLIENTS[1], 1) == place_key(1, 0)
+        assert twin.find_used(view, CLIENTS[1], 2) is None
 
 
 def test_a_start_reads_only_what_the_tables_lack() -> None:
@@ -91,7 +127,7 @@ def test_a_start_reads_only_what_the_tables_lack() -> None:
     chain = sample.new_chain(store)
     for nonce in range(8):
         sample.execute(chain, sample.transaction(nonce))
-    assert store.get(receipt_index.META_TABLE, receipt_index.INDEXED_KEY) == height_key(6)
+    assert decode(store.get(META_TABLE, INDEXED_KEY) or b"")[0] == 6  # type: ignore[index]
     store.write([Put(RECEIPTS, place_key(9, 0), b"not read")])
     read: list[bytes] = []
 
@@ -99,8 +135,7 @@ def test_a_start_reads_only_what_the_tables_lack() -> None:
         read.append(data)
         return parse_receipt(data)
 
-    index = ReceiptIndex(store)
-    index.load(8, note)
+    ReceiptIndex().load(store, 8, note)
     assert [parse_receipt(data).nonce for data in read] == [6, 7]
     reopened = Chain.open(store, sample.GENESIS)
     for nonce in range(8):
@@ -108,13 +143,20 @@ def test_a_start_reads_only_what_the_tables_lack() -> None:
         assert reopened.receipt(sample.transaction(nonce).tx_id) is not None
 
 
-def test_a_pinned_snapshot_and_an_installed_one_have_everything_in_the_tables() -> None:
-    """Others read the answers from the tables of a view, and a start does not read what was skipped."""
+def test_a_pinned_snapshot_costs_no_write() -> None:
+    """Whoever asks for one makes no replica sync: it takes a copy of what is in memory."""
     store = MemoryStore(LEDGER_TABLES)
     chain = sample.new_chain(store)
     sample.execute(chain, sample.transaction(0))
-    key = nonce_place(sample.CLIENT.public_key, 0)
-    assert store.get(BY_NONCE_TABLE, key) is None
-    chain.pin()._view.close()
-    assert store.get(BY_NONCE_TABLE, key) == place_key(1, 0)
-    assert chain.find_used(sample.CLIENT.public_key, 0) is not None
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "write", None)
+        chain.pin().close()
+
+
+@pytest.mark.parametrize("record", [b"", encode((-2, (0, ()))), encode((0, 0)), encode((0,))])
+def test_a_damaged_record_stops_the_replica(record: bytes) -> None:
+    """It is not taken for an index that holds nothing."""
+    store = MemoryStore(TABLES)
+    store.write([Put(META_TABLE, INDEXED_KEY, record)])
+    with pytest.raises(InvariantViolation, match="damaged"):
+        ReceiptIndex().load(store, 0, parse_receipt)
