@@ -20,7 +20,7 @@ from ledger.keys import SigningKey
 from pbft.bench import limit as limit_module
 from pbft.bench.faults import longest_gap_seconds
 from pbft.bench.gauge import Usage, read_memory, subtract
-from pbft.bench.limit import measure_limit, min_cpu_seconds, reference_work
+from pbft.bench.limit import interpreter_work, measure_limit, min_cpu_seconds, reference_work
 from pbft.bench.options import PAYLOAD_BYTES_MAX, BenchError, BenchOptions, read_available_bytes, validate_memory
 from pbft.bench.report import compute_percentile
 from pbft.bench.run import Point, executed_height
@@ -126,6 +126,7 @@ def test_the_limit_follows_from_the_primitives() -> None:
     four = measure_limit(4)
     assert four.floor_us == pytest.approx(23 * four.reference_ms / 0.33)
     assert four.requests_per_second == pytest.approx(four.cores / (4 * (four.verify_us + four.floor_us) * 1e-6))
+    assert four.interpreter_ms * 1e-3 == pytest.approx(min_cpu_seconds(interpreter_work), rel=0.5)
     assert limit_module.CHECKS_PER_BATCH * four.verify_us / 1e6 > 10 * min_cpu_seconds(reference_work, 3) / 10
 
 
@@ -233,6 +234,7 @@ def test_a_short_run_of_real_processes_counts_what_it_says(tmp_path: Path) -> No
     # Two journal syncs and one of the ledger for each block, at each of four replicas: nothing is batched away.
     assert report["journal_syncs"] >= report["blocks"] * 4 and report["ledger_syncs"] >= report["blocks"] * 4
     assert len(report["replicas"]) == 4 and report["verify_us"] > 1 and report["machine"]["cores"] >= 1
+    assert report["interpreter_ms"] > 0.1
     assert list(tmp_path.iterdir()) == []
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in read_command(path)]
 
