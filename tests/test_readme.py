@@ -5,16 +5,14 @@ and whoever reads this runs the latter.
 """
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from free_ports import free_port_base
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKE_COMMANDS = {"make demo": "gridquorum demo", "make test": "python -m pytest"}
@@ -47,19 +45,6 @@ def run_step(language: str, text: str, directory: Path, environment: dict[str, s
         check=False,
     )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-
-
-def free_port_base() -> int:
-    """A port from which on 40 are free now, below the range of outgoing connections."""
-    for base in random.SystemRandom().sample(range(11_000, 31_000, 50), 100):
-        with ExitStack() as held:
-            try:
-                for port in range(base, base + 40):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return base
-    raise AssertionError("this machine has no 40 free ports in a row")
 
 
 def end_what_was_started(directory: Path, environment: dict[str, str]) -> None:

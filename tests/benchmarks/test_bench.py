@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from benchmarks.solo_ledger import SoloLedger
 from click.testing import CliRunner
+from free_ports import free_port_base
 
 from ledger.configuration import ProtocolParameters
 from ledger.genesis import ContractReference
@@ -112,11 +113,12 @@ def test_a_port_that_is_taken_ends_the_bench_and_leaves_nothing(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        base = free_port_base()
+        port = base + 10  # r1's for replicas
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]  # r1's port for replicas
         with pytest.raises(LocalNetworkError) as refused:
-            run_bench(BenchOptions(port_base=port - 10), lambda text: None)
+            run_bench(BenchOptions(port_base=base), lambda text: None)
     assert refused.value.code == "port_taken" and str(port) in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
