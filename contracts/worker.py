@@ -250,7 +250,7 @@ def _open_ledger(ledger_path: Path) -> OpenState:
         view = store.snapshot()
         with StateSnapshot(view, view.bind) as state:
             yield state
-        store.let_go()  # the next block looks at other pages, and each of these brought fifteen neighbours
+        store.let_go()  # the next block looks at other pages
 
     return open_state
 

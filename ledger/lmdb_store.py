@@ -38,7 +38,7 @@ READERS_MAX: Final = 32
 LOOKS_MAX: Final = 1_024
 """Snapshots and writes, by weight, until the pages they mapped are let go of: what a process maps is bounded by what so
 many look at, not by the file."""
-LOOKS_OF_A_WRITE: Final = 512  # so at the latest after two full blocks, about 8,000 pages: they share few
+LOOKS_OF_A_WRITE: Final = 1_024  # so after each block, some 4,000 pages: it shares few with the next
 
 _DATA_FILE: Final = "data.mdb"  # LMDB's name
 _SCHEMA_TABLE: Final = b"schema"

@@ -4,6 +4,8 @@ import random
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from ledger import lmdb_store
 from ledger.lmdb_store import LmdbStore
 from ledger.mapped_pages import MappedFile
@@ -75,11 +77,13 @@ def test_who_is_reading_goes_on(tmp_path: Path) -> None:
         assert found == content
 
 
-def test_a_page_comes_alone_or_with_neighbours(tmp_path: Path) -> None:
-    """Where the kernel maps pages one by one, one look at a file of hundreds maps a handful."""
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_page_comes_alone_or_with_neighbours(tmp_path: Path, readonly: bool) -> None:
+    """Where the kernel maps pages one by one, one look at a file of hundreds maps a handful: also a reader's."""
     path = (tmp_path / "data.mdb").resolve()
-    with closing(LmdbStore(tmp_path, tables=(TABLE,))) as store:
-        content = fill(store, rounds=4)
+    with closing(LmdbStore(tmp_path, tables=(TABLE,))) as writer:
+        content = fill(writer, rounds=4)
+    with closing(LmdbStore(tmp_path, tables=(TABLE,), readonly=readonly)) as store:
         store.let_go()
         store.get(TABLE, next(iter(content)))
         mapped = store._mapped
