@@ -9,10 +9,12 @@ alone. What does not read back as it was written is damage of the disk, never so
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final, TypeVar
 
 from ledger.admission import NonceWindow, nonce_key, parse_nonce_key, parse_nonce_window
 from ledger.block import (
+    RECEIPT_GROUP,
     RECEIPTS_MAX,
     TIME_MAX_MS,
     Block,
@@ -38,6 +40,7 @@ BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transacti
 CERTIFICATES_TABLE: Final = "certificates"  # height -> quorum certificate
 EPOCHS_TABLE: Final = "epochs"  # epoch -> the link that ends it: certified header and the next configuration
 PAYLOADS_TABLE: Final = "payloads"  # tx id -> private payload, sealed under the key of its period (D50)
+RECEIPT_GROUPS_TABLE: Final = "receipt_groups"  # height -> [count, [root of each RECEIPT_GROUP receipts]], if several
 RECEIPT_PATHS_TABLE: Final = "receipt_paths"  # height, index -> [count, [siblings]]: receipts whose block is not here
 LEDGER_TABLES: Final = (
     META_TABLE,
@@ -48,6 +51,7 @@ LEDGER_TABLES: Final = (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
     PAYLOADS_TABLE,
+    RECEIPT_GROUPS_TABLE,
     RECEIPT_PATHS_TABLE,
     *STATE_TABLES,
 )
@@ -204,7 +208,14 @@ def read_receipt_path(view: ReadView, height: int, index: int) -> ReceiptPath:
     data = view.get(RECEIPT_PATHS_TABLE, place_key(height, index))
     if data is not None:
         return read_record(RECEIPT_PATHS_TABLE, _parse_path, data)
-    return compute_receipt_path([receipt for _, receipt in view.scan(RECEIPTS_TABLE, height_key(height))], index)
+    data = view.get(RECEIPT_GROUPS_TABLE, height_key(height))
+    first = 0 if data is None else index // RECEIPT_GROUP * RECEIPT_GROUP
+    found = islice(view.scan(RECEIPTS_TABLE, height_key(height), start=place_key(height, first)), RECEIPT_GROUP)
+    receipts = [receipt for _, receipt in found]
+    if data is None:
+        return compute_receipt_path(len(receipts), (b"",), index, receipts)
+    tree = read_record(RECEIPT_GROUPS_TABLE, _parse_path, data)
+    return compute_receipt_path(tree.count, tree.siblings, index, receipts)
 
 
 def read_gaps(view: ReadView) -> tuple[tuple[int, int], ...]:
@@ -238,15 +249,21 @@ def _parse_batch(data: bytes) -> StoredBatch:
 
 
 def block_operations(
-    header: Header, batch_time_ms: int | None, raws: Sequence[bytes], receipts: Sequence[bytes]
+    header: Header,
+    batch_time_ms: int | None,
+    raws: Sequence[bytes],
+    receipts: Sequence[bytes],
+    groups: Sequence[bytes] = (),
 ) -> list[Operation]:
-    """What stores a block and makes it the head."""
+    """What stores a block, with the roots of its receipts' groups, and makes it the head."""
     key = height_key(header.height)
+    tree = [Put(RECEIPT_GROUPS_TABLE, key, encode((len(receipts), groups)))] if len(groups) > 1 else []
     return [
         Put(META_TABLE, HEAD_KEY, key),
         Put(HEADERS_TABLE, key, header.to_bytes()),
         Put(BATCHES_TABLE, key, encode((batch_time_ms, tuple(raws)))),
         PutMany(RECEIPTS_TABLE, [(place_key(header.height, index), data) for index, data in enumerate(receipts)]),
+        *tree,
     ]
 
 

@@ -21,6 +21,10 @@ HEADER_BYTES_MAX: Final = 512
 """Seven hashes and six integers take at most 300 bytes."""
 RECEIPTS_MAX: Final = 2**31
 """Of a block: what four bytes hold, far beyond what gas allows."""
+RECEIPT_GROUP_DEPTH: Final = 4
+RECEIPT_GROUP: Final = 1 << RECEIPT_GROUP_DEPTH
+"""Receipts under one node of the tree that is kept with a block: two bytes a receipt, for a path from sixteen receipts
+instead of from all."""
 TIME_MAX_MS: Final = 2**50
 """Milliseconds UTC: the year 37,000; keeps sums far inside 64 bits."""
 
@@ -103,9 +107,20 @@ class ReceiptPath:
     siblings: tuple[bytes, ...]
 
 
-def compute_receipt_path(receipts: Sequence[bytes], index: int) -> ReceiptPath:
-    """The path of receipt `index` among all receipts of its block."""
-    return ReceiptPath(len(receipts), tuple(merkle.inclusion_path(receipts, index)))
+def compute_receipt_groups(receipts: Sequence[bytes]) -> list[bytes]:
+    """The roots above each `RECEIPT_GROUP` receipts of a block, from which its tree goes on."""
+    return merkle.subtree_roots(receipts, RECEIPT_GROUP_DEPTH)
+
+
+def compute_receipt_path(count: int, groups: Sequence[bytes], index: int, receipts: Sequence[bytes]) -> ReceiptPath:
+    """The path of receipt `index` of a block of `count`, from the roots of all groups and the receipts of its own.
+
+    Raises InvalidProof (index) where there is no such receipt.
+    """
+    if not 0 <= index < count:
+        raise InvalidProof("index", "no such receipt", receipts=count, got=index)
+    own = merkle.inclusion_path(receipts, index % RECEIPT_GROUP)
+    return ReceiptPath(count, (*own, *merkle.path_above(groups, index // RECEIPT_GROUP)))
 
 
 def verify_receipt_path(receipt: bytes, index: int, path: ReceiptPath, header: Header) -> None:
@@ -119,7 +134,12 @@ def verify_receipt_path(receipt: bytes, index: int, path: ReceiptPath, header: H
 
 def compute_receipts_root(receipts: Sequence[bytes]) -> bytes:
     """What a header says about its block's receipts, in order."""
-    return bind_receipts(len(receipts), merkle.root(receipts))
+    return bind_receipt_groups(len(receipts), compute_receipt_groups(receipts))
+
+
+def bind_receipt_groups(count: int, groups: Sequence[bytes]) -> bytes:
+    """The same from the number of receipts and the roots of their groups."""
+    return bind_receipts(count, merkle.root_above(groups))
 
 
 def bind_receipts(count: int, root: bytes) -> bytes:

@@ -26,7 +26,7 @@ from ledger.archive import (
     payload_operations,
     read_record,
 )
-from ledger.block import Block, Header, compute_batch_digest, compute_receipts_root
+from ledger.block import Block, Header, bind_receipt_groups, compute_batch_digest, compute_receipt_groups
 from ledger.block_parts import earliest_due_ms, make_call, merge_writes
 from ledger.configuration import CONFIGURATION_PREFIX, Configuration, configuration_key
 from ledger.epochs import EpochLink, Epochs
@@ -177,7 +177,7 @@ class Chain(Archive):
             batch_digest=NULL_DIGEST,
             time_ms=self.genesis.time_ms,
             transactions_root=merkle.EMPTY_ROOT,
-            receipts_root=compute_receipts_root(()),
+            receipts_root=bind_receipt_groups(0, ()),
             state_root=update.root,
             gas_used=sum(call.gas_used for call in genesis_outcome.calls),
             next_config_hash=self.genesis.configuration.hash,
@@ -264,6 +264,7 @@ class Chain(Archive):
         verdicts = tuple(zip(planned.transactions, planned.verdicts, strict=True))
         receipts = compute_receipts(planned.height, verdicts, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
+        groups = compute_receipt_groups(leaves)
         with self._store.snapshot() as view:
             update = self.state.compute_update(view, merge_writes(outcome.writes, planned.windows))
             index = self._index.compute_block(view, planned.height, receipts)
@@ -275,13 +276,13 @@ class Chain(Archive):
             batch_digest=planned.batch_digest,
             time_ms=planned.plan.time_ms,
             transactions_root=planned.transactions_root,
-            receipts_root=compute_receipts_root(leaves),
+            receipts_root=bind_receipt_groups(len(leaves), groups),
             state_root=update.root,
             gas_used=sum(receipt.gas_used for receipt in receipts),
             next_config_hash=self.configuration(planned.height + 1).hash,
         )
         raws = tuple(signed.raw for signed in planned.transactions)
-        operations = block_operations(header, planned.batch_time_ms, raws, leaves)
+        operations = block_operations(header, planned.batch_time_ms, raws, leaves, groups)
         operations += index.operations + payload_operations(sealed)
         self._store.write(operations + self._certificate_operations() + update.operations)
         self._unsaved.clear()
@@ -333,8 +334,7 @@ class Chain(Archive):
 
     def settle_index(self) -> None:
         """Puts all of the index of receipts into its table."""
-        with self._store.snapshot() as view:
-            step = self._index.compute_settlement(view, self.height)
+        step = self._index.compute_settlement(self._store, self.height)
         if step.operations:
             self._store.write(step.operations)
         self._index.adopt(step)

@@ -26,12 +26,23 @@ def _node_hash(left: bytes, right: bytes) -> bytes:
 
 def root(leaves: Sequence[bytes]) -> bytes:
     """The Merkle tree hash of the leaves, in order. Linear time."""
-    if not leaves:
-        return EMPTY_ROOT
+    return root_above(_leaf_hashes(leaves))
+
+
+def subtree_roots(leaves: Sequence[bytes], depth: int) -> list[bytes]:
+    """The roots of the subtrees of each 2^depth leaves, the last of which may be smaller; in order."""
     level = _leaf_hashes(leaves)
+    for _ in range(depth):
+        level = _parents(level)
+    return level
+
+
+def root_above(roots: Sequence[bytes]) -> bytes:
+    """The root of all leaves from the roots of subtrees of the same depth."""
+    level = list(roots)
     while len(level) > 1:
         level = _parents(level)
-    return level[0]
+    return level[0] if level else EMPTY_ROOT
 
 
 def _leaf_hashes(leaves: Sequence[bytes]) -> list[bytes]:
@@ -53,7 +64,12 @@ def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The siblings on the way from leaf `index` to the root; at most ceil(log2(n)) hashes."""
     if not 0 <= index < len(leaves):
         raise InvalidProof("index", "no such leaf", leaves=len(leaves), got=index)
-    level = _leaf_hashes(leaves)
+    return path_above(_leaf_hashes(leaves), index)
+
+
+def path_above(roots: Sequence[bytes], index: int) -> list[bytes]:
+    """The siblings on the way up from one of the roots of subtrees of the same depth."""
+    level = list(roots)
     path: list[bytes] = []
     while len(level) > 1:
         sibling = index ^ 1

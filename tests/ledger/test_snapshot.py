@@ -2,19 +2,22 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from vectors.ledger import sample_chain as sample
 
-from ledger import snapshot, snapshot_install
+from ledger import archive, merkle, snapshot, snapshot_install
+from ledger.block import ReceiptPath, verify_receipt_path
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
-from ledger.errors import InvalidBlock, InvalidSnapshot, InvariantViolation, StoreError
+from ledger.errors import InvalidBlock, InvalidProof, InvalidSnapshot, InvariantViolation, StoreError
 from ledger.proofs import VerifiedReceipt, VerifiedState, verify_proof
 from ledger.snapshot import PinnedSnapshot, parse_position
 from ledger.snapshot_install import SnapshotInstaller
 from ledger.store import MemoryStore, Operation, PutMany
 from ledger.transaction import parse_receipt
+from ledger.value_count import has_more_values
 from ledger.world_state import GENERATIONS
 
 T = sample.TIME_MS
@@ -301,6 +304,61 @@ def test_a_receipt_keeps_its_index() -> None:
                     tried += 1
         installer.accept(position, chunk)
     assert tried > 50
+
+
+def test_a_path_is_that_of_the_whole_tree() -> None:
+    """From the receipts of one group and the roots of all: in blocks of one group, of several, and of whole ones."""
+    chain, nonce = sample.new_chain(), 0
+    for count in (1, 15, 16, 17, 32, 33, 47):
+        block = sample.execute(chain, *[sample.transaction(nonce + number) for number in range(count)])
+        nonce += count
+        read = 0
+        with chain._store.snapshot() as view:
+            scan = view.scan
+
+            def counted(table: str, *arguments: bytes, scan: Any = scan, **options: Any) -> Iterator[Any]:
+                nonlocal read
+                for record in scan(table, *arguments, **options):
+                    read += 1
+                    yield record
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(view, "scan", counted)
+                paths = [archive.read_receipt_path(view, chain.height, index) for index in range(count)]
+        assert read <= 16 * count
+        for index, (path, receipt) in enumerate(zip(paths, block.receipts, strict=True)):
+            assert path == ReceiptPath(count, tuple(merkle.inclusion_path(block.receipts, index)))
+            verify_receipt_path(receipt, index, path, chain.head)
+        with pytest.raises(InvalidProof, match="index"):
+            chain.receipt_path(chain.height, count)
+
+
+@pytest.mark.parametrize("bound", ["CHUNK_VALUES_MAX", "CHUNK_ANSWERS_MAX", "CHUNK_BYTES"])
+def test_answers_come_in_chunks_as_large_as_each_bound_allows(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """No source makes a chunk that a receiver refuses, and none is cut before it is full."""
+    source, laggard = make_source(20), make_laggard()
+    monkeypatch.setattr(snapshot, "CHUNK_ANSWERS_MAX", 2**31)
+    monkeypatch.setattr(snapshot_install, "CHUNK_ANSWERS_MAX", 2**31)
+    limit = {"CHUNK_VALUES_MAX": 120, "CHUNK_ANSWERS_MAX": 9, "CHUNK_BYTES": 2_000}[bound]
+    monkeypatch.setattr(snapshot, bound, limit)
+    pinned = source.pin()
+    installer = laggard.receive_snapshot(pinned.header, sample.certify(pinned.header))
+    sizes = []
+    for position, chunk in chunks(installer, pinned):
+        if isinstance(parse_position(position), snapshot.AnswersFrom):
+            answers = decode(chunk)[1]  # type: ignore[index]
+            assert isinstance(answers, list)
+            size = {
+                "CHUNK_VALUES_MAX": 3 + sum(6 + len(answer[4]) for answer in answers),  # type: ignore[arg-type, index]
+                "CHUNK_ANSWERS_MAX": len(answers),
+                "CHUNK_BYTES": sum(len(a[2]) + 32 * len(a[4]) for a in answers),  # type: ignore[arg-type, index]
+            }[bound]
+            assert bound != "CHUNK_VALUES_MAX" or not has_more_values(chunk, limit)
+            sizes.append(size)
+        installer.accept(position, chunk)
+    assert max(sizes) <= limit < 2 * min(sizes[:-1]) and len(sizes) > 5
+    laggard.install(installer)
+    expect_equal(laggard, source, range(3, 21))
 
 
 def test_a_chunk_is_bounded_before_it_is_read() -> None:
