@@ -282,15 +282,14 @@ class Readings(Contract):
                 return Near(newest, [self.record_at(scene, start, number)], [], [])
         if batch.start % grid != 0 or batch.start < newest - REORDER_MAX * grid:
             return nothing
-        after: list[Record] = []
-        place = newest
-        if place > batch.start:  # at most REORDER_MAX intervals newer
-            place = batch.start + grid
-            while not holds(self.row_at(scene, place), number):
-                place += grid
-            after = [self.record_at(scene, place, number)]
-            place = self.row_at(scene, place).links[number]
-        return Near(newest, [], [self.record_at(scene, place, number)] if place > 0 else [], after)
+        if newest < batch.start:
+            return Near(newest, [], [self.record_at(scene, newest, number)], [])
+        after = batch.start + grid
+        while not self.has_energy(scene, after, number):  # the newest is at most REORDER_MAX intervals on
+            after += grid
+        link = self.row_at(scene, after).links[number]
+        before = [self.record_at(scene, link, number)] if link > 0 else []
+        return Near(newest, [], before, [self.record_at(scene, after, number)])
 
     def accepted(self, name: str, start: int, is_last: bool) -> Accepted:
         """The record of a meter in an interval, or its newest."""
@@ -299,9 +298,7 @@ class Readings(Contract):
         found = self.newest_of(scene, place.number) if is_last else start
         row = self.row_at(scene, found)
         require(holds(row, place.number), "NO_READING")
-        before = found - scene.tail.length_s
-        if not holds(self.row_at(scene, before), place.number):
-            before = row.links[place.number]
+        before = row.links.get(place.number, found - scene.tail.length_s)
         return IJudges(self.judges).accepted(name, self.record_at(scene, found, place.number), before)
 
     def keep(self, scene: Scene, batch: Batch, codes: list[str], is_whole: bool) -> None:
@@ -334,13 +331,12 @@ class Readings(Contract):
     def link_followers(self, scene: Scene, batch: Batch, start: int) -> None:
         """The records of an interval that came after the ones before late ones now come after those."""
         row = self.row_at(scene, start)
-        links = row.links
         for number in scene.followers[start]:
             if batch.start + batch.length_s == start:
-                links.pop(number)
+                row.links.pop(number)
             else:
-                links[number] = batch.start
-        self.rows[(batch.group, start)] = Row(row.sequences, row.registers, row.sources, row.marks, links)
+                row.links[number] = batch.start
+        self.rows[(batch.group, start)] = row
 
     def move_tail(self, scene: Scene, batch: Batch, places: list[int]) -> None:
         """The newest row of the group, and the newest records of those who are not in it."""
@@ -368,6 +364,13 @@ class Readings(Contract):
             scene.rows[start] = self.rows[(scene.group, start)]
         return scene.rows[start]
 
+    def has_energy(self, scene: Scene, start: int, number: int) -> bool:
+        """Had a place a record before this batch? Asked of the energies: their cost is the same however they came."""
+        if start not in scene.energies:
+            scene.energies[start] = self.energies[(scene.group, start)]
+        energies = scene.energies[start]
+        return number < len(energies) and energies[number] >= 0
+
     def record_at(self, scene: Scene, start: int, number: int) -> Record:
         """One record of a row that holds it."""
         row = self.row_at(scene, start)
@@ -381,9 +384,8 @@ class Readings(Contract):
 
     def newest_of(self, scene: Scene, number: int) -> int:
         """Start of the newest record of a place before this batch, 0 if there is none."""
-        if holds(self.row_at(scene, scene.tail.start), number):
-            return scene.tail.start
-        return scene.tail.older.get(number, 0)
+        tail = scene.tail
+        return tail.start if holds(self.row_at(scene, tail.start), number) else tail.older.get(number, 0)
 
 
 def has_shape(batch: Batch) -> bool:
@@ -391,9 +393,8 @@ def has_shape(batch: Batch) -> bool:
     count = len(batch.kinds)
     if len(batch.sequences) != count or len(batch.registers) != count or len(batch.energies) != count:
         return False
-    if len(batch.states) != count and len(batch.states) != 0:
-        return False
-    return count > 0 and batch.first >= 0 and batch.first + count <= BATCH_MAX and len(batch.group) <= GROUP_NAME_MAX
+    is_in_group = count > 0 and batch.first >= 0 and batch.first + count <= BATCH_MAX
+    return is_in_group and len(batch.group) <= GROUP_NAME_MAX and (len(batch.states) == 0 or len(batch.states) == count)
 
 
 def is_plain(batch: Batch, roster: Roster, tail: Tail) -> bool:
@@ -404,9 +405,8 @@ def is_plain(batch: Batch, roster: Roster, tail: Tail) -> bool:
         return False
     if roster.interval_s == 0 or batch.length_s != roster.interval_s or batch.scaler != roster.scaler:
         return False
-    if batch.start + batch.length_s > ctx.time + FUTURE_MAX_S:
-        return False
-    return tail.start > 0 and (batch.start == tail.start or batch.start == tail.start + batch.length_s)
+    is_over = batch.start + batch.length_s <= ctx.time + FUTURE_MAX_S
+    return is_over and tail.start > 0 and (batch.start == tail.start or batch.start == tail.start + batch.length_s)
 
 
 def column(values: list[int], first: int, last: int) -> list[int]:

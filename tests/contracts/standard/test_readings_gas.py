@@ -94,6 +94,19 @@ def test_one_late_reading_may_look_through_all_intervals_after_it(town: Any, bat
     assert send(town, late, ["out_of_order"]) <= compute_gas_limit(1) // 2
 
 
+def test_intervals_that_came_meter_by_meter_are_looked_through_as_cheaply(town: Any, batches: list[Batch]) -> None:
+    """Whoever sends the other meters of a group cannot make the late reading of an honest gateway run out of gas."""
+    send(town, batches[0], ["accepted"])
+    for number in range(COUNT - 1):
+        for batch in batches[1:4]:
+            send(town, part(batch, number, number + 1), ["accepted", "gap"])
+    for batch in batches[4:64]:
+        send(town, part(batch, 0, COUNT - 1), ["accepted", "gap"])
+    send(town, batches[64], ["accepted", "gap"])
+    late = part(batches[1], COUNT - 1, COUNT)
+    assert send(town, late, ["out_of_order"]) <= compute_gas_limit(1) // 2
+
+
 def test_a_whole_late_batch_stays_inside_its_limit(town: Any, batches: list[Batch]) -> None:
     """All but one of the places look through the intervals in which only that one spoke."""
     send(town, batches[0], ["accepted"])
