@@ -241,8 +241,27 @@ class GroupChain:
             sequences=(0,) * len(row),
         )
 
+    def joined(self, other: Self) -> Self:
+        """The chain with the meters that another one of the same group begins and this one has not met: a meter that
+        came to the gateway later. Raises ReadingError where the two say different things of a place."""
+        places = range(max(len(self.meters), len(other.meters)))
+        mine, new = ([*zip(c.meters, c.kinds, c.registers, c.sequences, strict=True)] for c in (self, other))
+        nobody = ("", KIND_LETTERS["load"], 0, 0)
+        row = []
+        for number in places:
+            here = mine[number] if number < len(mine) else nobody
+            there = new[number] if number < len(new) else nobody
+            if here[0] and there[0] and here[:2] != there[:2]:
+                raise ReadingError("meters", f"{here[0]} at place {number} of {self.group}, for good", there[0])
+            row.append(here if here[0] else there)
+        meters, kinds, registers, sequences = zip(*row, strict=True)
+        return replace(self, meters=meters, kinds="".join(kinds), registers=registers, sequences=sequences)
+
     def append(self, start: int, energies: Mapping[str, int]) -> tuple[Batch, "GroupChain"]:
-        """The batch of the interval that begins at `start`, of the meters with an energy in Wh; the chain after it."""
+        """The batch of the interval that begins at `start`, of the meters with an energy in Wh; the chain after it.
+
+        Raises ReadingError where none of them is a meter of the group.
+        """
         row = [energies.get(meter) for meter in self.meters]
         if None in row:
             return self._append_some(start, row)
@@ -256,29 +275,40 @@ class GroupChain:
         return batch, replace(after, previous=batch.digest)
 
     def _append_some(self, start: int, row: Sequence[int | None]) -> tuple[Batch, "GroupChain"]:
-        """The same where meters of the group said nothing."""
+        """The same where meters of the group said nothing, or are another gateway's: the places from the first to the
+        last that said something."""
         after = replace(
             self,
             registers=tuple(old + (energy or 0) for old, energy in zip(self.registers, row, strict=True)),
             sequences=tuple(old + (energy is not None) for old, energy in zip(self.sequences, row, strict=True)),
         )
-        said = [energy is not None for energy in row]
+        said = [number for number, energy in enumerate(row) if energy is not None]
+        if not said:
+            raise ReadingError("energies", f"one of a meter of {self.group}", row)
+        places = range(said[0], said[-1] + 1)
         batch = self._make_batch(
             start,
-            "".join(kind if is_said else NOTHING for kind, is_said in zip(self.kinds, said, strict=True)),
-            tuple(value if is_said else 0 for value, is_said in zip(after.sequences, said, strict=True)),
-            tuple(value if is_said else 0 for value, is_said in zip(after.registers, said, strict=True)),
-            tuple(energy or 0 for energy in row),
+            "".join(self.kinds[number] if row[number] is not None else NOTHING for number in places),
+            tuple(after.sequences[number] if row[number] is not None else 0 for number in places),
+            tuple(after.registers[number] if row[number] is not None else 0 for number in places),
+            tuple(row[number] or 0 for number in places),
+            first=places.start,
         )
         return batch, replace(after, previous=batch.digest)
 
     def _make_batch(
-        self, start: int, kinds: str, sequences: tuple[int, ...], registers: tuple[int, ...], energies: tuple[int, ...]
+        self,
+        start: int,
+        kinds: str,
+        sequences: tuple[int, ...],
+        registers: tuple[int, ...],
+        energies: tuple[int, ...],
+        first: int = 0,
     ) -> Batch:
         return Batch(
             chain=self.chain,
             group=self.group,
-            first=0,
+            first=first,
             start=start,
             length_s=self.length_s,
             scaler=0,

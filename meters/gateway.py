@@ -36,7 +36,7 @@ from pbft.node.tls import issue_client_certificate
 CONTRACT: Final = "readings"
 METHOD: Final = "submit"
 IN_FLIGHT_MAX: Final = 8  # intervals on their way at once; the nonce window would allow 64
-GAS_BASE: Final = 400_000  # of any request: twice that of one reading with 64 whole intervals after it
+GAS_BASE: Final = 400_000  # of a batch: twice that of one reading with 63 intervals after it, however those came
 GAS_PER_READING: Final = 16_000  # twice that of each in a whole late batch; in order it is 300, the first time 3,000
 GAS_MAX: Final = 5_000_000  # of one transaction
 OUTBOX_BYTES: Final = 4 * 1024**3  # address space of an outbox, sparse on disk: years of readings
@@ -65,7 +65,7 @@ class GatewayClient(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
-    """What became of one interval of one gateway."""
+    """What became of one request of one gateway: of an interval, or of as many of its batches as a request takes."""
 
     gateway: str
     start: int  # of the interval, UTC seconds
@@ -75,9 +75,9 @@ class Verdicts:
     failure: str  # its code, or empty
 
 
-def compute_gas_limit(readings: int) -> int:
-    """The gas that a request with so many readings may use."""
-    return min(GAS_BASE + readings * GAS_PER_READING, GAS_MAX)
+def compute_gas_limit(readings: int, batches: int = 1) -> int:
+    """The gas that a request with so many readings, in so many batches, may use."""
+    return min(batches * GAS_BASE + readings * GAS_PER_READING, GAS_MAX)
 
 
 class Gateway:
@@ -156,7 +156,7 @@ class Gateway:
             METHOD,
             [batch.to_list() for batch in entry.batches],
             nonce=nonce,
-            gas_limit=compute_gas_limit(entry.places),
+            gas_limit=compute_gas_limit(entry.places, len(entry.batches)),
             follows=nonce - 1 if nonce > 0 else None,
         )
         return self._outbox.sign(entry, signed.raw)

@@ -1,13 +1,14 @@
 """The gateway's durable outbox: nothing that a meter said is lost, and nothing is sent before it is safe (D21).
 
 It owns the records of a gateway on a ledger `Store`: for each group of meters where its chain stands, and for each
-interval one entry with the batches that leave together. Rules: an entry and the chains that it continues are one
-durable write; entries are kept, signed and sent in interval order; an entry is signed durably, under its own nonce,
-before its transaction leaves, so that a restart sends the very same transaction again; it leaves the queue only with
-a final outcome, which is kept beside it. Sending is the gateway's matter.
+interval entries with the batches that leave together, one where a transaction takes them all. Rules: the entries of an
+interval and the chains that they continue are one durable write; entries are kept, signed and sent in interval order;
+an entry is signed durably, under its own nonce, before its transaction leaves, so that a restart sends the very same
+transaction again; it leaves the queue only with a final outcome, which is kept beside it. Sending is the gateway's
+matter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,8 @@ DONE: Final = "done"  # position -> DeliveredEntry
 META: Final = "meta"
 OUTBOX_TABLES: Final = (CHAINS, WAITING, DONE, META)
 
+ENTRY_PLACES_MAX: Final = 100  # of one transaction, as contracts/standard/readings.py
+ENTRY_BATCHES_MAX: Final = 8  # so that no transaction needs more gas than one may have, however late its readings are
 DELIVERED_KEPT: Final = 3_000  # outcomes kept for questions: a month of quarter hours
 NOT_SIGNED: Final = -1
 POSITION_MAX: Final = 2**63 - 1
@@ -41,7 +44,7 @@ class OutboxError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
-    """The batches of one interval on their way: recorded, and signed once it is their turn."""
+    """Batches of one interval on their way: recorded, and signed once it is their turn."""
 
     position: int  # ascending, without gaps
     start: int  # of the interval, UTC seconds
@@ -99,9 +102,15 @@ class Outbox:
         return self._newest_start
 
     def register_group(self, chain: GroupChain) -> None:
-        """Begin a group's chain of batches; one that has begun goes on where it stands."""
-        if self._store.get(CHAINS, chain.group.encode()) is None:
-            self._store.write([Put(CHAINS, chain.group.encode(), _chain_bytes(chain))])
+        """Begin a group's chain of batches; one that has begun goes on where it stands, with the meters new in it.
+
+        Raises ReadingError where a place of the group has another meter than before.
+        """
+        key = chain.group.encode()
+        kept = self._store.get(CHAINS, key)
+        value = _chain_bytes(chain if kept is None else _parse_chain(kept).joined(chain))
+        if value != kept:
+            self._store.write([Put(CHAINS, key, value)])
 
     def record(self, intervals: Sequence[tuple[int, Mapping[str, int]]]) -> None:
         """Write down the energy of one or more intervals, ascending: (start, Wh by meter). Durable on return.
@@ -123,9 +132,11 @@ class Outbox:
             for group in dict.fromkeys(group_of[meter] for meter in energies):
                 batch, chains[group] = chains[group].append(start, energies)
                 batches.append(batch)
-            entry = OutboxEntry(position=position, start=start, batches=tuple(batches), nonce=None, raw=b"")
-            operations.append(Put(WAITING, _position_key(position), entry.to_bytes()))
-            position, newest = position + 1, start
+            for packed in _pack(batches):
+                entry = OutboxEntry(position=position, start=start, batches=packed, nonce=None, raw=b"")
+                operations.append(Put(WAITING, _position_key(position), entry.to_bytes()))
+                position += 1
+            newest = start
         operations += [Put(CHAINS, group.encode(), _chain_bytes(chain)) for group, chain in chains.items()]
         operations.append(Put(META, _NEXT, encode([position, self._next_nonce, newest])))
         self._store.write(operations)
@@ -178,6 +189,19 @@ class Outbox:
 
     def _chains(self) -> tuple[GroupChain, ...]:
         return tuple(_parse_chain(value) for _key, value in self._store.scan(CHAINS))
+
+
+def _pack(batches: Sequence[Batch]) -> Iterator[tuple[Batch, ...]]:
+    """The batches of an interval, in order, as many at a time as one transaction takes."""
+    packed: list[Batch] = []
+    places = 0
+    for batch in batches:
+        places += len(batch.kinds)
+        if packed and (places > ENTRY_PLACES_MAX or len(packed) == ENTRY_BATCHES_MAX):
+            yield tuple(packed)
+            packed, places = [], len(batch.kinds)
+        packed.append(batch)
+    yield tuple(packed)
 
 
 def _position_key(position: int) -> bytes:

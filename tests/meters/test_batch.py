@@ -134,6 +134,10 @@ def test_records_of_a_meter_and_batches_of_a_group_form_chains(intervals: list[l
     said: list[list[int]] = [[], []]
     for place, row in enumerate(intervals):
         energies = {f"m{number}": energy for number, energy in enumerate(row) if energy is not None}
+        if not energies:
+            with pytest.raises(ReadingError, match="one of a meter of m0"):
+                chain.append(QUARTER * (place + 1), energies)
+            continue
         batch, chain = chain.append(QUARTER * (place + 1), energies)
         assert batch.previous == previous
         previous = batch.digest

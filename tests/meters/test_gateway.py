@@ -13,8 +13,17 @@ from ledger.keys import SigningKey
 from ledger.store import MemoryStore
 from ledger.transaction import Receipt, SignedTransaction
 from meters.batch import GroupChain, Place
-from meters.gateway import GAS_MAX, Gateway, Verdicts, begin_chains, compute_gas_limit, parse_verdicts
-from meters.outbox import OUTBOX_TABLES, Outbox
+from meters.gateway import (
+    GAS_BASE,
+    GAS_MAX,
+    GAS_PER_READING,
+    Gateway,
+    Verdicts,
+    begin_chains,
+    compute_gas_limit,
+    parse_verdicts,
+)
+from meters.outbox import ENTRY_BATCHES_MAX, ENTRY_PLACES_MAX, OUTBOX_TABLES, Outbox
 from meters.series import MeterColumn
 from pbft.client.account import Account, NonceKeeper
 from pbft.core.client_session import (
@@ -320,7 +329,8 @@ def test_a_receipt_with_another_number_of_verdicts_is_refused() -> None:
 def test_gas_grows_with_the_readings_up_to_the_limit() -> None:
     """A request of any size that the contracts take fits one transaction."""
     assert compute_gas_limit(1) < compute_gas_limit(10) < compute_gas_limit(40) <= GAS_MAX
-    assert compute_gas_limit(100) <= GAS_MAX
+    assert compute_gas_limit(1, 2) > compute_gas_limit(2)
+    assert ENTRY_BATCHES_MAX * GAS_BASE + ENTRY_PLACES_MAX * GAS_PER_READING <= GAS_MAX  # so the limit cuts nothing off
 
 
 def test_verdicts_are_read_from_the_receipt() -> None:

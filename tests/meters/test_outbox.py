@@ -1,5 +1,7 @@
 """The outbox keeps every reading until its final outcome, whatever moment the power fails at."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from ledger.errors import StoreError
 from ledger.store import MemoryStore
 from meters.batch import Batch, GroupChain
 from meters.outbox import DELIVERED_KEPT, OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxEntry, OutboxError
-from meters.reading import NO_PREVIOUS
+from meters.reading import NO_PREVIOUS, ReadingError
 
 NETWORK = b"n" * 32
 HOUR = 3600
@@ -60,11 +62,17 @@ def test_readings_join_across_intervals() -> None:
 
 
 def test_a_meter_without_an_energy_leaves_its_place_empty() -> None:
-    """Its sequence and register stand still, and go on when it speaks again."""
+    """Its sequence and register stand still, and go on when it speaks again; a place at the edge is not sent at all."""
     outbox = make_outbox()
     outbox.record([(HOUR, {"a_pv": 3}), (2 * HOUR, {"a_load": 10, "a_pv": 4})])
     first, second = (only(entry) for entry in outbox.waiting())
-    assert (first.kinds, first.sequences, first.registers, first.energies) == ("-e", (0, 1), (0, 1_003), (0, 3))
+    assert (first.first, first.kinds, first.sequences, first.registers, first.energies) == (
+        1,
+        "e",
+        (1,),
+        (1_003,),
+        (3,),
+    )
     assert (second.kinds, second.sequences, second.registers) == ("ie", (1, 2), (1_010, 1_007))
 
 
@@ -99,7 +107,7 @@ def test_what_cannot_be_recorded_changes_nothing(energies: dict[str, int], code:
         outbox.record([(HOUR, {"a_load": 5}), (2 * HOUR, energies)])
     assert outbox.waiting() == ()
     outbox.record([(HOUR, {"a_load": 6})])
-    assert only(outbox.waiting()[0]).sequences == (1, 0)
+    assert only(outbox.waiting()[0]).sequences == (1,)
 
 
 def test_a_nonce_is_taken_once_and_kept_by_a_replacement() -> None:
@@ -196,4 +204,58 @@ def test_a_group_that_has_begun_is_not_begun_again() -> None:
     outbox.record([(HOUR, {"a_load": 5})])
     outbox.register_group(make_chain(register_wh=0))
     outbox.record([(2 * HOUR, {"a_load": 5})])
-    assert only(outbox.waiting()[1]).registers == (1_010, 0)
+    assert only(outbox.waiting()[1]).registers == (1_010,)
+
+
+def test_a_meter_that_comes_later_joins_its_group() -> None:
+    """A meter behind the gateway since its last start gets its place in the chain, which goes on."""
+    store = MemoryStore(OUTBOX_TABLES)
+    outbox = make_outbox(store)
+    outbox.record([(HOUR, {"a_load": 5, "a_pv": 1})])
+    later = {0: ("a_load", "load", 0), 3: ("b_load", "load", 70)}
+    for _start in range(2):
+        outbox = make_outbox(store)
+        outbox.register_group(GroupChain.begin(NETWORK, "a_load", HOUR, later))
+    outbox.record([(2 * HOUR, {"a_load": 5, "b_load": 2})])
+    first, second = (only(entry) for entry in outbox.waiting())
+    assert (second.kinds, second.sequences, second.registers) == ("i--i", (2, 0, 0, 1), (1_010, 0, 0, 72))
+    assert second.previous == first.digest
+
+
+def test_a_place_is_for_good() -> None:
+    """Another meter at a place, or another kind of meter, is a defect of whoever says so: nothing is changed."""
+    outbox = make_outbox()
+    for meter in (("c_load", "load", 0), ("a_load", "pv", 0)):
+        with pytest.raises(ReadingError, match="a_load at place 0"):
+            outbox.register_group(GroupChain.begin(NETWORK, "a_load", HOUR, {0: meter, 1: ("a_pv", "pv", 0)}))
+    outbox.record([(HOUR, {"a_load": 5})])
+    assert only(outbox.waiting()[0]).registers == (1_005,)
+
+
+def make_town(sizes: Sequence[int], first: int = 0) -> tuple[Outbox, dict[str, int]]:
+    """An outbox with a group of each size, its places from `first` on, and an energy of each meter."""
+    outbox = Outbox(MemoryStore(OUTBOX_TABLES))
+    energies: dict[str, int] = {}
+    for number, size in enumerate(sizes):
+        meters = {first + place: (f"g{number}.{place}", "load", 0) for place in range(size)}
+        outbox.register_group(GroupChain.begin(NETWORK, f"g{number}", HOUR, meters))
+        energies |= {name: len(energies) + place for place, (name, _, _) in enumerate(meters.values())}
+    return outbox, energies
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first", "entries"),
+    [((100, 50), 0, [1, 1]), ((60, 40, 1), 0, [2, 1]), ((1,) * 9, 0, [8, 1]), ((1,) * 8, 99, [8])],
+    ids=["two-groups", "up-to-the-limit", "many-groups", "high-places"],
+)
+def test_an_interval_leaves_in_requests_that_the_ledger_takes(
+    sizes: tuple[int, ...], first: int, entries: list[int]
+) -> None:
+    """A gateway with more meters or groups than one request takes would lose every interval: refused as a whole."""
+    outbox, energies = make_town(sizes, first)
+    outbox.record([(HOUR, energies), (2 * HOUR, energies)])
+    waiting = outbox.waiting()
+    assert [len(entry.batches) for entry in waiting] == entries * 2
+    assert [entry.position for entry in waiting] == list(range(len(waiting)))
+    assert all(entry.places <= 100 and len(entry.batches) <= 8 for entry in waiting)
+    assert sum(sum(batch.energies) for entry in waiting for batch in entry.batches) == 2 * sum(energies.values())
