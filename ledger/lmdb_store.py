@@ -38,7 +38,8 @@ READERS_MAX: Final = 32
 LOOKS_MAX: Final = 1_024
 """Snapshots and writes, by weight, until the pages they mapped are let go of: what a process maps is bounded by what so
 many look at, not by the file."""
-LOOKS_OF_A_WRITE: Final = 1_024  # so after each block, some 4,000 pages: it shares few with the next
+LOOKS_OF_A_WRITE_MAX: Final = LOOKS_MAX  # one for each record: so after each full block, which shares few of its pages
+# with the next, and after dozens of small ones
 
 _DATA_FILE: Final = "data.mdb"  # LMDB's name
 _SCHEMA_TABLE: Final = b"schema"
@@ -259,7 +260,7 @@ class LmdbStore:
             self._failing = "full" if isinstance(error, lmdb.MapFullError | lmdb.DiskError) else "disk"
             raise StoreError(self._failing, f"the write failed: {error}") from None
         self.syncs += 1
-        self._count_looks(LOOKS_OF_A_WRITE)
+        self._count_looks(min(sum(len(changes.values) for _, changes in batches), LOOKS_OF_A_WRITE_MAX))
 
     def _batch(self, operations: Sequence[Operation]) -> list[tuple[str, "_Changes"]]:
         """The operations by table: what each key is in the end, and whether the table is emptied before that.
