@@ -58,8 +58,10 @@ _PR_SET_DUMPABLE: Final = 4
 _TIME_MAX_MS: Final = 2**53
 _INT_MAX: Final = 2**63 - 1
 
-OpenState = Callable[[], contextlib.AbstractContextManager[StateReader]]
-"""A consistent view of the newest committed state, for the time of one message."""
+CALLS_MAPPED_MAX: Final = 16  # until the pages that they looked at are unmapped
+
+OpenState = Callable[[int], contextlib.AbstractContextManager[StateReader]]
+"""A consistent view of the newest committed state, for the time of one message with so many calls."""
 
 
 class ParentIsGone(Exception):
@@ -116,7 +118,7 @@ class Answers:
     def _block(self, fields: list[Value]) -> bytes:
         expect_array(fields, "block", 2)
         plan = parse_block_plan(expect_bytes(fields[1], "plan"))
-        with self._open_state() as state:
+        with self._open_state(len(plan.calls)) as state:
             return self._runtime.execute_block(plan, state).to_bytes()
 
     def _genesis(self, fields: list[Value]) -> bytes:
@@ -132,7 +134,7 @@ class Answers:
         height = expect_int(fields[2], "height", 0, _INT_MAX)
         time_ms = expect_int(fields[3], "time_ms", 0, _TIME_MAX_MS)
         network = expect_bytes(fields[4], "network", 32)
-        with self._open_state() as state:
+        with self._open_state(1) as state:
             outcome: CallOutcome = self._runtime.call_view(call, state, height, time_ms, network)
         return BlockOutcome(scheduled=(), calls=(outcome,), writes=(), next_due=None).to_bytes()
 
@@ -244,13 +246,18 @@ def _open_ledger(ledger_path: Path) -> OpenState:
     """
     store = LmdbStore(ledger_path, tables=STATE_TABLES, readonly=True)
     store.snapshot().close()
+    mapped = 0  # calls whose pages are mapped
 
     @contextlib.contextmanager
-    def open_state() -> Iterator[StateReader]:
+    def open_state(calls: int) -> Iterator[StateReader]:
+        nonlocal mapped
         view = store.snapshot()
         with StateSnapshot(view, view.bind) as state:
             yield state
-        store.let_go()  # the next block looks at other pages
+        mapped += calls + 1  # those of the schedule
+        if mapped >= CALLS_MAPPED_MAX:
+            store.let_go()  # the next block looks at other pages
+            mapped = 0
 
     return open_state
 

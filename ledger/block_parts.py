@@ -1,11 +1,12 @@
 """What a block is planned and committed with: its calls, its writes to the state, and when the next call is due."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from ledger.admission import NONCES_PREFIX, NonceWindow, nonce_key
+from ledger.admission import NONCES_PREFIX, NonceWindow, Verdict, nonce_key
 from ledger.errors import InvariantViolation
-from ledger.execution import Call
+from ledger.execution import BlockPlan, Call
 from ledger.execution import make_call as call_of_fields
 from ledger.payload import read_values
 from ledger.store import ReadView
@@ -14,6 +15,25 @@ from ledger.world_state import GENERATIONS, live_generation
 
 SCHEDULE_PREFIX: Final = b"s/"
 """State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBlock:
+    """A block between its two halves: what is decided before the contracts run."""
+
+    plan: BlockPlan  # what the worker gets
+    parent_hash: bytes
+    batch_time_ms: int | None  # None for a null request
+    batch_digest: bytes
+    transactions_root: bytes
+    transactions: tuple[SignedTransaction, ...]
+    verdicts: tuple[Verdict, ...]  # one per transaction
+    windows: tuple[tuple[bytes, NonceWindow], ...]  # (client, nonce window after the block) where it changed
+
+    @property
+    def height(self) -> int:
+        """The height that this block gets."""
+        return self.plan.height
 
 
 def make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:

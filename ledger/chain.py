@@ -8,12 +8,12 @@ the store (the deliver gate, M47). The layout of the store and its reads are in 
 in `ledger.proofs`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ledger import merkle
-from ledger.admission import NonceWindow, RecentWindows, Verdict, judge_transactions
+from ledger.admission import NonceWindow, RecentWindows, judge_transactions
 from ledger.archive import (
     CERTIFICATES_TABLE,
     EPOCHS_TABLE,
@@ -27,7 +27,7 @@ from ledger.archive import (
     read_record,
 )
 from ledger.block import Block, Header, bind_receipt_groups, compute_batch_digest, compute_receipt_groups
-from ledger.block_parts import earliest_due_ms, make_call, merge_writes
+from ledger.block_parts import PlannedBlock, earliest_due_ms, make_call, merge_writes
 from ledger.configuration import CONFIGURATION_PREFIX, Configuration, configuration_key
 from ledger.epochs import EpochLink, Epochs
 from ledger.errors import (
@@ -52,28 +52,14 @@ from ledger.store import Operation, Put, Store
 from ledger.transaction import SignedTransaction
 from ledger.world_state import WorldState
 
-__all__ = ["LEDGER_TABLES", "Chain", "PlannedBlock", "StateProofDraft", "StoredReceipt"]
+__all__ = ["LEDGER_TABLES", "Chain", "StateProofDraft", "StoredReceipt"]
 
 _NO_PAYLOADS: Final[Mapping[bytes, bytes]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedBlock:
-    """A block between its two halves: what is decided before the contracts run."""
-
-    plan: BlockPlan  # what the worker gets
-    parent_hash: bytes
-    batch_time_ms: int | None  # None for a null request
-    batch_digest: bytes
-    transactions_root: bytes
-    transactions: tuple[SignedTransaction, ...]
-    verdicts: tuple[Verdict, ...]  # one per transaction
-    windows: tuple[tuple[bytes, NonceWindow], ...]  # (client, nonce window after the block) where it changed
-
-    @property
-    def height(self) -> int:
-        """The height that this block gets."""
-        return self.plan.height
+Sealed = Sequence[tuple[bytes, bytes]]
+"""(tx id, sealed payload)."""
+Tell = Callable[[Block], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,10 +228,11 @@ class Chain(Archive):
             windows=windows,
         )
 
-    def commit(self, planned: PlannedBlock, outcome: BlockOutcome, sealed: Sequence[tuple[bytes, bytes]] = ()) -> Block:
+    def commit(self, planned: PlannedBlock, outcome: BlockOutcome, sealed: Sealed = (), tell: Tell = None) -> Block:
         """Builds block and header, and makes them durable with everything that follows from them, in one write.
 
-        `sealed` holds the (tx id, sealed payload) of every transaction in the block that declares commitments.
+        `sealed` is of every transaction in the block that declares commitments. `tell` hears of the block just before
+        it is written, when nothing but the disk can fail any more (D34).
         A block that is stored already is returned as it is (M47). Raises InvalidBlock (executed) if another one is
         stored at this height, StoreError if the write failed (the replica must stop), and InvariantViolation if the
         outcome does not answer the plan.
@@ -284,6 +271,10 @@ class Chain(Archive):
         raws = tuple(signed.raw for signed in planned.transactions)
         operations = block_operations(header, planned.batch_time_ms, raws, leaves, groups)
         operations += index.operations + payload_operations(sealed)
+        time_ms = planned.batch_time_ms
+        block = Block(header=header, batch_time_ms=time_ms, transactions=raws, receipts=leaves, parsed=tuple(receipts))
+        if tell is not None:
+            tell(block)
         self._store.write(operations + self._certificate_operations() + update.operations)
         self._unsaved.clear()
         self.state.adopt(update)
@@ -292,8 +283,7 @@ class Chain(Archive):
         self.epochs.add_decided(planned.height, outcome.writes)
         self._head = header
         self.next_due_ms = next_due_ms
-        time_ms = planned.batch_time_ms
-        return Block(header=header, batch_time_ms=time_ms, transactions=raws, receipts=leaves, parsed=tuple(receipts))
+        return block
 
     def _committed(self, planned: PlannedBlock) -> Block:
         block = self.block(planned.height)

@@ -71,6 +71,7 @@ class Execute:
     height: int
     batch: Batch | None  # None for a null request
     adopted: bool  # taken over from others by D28, not committed here; the core compares its header afterwards
+    is_journaled: bool  # the own journal holds its body and P entry: clients need not wait for the ledger's sync (D34)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -354,7 +354,15 @@ def process_execution(state: ReplicaState) -> None:
     else:
         return
     state.executing = height
-    state.actions.append(Execute(height=height, batch=batch, adopted=adopted))
+    state.actions.append(
+        Execute(height=height, batch=batch, adopted=adopted, is_journaled=_is_journaled(state, height, batch))
+    )
+
+
+def _is_journaled(state: ReplicaState, height: int, batch: Batch | None) -> bool:
+    """Whether the own journal makes this block again after a crash: it holds the body, and that it was prepared."""
+    entry = state.prepared.get(height)
+    return batch is not None and entry is not None and entry.digest == batch.digest and batch.digest in state.bodies
 
 
 def process_executed(state: ReplicaState, executed: Executed) -> None:

@@ -175,6 +175,7 @@ class Surroundings:
     wake: Callable[[], None]  # schedule `driver.flush` for the end of this turn
     on_halt: Callable[[str], None]  # the replica stopped for good, and why
     snapshot_lag: int  # behind by more heights, this replica takes a snapshot
+    release: Callable[[], None]  # put on the wire what clients were answered, before the ledger is written
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
     decode: Decode
 
@@ -198,6 +199,7 @@ def assemble_node(
     verified: VerifiedSignatures | None = None,
     decode: Decode = decode_peer,
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
+    release: Callable[[], None] = lambda: None,
 ) -> None:
     """Builds a node and hands it to `on_ready`: at once, or when the worker has executed genesis on an empty ledger.
 
@@ -224,6 +226,7 @@ def assemble_node(
         wall_ms=wall_ms,
         wake=wake,
         on_halt=on_halt,
+        release=release,
         verified=verified,
         decode=decode,
         snapshot_lag=snapshot_lag,
@@ -256,7 +259,7 @@ def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -
         snapshot_lag=around.snapshot_lag,
         asks=True,
     )
-    execution = LedgerExecution(chain=chain, worker=around.worker, epochs=epochs, vault=vault)
+    execution = LedgerExecution(chain=chain, worker=around.worker, epochs=epochs, vault=vault, release=around.release)
     driver = Driver(
         replica=replica,
         journal=Journal(around.journal_store),

@@ -81,6 +81,7 @@ class ClientDoor:
         self._waiting = WaitingTable()
         self._questions = OutcomeQuestions()
         self._halted = halted
+        self._told_height = 0  # of the newest block whose waiters are answered
 
     # -- connections --
 
@@ -211,15 +212,21 @@ class ClientDoor:
 
     # -- outcomes --
 
-    def block_executed(self, block: Block) -> None:
-        """A block is durable: answer those who wait for its transactions, let go of what has expired, run reads."""
+    def block_made(self, block: Block) -> None:
+        """A block is certain here, whatever becomes of the power: answer those who wait for its transactions (D34)."""
         owed, header = OwedReplies(), block.header
+        self._told_height = header.height
         for index, receipt in enumerate(block.read_receipts()):
             waiters = [*self._waiting.take(receipt), *self._questions.take(receipt.tx_id)]
             if waiters:
                 owed.add(waiters, _reply(receipt, header.height, index, block.receipts[index], header.hash))
         self._send(owed)
-        self._expire(header)
+
+    def block_executed(self, block: Block) -> None:
+        """A block is durable: answer those who were not told yet, let go of what has expired, run reads."""
+        if self._told_height < block.header.height:
+            self.block_made(block)
+        self._expire(block.header)
         self._reads.between_blocks()
 
     def snapshot_installed(self, header: Header) -> None:

@@ -341,7 +341,7 @@ class Driver:
         """What follows the sending: execution, the ledger's certificates, blocks for others, and what is counted."""
         match action:
             case Execute():
-                self._execution.execute(action.height, action.batch)
+                self._execution.execute(action.height, action.batch, is_journaled=action.is_journaled)
             case StoreCertificate():
                 self._execution.store_certificate(action.certificate)
             case OfferSnapshot() | SendSnapshotChunk() | BeginSnapshot() | StageChunk() | InstallSnapshot():

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from contracts.verdict import SourceVerdict
 from ledger.block import Block, Header
-from ledger.chain import Chain, PlannedBlock
+from ledger.block_parts import PlannedBlock
+from ledger.chain import Chain
 from ledger.epochs import EpochLink
 from ledger.errors import InvalidBlock, InvalidCertificate, InvariantViolation, PayloadError, StoreError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
@@ -61,10 +62,15 @@ class Worker(Protocol):
 
 
 class ReplySink(Protocol):
-    """Who answers clients: told of every block after it is durable (D3)."""
+    """Who answers clients: told of every block, once or twice."""
+
+    def block_made(self, block: Block) -> None:
+        """The block above the chain's head, not durable in the ledger yet. The journal holds what makes it again, so
+        clients may be told (D34). Not every block is told of before it is durable."""
+        ...
 
     def block_executed(self, block: Block) -> None:
-        """The block at the chain's head."""
+        """The block at the chain's head, durable."""
         ...
 
     def snapshot_installed(self, header: Header) -> None:
@@ -75,7 +81,17 @@ class ReplySink(Protocol):
 class LedgerExecution:
     """Executes what the core orders, and serves what was executed."""
 
-    def __init__(self, *, chain: Chain, worker: Worker, epochs: EpochBook, vault: PayloadVault) -> None:
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        worker: Worker,
+        epochs: EpochBook,
+        vault: PayloadVault,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`release` puts on the wire what was answered so far, before a write of the ledger."""
+        self._release = release
         self.snapshots = Snapshots(chain, epochs)
         self._chain = chain
         self._vault = vault
@@ -103,8 +119,12 @@ class LedgerExecution:
         """From now on `sink` hears of every block."""
         self._sinks.append(sink)
 
-    def execute(self, height: int, batch: Batch | None) -> None:
-        """Executes the block of `height`: exactly one above the chain's head, and nothing else meanwhile."""
+    def execute(self, height: int, batch: Batch | None, *, is_journaled: bool) -> None:
+        """Executes the block of `height`: exactly one above the chain's head, and nothing else meanwhile.
+
+        `is_journaled`: the own journal holds the batch and that it was prepared, so clients hear of the block before
+        the ledger has it (D34); a crash between the two makes the same block again, from the journal.
+        """
         if self._running is not None:
             raise InvariantViolation("executing_twice", running=self._running, asked=height)
         self._running = height
@@ -112,15 +132,28 @@ class LedgerExecution:
         payloads = {request.tx_id: request.payload for request in requests if request.payload}
         transactions = [request.signed or parse_transaction(request.raw) for request in requests]
         planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions, payloads)
-        self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome, payloads))
+        tell = self._tell if is_journaled else None
+        self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome, payloads, tell))
 
-    def _commit(self, planned: PlannedBlock, outcome: BlockOutcome, payloads: Mapping[bytes, bytes]) -> None:
-        """The worker's word, at once or in a later turn: made durable, then reported to the core and to clients."""
+    def _tell(self, block: Block) -> None:
+        """Clients have their answers while the disk is written."""
+        for sink in self._sinks:
+            sink.block_made(block)
+        self._release()
+
+    def _commit(
+        self,
+        planned: PlannedBlock,
+        outcome: BlockOutcome,
+        payloads: Mapping[bytes, bytes],
+        tell: Callable[[Block], None] | None,
+    ) -> None:
+        """The worker's word, at once or in a later turn: told to clients, made durable, then reported to the core."""
         assert self._on_executed is not None and self._on_fault is not None
         try:
             time_ms = planned.batch_time_ms or 0
             sealed = [(tx_id, self._vault.seal(time_ms, tx_id, payload)) for tx_id, payload in payloads.items()]
-            block = self._chain.commit(planned, outcome, sealed)
+            block = self._chain.commit(planned, outcome, sealed, tell)
         except (StoreError, InvalidBlock, InvariantViolation) as error:
             self._on_fault(f"block {planned.height} could not be stored: {error}")
             return

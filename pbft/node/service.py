@@ -201,6 +201,7 @@ class ReplicaService:
             wall_ms=wall_ms,
             wake=self._wake,
             on_halt=self._halt,
+            release=self._turn_end.run,
             snapshot_lag=config.snapshot_lag,
             on_ready=lambda node: self._begin(node, worker, transport, evidence),
         )
@@ -329,6 +330,9 @@ class ReplicaService:
         receiving = parts.node.execution.snapshots.receiving
         metrics.snapshot_height = 0 if receiving is None else receiving.header.height
         metrics.snapshot_chunks_served_total = parts.node.execution.snapshots.served
+
+    def block_made(self, block: Block) -> None:
+        """A block will be durable; it counts when it is."""
 
     def block_executed(self, block: Block) -> None:
         """A block is durable: count it. No content of a transaction is looked at."""

@@ -28,7 +28,7 @@ from pbft.node.client_door import ClientDoor
 from pbft.node.evidence_judge import verify_evidence
 from pbft.simulation import bounds
 from pbft.simulation.founding import machine_of
-from pbft.simulation.promises import Promises
+from pbft.simulation.promises import Promises, is_promised
 from pbft.simulation.violation import Violation
 from pbft.wire.client_frames import ReplicaFrame, Replies
 from pbft.wire.codec import decode_peer
@@ -58,6 +58,7 @@ class Checkers:
     headers: dict[int, bytes] = field(default_factory=dict)  # height -> header hash, whoever was first
     used: dict[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)  # nonce -> height, receipt
     blocks: dict[int, Block] = field(default_factory=dict)  # height -> a block that was checked
+    told: dict[int, dict[int, bytes]] = field(default_factory=dict)  # height -> index -> receipt, before any block
     promises: Promises = field(default_factory=Promises)
     reached: dict[int, tuple[tuple[int, int], int, int]] = field(default_factory=dict)  # (epoch, view), h, e by replica
     certified: set[QuorumCertificate] = field(default_factory=set)  # certificates that hold
@@ -107,7 +108,13 @@ class Checkers:
                 first = self.used.setdefault((receipt.sender, receipt.nonce), (height, data))
                 if first != (height, data):
                     raise Violation("exactly once", f"nonce {receipt.nonce} used at {first[0]} and at {height}")
+        for index, told in self.told.pop(height, {}).items():
+            self._check_told(block, index, told)
         self.blocks[height] = block
+
+    def _check_told(self, block: Block, index: int, receipt: bytes) -> None:
+        if index >= len(block.receipts) or block.receipts[index] != receipt:
+            raise Violation("durable reply", f"another receipt than that of height {block.header.height} was told")
 
     def _agree(self, replica: int, height: int, header_hash: bytes) -> None:
         first = self.headers.setdefault(height, header_hash)
@@ -128,16 +135,21 @@ class Checkers:
             if isinstance(envelope, Envelope) and envelope.sender == node.epochs.replica_id(envelope.messages[0].epoch):
                 self.promises.check(replica, journal, envelope)
 
-    def check_reply(self, replica: int, ledger: Store, frame: ReplicaFrame) -> None:
-        """An answer leaves a door: a receipt is told when its block is on the disk, and as it is there (D3, D34)."""
+    def check_reply(self, replica: int, ledger: Store, journal: Store, frame: ReplicaFrame) -> None:
+        """An answer leaves a door: a receipt is told when its block is on a disk, in the ledger or as what the journal
+        makes it from, and as it is there or will be (D3, D34)."""
         if replica in self.faulty or not isinstance(frame, Replies):
             return
         for _, reply in frame.replies:
-            self._check_reply(replica, ledger, parse_reply(reply))
+            self._check_reply(replica, ledger, journal, parse_reply(reply))
 
-    def _check_reply(self, replica: int, ledger: Store, told: ReplyContent) -> None:
+    def _check_reply(self, replica: int, ledger: Store, journal: Store, told: ReplyContent) -> None:
         try:
             head = ledger.get(META_TABLE, HEAD_KEY) or b""
+            is_next = head == height_key(told.height - 1)
+            if is_next and is_promised(journal, told.height, told.tx_id):
+                self._check_told_early(replica, told)
+                return
             header = ledger.get(HEADERS_TABLE, height_key(told.height)) or b""
             receipt = ledger.get(RECEIPTS_TABLE, place_key(told.height, told.index))
         except DamagedRecord:
@@ -146,6 +158,17 @@ class Checkers:
             raise Violation("durable reply", f"r{replica} told a receipt of height {told.height} too early")
         if receipt != told.receipt or tagged_hash(Tag.HEADER, header) != told.header_hash:
             raise Violation("durable reply", f"r{replica} told another receipt than that of height {told.height}")
+
+    def _check_told_early(self, replica: int, told: ReplyContent) -> None:
+        """Before the own ledger has the block: it must come out like that everywhere, also after a crash."""
+        self._agree(replica, told.height, told.header_hash)
+        block = self.blocks.get(told.height)
+        if block is not None:
+            self._check_told(block, told.index, told.receipt)
+            return
+        first = self.told.setdefault(told.height, {}).setdefault(told.index, told.receipt)
+        if first != told.receipt:
+            raise Violation("durable reply", f"two receipts were told of place {told.index} at height {told.height}")
 
     def check_turn(self, replica: int, node: Node, door: ClientDoor) -> None:
         """A turn of a node is over: its memory, its watermarks, and the certificate that it goes by."""

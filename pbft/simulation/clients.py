@@ -238,7 +238,8 @@ class Clients:
         cluster.trace.record(cluster.now_ms, "reply", replica, -1, data)
         check_private(f"an answer of r{replica}", data)
         for told in _apart(decode_replica_frame(data)):
-            cluster.checkers.check_reply(replica, cluster.machines[replica].ledger, told)
+            machine = cluster.machines[replica]
+            cluster.checkers.check_reply(replica, machine.ledger, machine.journal, told)
             frame = self._lying_doors.falsify(replica, told)
             if not self._is_lost():
                 cluster.at(self._delay_ms(), partial(self._receive, replica, frame))

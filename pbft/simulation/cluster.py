@@ -376,6 +376,9 @@ class _Blocks:
         self._cluster = cluster
         self._machine = machine
 
+    def block_made(self, block: Block) -> None:
+        """What the door tells of it is checked where it leaves."""
+
     def block_executed(self, block: Block) -> None:
         self._cluster.checkers.process_block(self._machine.replica, block, self._cluster.now_ms)
         if self._machine.replica not in self._cluster.checkers.faulty:

@@ -52,6 +52,8 @@ def check_outcome(cluster: Cluster, clients: Clients) -> None:
     correct = cluster.correct
     cluster.checkers.check_certificates(correct)
     check_halts(cluster)
+    if cluster.checkers.told:
+        raise Violation("durable reply", f"told, and never executed: heights {sorted(cluster.checkers.told)}")
     for node in correct:
         machine = cluster.machine_of(node)
         if compute_state_root(machine.ledger) != node.chain.head.state_root:

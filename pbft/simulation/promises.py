@@ -119,6 +119,15 @@ def _is_kept(journal: Store, envelope: Envelope, message: SignedMessage, height:
             return now > view or (now == view and _record(journal, key) == encode_envelope(envelope))
 
 
+def is_promised(journal: Store, height: int, tx_id: bytes) -> bool:
+    """Whether the durable journal makes a block with this transaction again: its P entry and its body (D34)."""
+    entry = _record(journal, prepared_key(height))
+    prepared = decode(entry) if entry is not None else None
+    if not isinstance(prepared, list) or not isinstance(prepared[0], bytes):
+        return False
+    return tx_id in (_record(journal, body_key(prepared[0])) or b"")
+
+
 def _record(journal: Store, key: bytes) -> bytes | None:
     """A journal record as it was appended, None where there is none."""
     return journal.get(JOURNAL_TABLE, key)

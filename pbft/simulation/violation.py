@@ -24,7 +24,7 @@ PROPERTIES: Final[Mapping[str, str]] = {
     # of each node, after every turn
     "bounds": "every collection of a replica, and every table of its door, stays within its named limit",
     # of what clients are told
-    "durable reply": "a reply leaves when the block that it speaks of is durable, and says what that block says",
+    "durable reply": "a reply leaves when its block, or what makes it again, is durable, and says what that block says",
     "replies": "a client was told the receipt that the ledgers hold; of one nonce at most one transaction committed",
     "readers": "a vouched view, and a proved receipt or nonce window, is what the ledger says of that height",
     # of how a run ends

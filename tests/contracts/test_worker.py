@@ -88,7 +88,7 @@ def genesis_question(source: bytes = SOURCE) -> bytes:
 
 
 def answers_on(state: MemoryState) -> Answers:
-    return Answers(Runtime(), lambda: nullcontext(state), GREETING)
+    return Answers(Runtime(), lambda _calls: nullcontext(state), GREETING)
 
 
 def content(answer: bytes) -> Any:
@@ -137,7 +137,7 @@ def test_what_calls_leave_in_rings_is_freed_while_the_block_runs(monkeypatch: py
     monkeypatch.setattr("contracts.runtime.MEMORY_CELLS_MAX", 10_000)
     chain = Chain()
     chain.deploy(RINGS, name="counter")
-    answers, most = Answers(make_runtime(), lambda: nullcontext(chain.state), GREETING), 0
+    answers, most = Answers(make_runtime(), lambda _calls: nullcontext(chain.state), GREETING), 0
     gc.collect()
     gc.disable()
     try:
@@ -171,7 +171,7 @@ def test_a_store_that_fails_is_a_fault_and_not_an_outcome() -> None:
     """What the machine did wrong never becomes a receipt (D54)."""
 
     @contextmanager
-    def broken() -> Iterator[StateReader]:
+    def broken(_calls: int) -> Iterator[StateReader]:
         raise StoreError("closed", "the store is gone")
         yield MemoryState()
 

@@ -334,16 +334,11 @@ LEDGER: Final = (
     ),
     mutant(
         "reply-before-commit",
-        "D3, D34: a reply waits for the block",
+        "D3, D34: a reply waits for the block, or for the journal that makes it again",
         "durable reply",
-        "ledger/chain.py",
-        "        self._store.write(operations + self._certificate_operations() + update.operations)\n",
-        "        self.late = operations + self._certificate_operations() + update.operations\n",
-        Edit(
-            file=EXECUTION,
-            old="            sink.block_executed(block)\n",
-            new="            sink.block_executed(block)\n        self._chain._store.write(self._chain.late)\n",
-        ),
+        EXECUTION,
+        "        tell = self._tell if is_journaled else None\n",
+        "        tell = self._tell\n",
     ),
     mutant(
         "own-knowledge-in-the-header",

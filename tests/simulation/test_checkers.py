@@ -16,6 +16,7 @@ from pbft.core.messages import Commit, HeaderVote, Prepare, SignedMessage, SlotE
 from pbft.core.persisted import (
     OWN_VIEW_CHANGE_KEY,
     VIEW_KEY,
+    body_key,
     encode_entry,
     encode_view,
     encode_voted,
@@ -308,22 +309,50 @@ def test_bounds_of_slots_peers_and_doors() -> None:
 
 
 def test_durable_reply() -> None:
-    """A receipt told before its block is on the disk, and one that the block does not hold."""
+    """A receipt told before its block, or what makes it, is on the disk, and one that the block does not hold."""
     cluster, clients = run_clients()
     reply = next(s.outcome.reply for s in clients.sessions if s.outcome is not None)
     assert reply is not None
-    ledger = cluster.machines[1].ledger
+    ledger, journal = cluster.machines[1].ledger, cluster.machines[1].journal
 
     def tell(**changes: object) -> None:
         told = replace(reply, **changes).to_bytes()  # type: ignore[arg-type]
         frame = Replies(replies=((1, told),), view_hint=0, primary_hint=0)
-        cluster.checkers.check_reply(1, ledger, frame)
+        cluster.checkers.check_reply(1, ledger, journal, frame)
 
     tell()
     expect("durable reply", lambda: tell(height=cluster.node(1).chain.height + 1))
     expect("durable reply", lambda: tell(receipt=b""))
     expect("durable reply", lambda: tell(header_hash=bytes(32)))
     expect("durable reply", lambda: tell(index=reply.index + 1))
+
+
+def test_durable_reply_before_the_ledger_has_the_block() -> None:
+    """Told early: what no journal makes again, two receipts of one place, and another receipt than the block's."""
+    cluster, clients = run_clients()
+    reply = next(s.outcome.reply for s in clients.sessions if s.outcome is not None)
+    assert reply is not None
+    machine, checkers = cluster.machines[1], cluster.checkers
+    head, digest = cluster.node(1).chain.height, bytes(32)
+    block, entry = cluster.node(1).chain.block(head), SlotEntry(height=head + 1, digest=digest, view=0)
+
+    def tell(**changes: object) -> None:
+        told = replace(reply, **{"height": head + 1, "header_hash": digest, **changes}).to_bytes()  # type: ignore[arg-type]
+        checkers.check_reply(
+            1, machine.ledger, machine.journal, Replies(replies=((1, told),), view_hint=0, primary_hint=0)
+        )
+
+    expect("durable reply", tell)
+    journal(cluster, 1, prepared_key(head + 1), encode_entry(entry))
+    expect("durable reply", tell)
+    journal(cluster, 1, body_key(digest), reply.tx_id)
+    tell()
+    expect("agreement", lambda: tell(header_hash=bytes([1] * 32)))
+    expect("durable reply", lambda: tell(receipt=b"another"))
+    expect("durable reply", lambda: outcome.check_outcome(cluster, clients))
+    made = replace(block, header=replace(block.header, height=head + 1), transactions=(), receipts=())
+    checkers.headers[head + 1] = made.header.hash
+    expect("durable reply", lambda: checkers.process_block(1, made, cluster.now_ms))
 
 
 def test_replies() -> None:

@@ -5,7 +5,10 @@ from simulation.test_cluster import expect_done, total
 
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import ProtocolParameters
+from pbft.core.client_session import Committed
+from pbft.simulation.clients import Clients
 from pbft.simulation.cluster import Cluster
+from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
 from pbft.simulation.signing import KEYED_HASH
 from pbft.simulation.workload import Workload
 
@@ -45,6 +48,32 @@ def test_power_may_fail_inside_every_write(disk: str) -> None:
             assert cluster.run(5_000, until=cluster.is_level)
             assert [total(cluster, replica) for replica in range(4)] == [BLOCKS + 1] * 4
     assert failures >= 7 and 0 < survived < failures, (failures, survived)
+
+
+def lose_power_at_all(seed: int) -> int:
+    """Power fails inside the ledgers' writes of a block that a client was told of. Returns how many writes arrived."""
+    cluster = Cluster(seed=seed, protocol=ProtocolParameters(window=16, stride=4), signing=KEYED_HASH)
+    clients = Clients(cluster)
+    for client in range(3):
+        clients.submit(clients.sign(client, "add", [TOTAL_KEY, 1]))
+    assert cluster.run(20_000, until=lambda: clients.is_done and is_level(cluster))
+    before = cluster.node(0).chain.height
+    for machine in cluster.machines:
+        machine.ledger.fail_power(0)
+    session = clients.submit(clients.sign(0, "add", [TOTAL_KEY, 1]))
+    cluster.run(500)
+    assert cluster.power_failures == 4 and cluster.running == []
+    assert isinstance(session.outcome, Committed) and session.outcome.reply.height == before + 1
+    for replica in range(4):
+        cluster.start(replica)
+    assert cluster.run(10_000, until=lambda: is_level(cluster) and cluster.node(0).chain.height > before)
+    check_outcome(cluster, clients)
+    return cluster.writes_survived
+
+
+def test_what_clients_were_told_survives_power_failure_at_all_replicas() -> None:
+    """D34, execution 14: whether the writes arrived or not, the same block comes out again, and no client resends."""
+    assert len({lose_power_at_all(seed) for seed in range(4)}) > 1
 
 
 @pytest.mark.parametrize("table", LEDGER_TABLES)

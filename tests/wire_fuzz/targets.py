@@ -266,7 +266,7 @@ def _worker_targets(network: Any) -> dict[str, Target]:
         next_due=None,
     ).to_bytes()  # fmt: skip
     verdict = SourceVerdict(code="LOOP", line=3, column=1, hint="no")
-    answers = Answers(Runtime(), lambda: nullcontext(MemoryState()), b"")
+    answers = Answers(Runtime(), lambda _calls: nullcontext(MemoryState()), b"")
 
     def ask(data: bytes) -> None:
         """The worker answers any bytes, by a fault where it must."""

@@ -40,7 +40,12 @@ class Heard:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.made: list[Block] = []
         self.blocks: list[Block] = []
+
+    def block_made(self, block: Block) -> None:
+        assert self.cluster.node(1).chain.height == block.header.height - 1
+        self.made.append(block)
 
     def block_executed(self, block: Block) -> None:
         assert self.cluster.node(1).chain.head.hash == block.header.hash
@@ -50,11 +55,19 @@ class Heard:
         raise AssertionError("no snapshot is installed here")
 
 
-def make_execution(cluster: Cluster) -> tuple[LedgerExecution, LaterWorker, list[Executed], list[str]]:
+def make_execution(
+    cluster: Cluster, release: Callable[[], None] = lambda: None
+) -> tuple[LedgerExecution, LaterWorker, list[Executed], list[str]]:
     worker, executed, faults = LaterWorker(cluster), [], []
     node = cluster.node(1)
     vault = PayloadVault(cluster.machines[1].payload_keys)
-    execution = LedgerExecution(chain=node.chain, worker=worker, epochs=node.epochs, vault=vault)  # type: ignore[arg-type]
+    execution = LedgerExecution(
+        chain=node.chain,
+        worker=worker,  # type: ignore[arg-type]
+        epochs=node.epochs,
+        vault=vault,
+        release=release,
+    )
     execution.start(executed.append, faults.append)
     return execution, worker, executed, faults
 
@@ -65,11 +78,12 @@ def test_replies_follow_durability_and_blocks_do_not_overlap() -> None:
     execution, worker, executed, faults = make_execution(cluster)
     heard = Heard(cluster)
     execution.subscribe(heard)
-    execution.execute(1, None)
+    execution.execute(1, None, is_journaled=False)
     assert executed == [] and heard.blocks == []
     with pytest.raises(InvariantViolation, match="executing_twice"):
-        execution.execute(2, None)
+        execution.execute(2, None, is_journaled=False)
     worker.waiting.pop()()
+    assert heard.made == []
     assert [(report.height, report.finished) for report in executed] == [(1, ())]
     assert [block.header.height for block in heard.blocks] == [1]
     assert faults == []
@@ -81,10 +95,29 @@ def test_a_failed_write_is_a_fault_and_no_reply() -> None:
     execution, worker, executed, faults = make_execution(cluster)
     heard = Heard(cluster)
     execution.subscribe(heard)
-    execution.execute(1, None)
+    execution.execute(1, None, is_journaled=False)
     cluster.machines[1].ledger.fill()
     worker.waiting.pop()()
-    assert executed == [] and heard.blocks == []
+    assert executed == [] and heard.made == heard.blocks == []
+    assert len(faults) == 1 and "disk_full" in faults[0]
+
+
+def test_clients_hear_before_the_write_of_what_the_journal_makes_again() -> None:
+    """D34: told, on the wire, then written, then reported; where the write fails the replica stops all the same."""
+    cluster = Cluster()
+    order: list[str] = []
+    execution, worker, executed, faults = make_execution(cluster, release=lambda: order.append("released"))
+    heard = Heard(cluster)
+    execution.subscribe(heard)
+    cluster.machines[1].ledger._on_write = lambda _: order.append("written")
+    execution.execute(1, None, is_journaled=True)
+    worker.waiting.pop()()
+    assert order == ["released", "written"]
+    assert heard.made == heard.blocks and [report.height for report in executed] == [1]
+    execution.execute(2, None, is_journaled=True)
+    cluster.machines[1].ledger.fill()
+    worker.waiting.pop()()
+    assert (len(heard.made), len(heard.blocks), len(executed)) == (2, 1, 1)
     assert len(faults) == 1 and "disk_full" in faults[0]
 
 
