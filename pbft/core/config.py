@@ -33,6 +33,7 @@ CLOCK_BEHIND_MAX_MS: Final = 30_000  # and trail it by this much (D60)
 DUE_GRACE_MS: Final = 2_000  # backups start to time the primary this long after a call was due (D63)
 PENDING_REQUESTS_MAX: Final = 10_000  # requests known and not executed; beyond it the door answers busy (M55, M56)
 PENDING_BYTES_MAX: Final = 33_554_432  # the same, in bytes of their transactions; relays of all others get half of both
+ORDERED_REQUESTS_MAX: Final = 5_000  # of them, in proposals: a primary that executes later than the others waits
 RELAYED_REQUESTS_MAX: Final = 64  # requests in one RELAY; the oldest first, the rest a tick later
 RELAY_BYTES_MAX: Final = 524_288  # bytes of transactions in one RELAY
 EARLY_ENVELOPES_MAX: Final = 256  # per sender: messages of views not entered here yet (M13)

@@ -17,6 +17,7 @@ from pbft.core.checkpoints import (
 from pbft.core.config import (
     CLOCK_AHEAD_MAX_MS,
     CLOCK_BEHIND_MAX_MS,
+    ORDERED_REQUESTS_MAX,
     UNCERTIFIED_SLOTS_MAX,
 )
 from pbft.core.errors import InvalidMessage
@@ -37,7 +38,7 @@ def process_proposals(state: ReplicaState) -> None:
             return  # M14: the queue stays
         is_idle = compute_committed_top(state) == height - 1 and height - 1 - state.executed_height <= 1
         is_filling = state.epoch_end is not None  # the limit above is E: all at once, as it is timed as a whole
-        if not is_filling and not is_idle and not may_fill(state):
+        if not is_filling and not is_idle and (not may_fill(state) or _is_behind_its_orders(state)):
             return  # at most turns under load; where it is not idle, no call is due either
         requests, is_full = compute_candidates(state, height)
         is_due = (
@@ -50,6 +51,12 @@ def process_proposals(state: ReplicaState) -> None:
         if not (is_full or (requests and is_idle) or is_filling or is_due):
             return
         _propose(state, height, compute_batch(state.wall_ms, requests))
+
+
+def _is_behind_its_orders(state: ReplicaState) -> bool:
+    """Whether what waits here for its execution takes half of the places: the others execute it and answer its clients,
+    whose next requests would find no room (M56). Then the primary orders as fast as it executes."""
+    return len(state.pending) - len(state.queue) >= ORDERED_REQUESTS_MAX
 
 
 def compute_next_height(state: ReplicaState) -> int:

@@ -24,6 +24,7 @@ from simulation.bench_messages import enter_view
 from ledger.block import Header
 from ledger.hashing import NULL_DIGEST
 from ledger.quorum_certificate import QuorumCertificate
+from pbft.core import ordering
 from pbft.core.config import (
     EARLY_BYTES_MAX,
     FETCHED_BLOCKS_MAX,
@@ -146,6 +147,18 @@ def test_a_relay_shuts_no_door() -> None:
     bench.commit(1, *junk[:10])
     bench.receive(3, Relay(requests=tuple(junk[share : share + 20])))
     assert bench.replica.pending_count == share + 2
+
+
+def test_a_primary_that_executes_late_keeps_room_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M56: what is ordered and not executed here takes half of the places at most; one execution frees the next."""
+    monkeypatch.setattr(ordering, "ORDERED_REQUESTS_MAX", 3)
+    bench = make_bench(0, batch_requests_max=1)
+    requests = [make_request(nonce) for nonce in range(6)]
+    bench.hand_in(*requests)
+    assert [message.height for message in bench.said(PrePrepare)] == [1, 2, 3]
+    bench.commit(1, requests[0])
+    assert [message.height for message in bench.said(PrePrepare)] == [1, 2, 3, 4]
+    assert bench.replica.pending_count == 5
 
 
 def test_the_share_of_a_relay_counts_bytes() -> None:
