@@ -12,7 +12,7 @@ Parts are subtrees, and the table holds each as it was at its turn. Where a bloc
 have moved into parts or out of them, and everything is written: that is a state of a few keys.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
@@ -28,7 +28,8 @@ _PART_DEPTH: Final = 2  # 16 subtrees
 _PART_SHIFT: Final = 4  # the first byte of a record's key begins with the number of its part
 
 LATE_BYTES_MAX: Final = 16_777_216
-"""Of records that wait, and what the interpreter takes for each: beyond, all are written at once."""
+"""Of records that wait, and what the interpreter takes for each: beyond, the largest parts are written before their
+turn, so that no block writes all."""
 RECORD_BYTES: Final = 160
 """What the interpreter takes for a record and its key besides the record's bytes."""
 KEYS_BYTES_MAX: Final = 1_048_576
@@ -46,10 +47,11 @@ class LateStep:
 
     operations: list[Operation]
     kept: Sequence[tuple[bytes, bytes]]  # that wait from now on
-    size: int  # of these, with what the interpreter takes
-    written: int | None  # the part whose turn it was; None: all
+    sizes: list[int]  # of what waits then, by part
+    written: frozenset[int]  # the part whose turn it was, and others that were written with it
 
 
+_ALL: Final = frozenset(range(PARTS))
 _REMOVED: Final = b""  # waits in place of a record where nothing will be stored
 
 
@@ -61,12 +63,12 @@ class LateRecords:
         self._keys_table = keys_table
         self._turn = 0
         self._parts: list[dict[bytes, bytes]] = [{} for _ in range(PARTS)]
-        self._size = 0  # at most so much waits: a record that is replaced counts twice until all are counted again
+        self._sizes = [0] * PARTS  # of each at most: a record that is replaced counts again until its part is written
 
     def copy(self) -> "LateRecords":
         """What waits now, to be read with a view of the same moment."""
         twin = LateRecords(self._trie_table, self._keys_table)
-        twin._turn, twin._parts, twin._size = self._turn, [dict(part) for part in self._parts], self._size
+        twin._turn, twin._parts, twin._sizes = self._turn, [dict(part) for part in self._parts], list(self._sizes)
         return twin
 
     # --- reads ---
@@ -118,19 +120,29 @@ class LateRecords:
     def compute_step(self, records: Sequence[Record], keys: Sequence[bytes]) -> LateStep:
         """What to write with a block that changes these records, because it wrote these keys. Changes nothing."""
         changed = [(key, record or _REMOVED) for key, record in records]
-        size = RECORD_BYTES * len(changed) + sum([len(record) for _, record in changed])
-        is_above = min([key[-1] for key, _ in changed]) < _PART_DEPTH
-        if is_above or self._size + size > LATE_BYTES_MAX or sum(map(len, keys)) > KEYS_BYTES_MAX:
-            everything = {key: record for part in self._parts for key, record in part.items()}
-            everything.update(changed)
-            operations = [*self._write(everything), Clear(self._keys_table)]
-            return LateStep(operations=operations, kept=(), size=0, written=None)
+        if min([key[-1] for key, _ in changed]) < _PART_DEPTH or sum(map(len, keys)) > KEYS_BYTES_MAX:
+            operations = [*self._write(self._due(changed, _ALL)), Clear(self._keys_table)]
+            return LateStep(operations=operations, kept=(), sizes=[0] * PARTS, written=_ALL)
         number = self._turn % PARTS
-        due = dict(self._parts[number])
-        due.update([change for change in changed if change[0][0] >> _PART_SHIFT == number])
-        kept = [change for change in changed if change[0][0] >> _PART_SHIFT != number]
+        sizes = list(self._sizes)
+        for key, record in changed:
+            sizes[key[0] >> _PART_SHIFT] += RECORD_BYTES + len(record)
+        written = {number}
+        sizes[number] = 0
+        while sum(sizes) > LATE_BYTES_MAX:
+            largest = sizes.index(max(sizes))
+            written.add(largest)
+            sizes[largest] = 0
+        kept = [change for change in changed if change[0][0] >> _PART_SHIFT not in written]
         names = Put(self._keys_table, bytes((number,)), encode((self._turn, keys)))
-        return LateStep(operations=[*self._write(due), names], kept=kept, size=size, written=number)
+        operations = [*self._write(self._due(changed, written)), names]
+        return LateStep(operations=operations, kept=kept, sizes=sizes, written=frozenset(written))
+
+    def _due(self, changed: Sequence[tuple[bytes, bytes]], written: Set[int]) -> dict[bytes, bytes]:
+        """What waits in these parts, after a block's changes."""
+        due = {key: record for number in written for key, record in self._parts[number].items()}
+        due.update([change for change in changed if change[0][0] >> _PART_SHIFT in written])
+        return due
 
     def _write(self, records: Mapping[bytes, bytes]) -> list[Operation]:
         put = [change for change in records.items() if change[1]]
@@ -141,16 +153,11 @@ class LateRecords:
         """Makes the step the present; its operations are durable by now."""
         parts = self._parts
         self._turn += 1
-        for number in range(PARTS) if step.written is None else (step.written,):
+        for number in step.written:
             parts[number] = {}
         for key, record in step.kept:
             parts[key[0] >> _PART_SHIFT][key] = record
-        self._size += step.size
-        if step.written is None or step.written == 0:
-            self._count()
-
-    def _count(self) -> None:
-        self._size = sum(RECORD_BYTES * len(part) + sum(map(len, part.values())) for part in self._parts)
+        self._sizes = step.sizes
 
     # --- the start ---
 
@@ -173,4 +180,4 @@ class LateRecords:
         """Takes over what was computed again."""
         for key, record in records:
             self._parts[key[0] >> _PART_SHIFT][key] = record or _REMOVED
-        self._count()
+        self._sizes = [RECORD_BYTES * len(part) + sum(map(len, part.values())) for part in self._parts]

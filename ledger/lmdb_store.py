@@ -29,7 +29,7 @@ SCHEMA_VERSION: Final = 2
 """Of the tables' formats. Another one is refused: nothing has been released yet that would have to be upgraded.
 
 1: each bucket of the state in records of its own, an index of receipts in two tables
-2: buckets are one record and written late, the index of receipts is a table of runs
+2: buckets are one record and written late, the index of receipts is a table of runs, blocks have groups of receipts
 """
 
 READERS_MAX: Final = 32

@@ -8,7 +8,7 @@ import pytest
 from ledger import late_records
 from ledger.encoding import encode
 from ledger.errors import InvariantViolation
-from ledger.late_records import LATE_BYTES_MAX, PARTS
+from ledger.late_records import PARTS
 from ledger.state_records import place_key
 from ledger.state_trie import compute_subtree, hash_entry, hash_key, verify_state_proof
 from ledger.store import Clear, Delete, MemoryStore, Put, PutMany
@@ -135,10 +135,10 @@ def test_a_block_writes_one_part() -> None:
                 [key for key, _ in operation.records] if isinstance(operation, PutMany) else [operation.key]  # type: ignore[union-attr]
             )
         ]
-        assert update.late is not None and update.late.written is not None
-        assert {key[0] >> 4 for key in written} <= {update.late.written}
+        assert update.late is not None
+        assert {key[0] >> 4 for key in written} <= update.late.written
         assert len(set(written)) == len(written)
-        assert update.late.written == (block + 1) % PARTS
+        assert update.late.written == {(block + 1) % PARTS}
         assert len(list(ledger.store.scan(TABLES.late))) == min(block + 1, PARTS)
     for _ in range(PARTS):
         ledger.write({b"key 0": b"again"})
@@ -147,30 +147,57 @@ def test_a_block_writes_one_part() -> None:
     assert [record for record in ledger.store.scan(TABLES.trie) if record[0] != place] == others
 
 
-@pytest.mark.parametrize("limit", ["LATE_BYTES_MAX", "KEYS_BYTES_MAX"])
-def test_what_waits_is_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond a limit everything is written, and the next blocks begin with nothing that waits."""
+def test_a_block_of_too_many_keys_writes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next blocks begin with nothing that waits."""
     ledger = Ledger()
     for _ in range(PARTS // 2):
         ledger.write_some()
     with monkeypatch.context() as patch:
-        patch.setattr(late_records, limit, 20)
+        patch.setattr(late_records, "KEYS_BYTES_MAX", 20)
         update = ledger.write_some()
-    assert update.late is not None and update.late.written is None
+    assert update.late is not None and len(update.late.written) == PARTS
     assert Clear(TABLES.late) in update.operations
     assert list(ledger.store.scan(TABLES.trie)) == ledger.settled()
     update = ledger.write_some()
-    assert update.late is not None and update.late.written is not None
+    assert update.late is not None and len(update.late.written) == 1
     ledger.restart()
     assert ledger.state.root == compute_root(ledger.content)
 
 
-def test_what_waits_is_counted_again_in_every_round() -> None:
-    """A record that is replaced while it waits counts twice for a while, and not for good."""
+def waiting_bytes(ledger: Ledger) -> int:
+    parts = ledger.state.trie.late._parts
+    return sum(late_records.RECORD_BYTES + len(record) for part in parts for record in part.values())
+
+
+@pytest.mark.parametrize("limit", [20, 20_000])
+def test_what_waits_is_bounded(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit parts are written before their turn, as many as it takes; a crash loses nothing of it."""
+    ledger, counts = Ledger(), set()
+    monkeypatch.setattr(late_records, "LATE_BYTES_MAX", limit)
+    for block in range(3 * PARTS):
+        update = ledger.write_some(40)
+        assert waiting_bytes(ledger) <= sum(ledger.state.trie.late._sizes) <= limit
+        assert update.late is not None
+        counts.add(len(update.late.written))
+        if block % 5 == 4:
+            ledger.restart()
+            assert ledger.state.root == compute_root(ledger.content)
+    assert max(counts) > 1 and (limit == 20 or PARTS not in counts)
+
+
+def test_no_part_is_written_before_its_turn_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is not counted any more: half of what the last blocks changed waits, not all of it."""
     ledger = Ledger()
-    for number in range(40 * PARTS):
-        ledger.write({b"key %d" % (number % 3): b"%d" % number})
-    assert ledger.state.trie.late._size < 2 * PARTS * 3 * 1_000 < LATE_BYTES_MAX
+    changed = 0
+    for block in range(6 * PARTS):
+        update = ledger.write({b"key %d" % (number * 31 % KEYS): b"%d" % block for number in range(block, block + 40)})
+        assert update.late is not None
+        if block < 2 * PARTS:
+            kept = sum(late_records.RECORD_BYTES + len(record) for _, record in update.late.kept)
+            changed = max(changed, kept * PARTS // (PARTS - 1))
+            monkeypatch.setattr(late_records, "LATE_BYTES_MAX", changed * PARTS * 3 // 4)
+        else:
+            assert len(update.late.written) == 1
 
 
 def test_entries_that_move_across_the_parts_are_written_at_once() -> None:
