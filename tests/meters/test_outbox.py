@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import StoreError
-from ledger.store import MemoryStore
+from ledger.encoding import encode
+from ledger.errors import EncodingError, StoreError
+from ledger.store import MemoryStore, Put
 from meters.batch import Batch, GroupChain
-from meters.outbox import DELIVERED_KEPT, OUTBOX_TABLES, DeliveredEntry, Outbox, OutboxEntry, OutboxError
+from meters.outbox import (
+    CHAINS,
+    DELIVERED_KEPT,
+    OUTBOX_TABLES,
+    WAITING,
+    DeliveredEntry,
+    Outbox,
+    OutboxEntry,
+    OutboxError,
+)
 from meters.reading import NO_PREVIOUS, ReadingError
 
 NETWORK = b"n" * 32
@@ -230,6 +240,18 @@ def test_a_place_is_for_good() -> None:
             outbox.register_group(GroupChain.begin(NETWORK, "a_load", HOUR, {0: meter, 1: ("a_pv", "pv", 0)}))
     outbox.record([(HOUR, {"a_load": 5})])
     assert only(outbox.waiting()[0]).registers == (1_005,)
+
+
+def test_an_outbox_of_another_form_is_refused_aloud() -> None:
+    """One that keeps a chain for each meter, as the earlier form did, or readings one by one: nothing is made of it."""
+    store = MemoryStore(OUTBOX_TABLES)
+    earlier = [NETWORK, "a_load", "load", HOUR, 1_000, 1, b"", bytes(32)]
+    store.write([Put(CHAINS, b"a_load", encode(earlier))])
+    with pytest.raises(EncodingError, match="group chain"):
+        make_outbox(store)
+    store.write([Put(WAITING, bytes(8), encode([0, HOUR, [[1, NETWORK, "a_load", *[0] * 12]], -1, b""]))])
+    with pytest.raises(ReadingError, match="a list of 14 fields"):
+        Outbox(store).waiting()
 
 
 def make_town(sizes: Sequence[int], first: int = 0) -> tuple[Outbox, dict[str, int]]:

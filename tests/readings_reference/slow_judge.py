@@ -43,12 +43,15 @@ class SlowJudge:
     network: bytes
     records: dict[str, list[Record]] = field(default_factory=dict)
 
-    def judge(self, reading: Reading, batch: bytes, right: Right | None, sender: bytes, now: int) -> str:
-        """The code of the next reading; a usable one is kept."""
+    def judge(
+        self, reading: Reading, batch: bytes, right: Right | None, sender: bytes, now: int, closed: str = ""
+    ) -> str:
+        """The code of the next reading; a usable one is kept. `closed` is what settlement has against its interval."""
         code = self._right(reading, right, sender, now)
         if code or right is None:
             return code
-        return self._place(reading, right) or self._energy(reading, right) or self._accept(reading, batch, right)
+        code = self._place(reading, right) or self._energy(reading, right) or closed
+        return code or self._accept(reading, batch, right)
 
     def _right(self, reading: Reading, right: Right | None, sender: bytes, now: int) -> str:
         if reading.chain != self.network:
