@@ -275,6 +275,13 @@ def test_the_first_reading_continues_the_register_that_the_electrician_read(smal
     assert small_town.submit(replace(reading, import_register=999, import_wh=0)) == ["decreasing"]
 
 
+def test_a_first_record_continues_no_row_that_others_made(small_town: Any) -> None:
+    """Its column is empty there: taken for a record with sequence 0 and register 0, it would bill from nothing."""
+    small_town.submit(small_town.reading("a_load", 0))
+    first = small_town.reading("a_pv", 1)
+    assert small_town.submit(replace(first, export_register=first.export_wh)) == ["decreasing"]
+
+
 def test_the_verdicts_behind_the_codes(network: Any) -> None:
     """Authentic and usable are two answers; only three codes are usable."""
     for code in [*SIMPLE_CODES, *USABLE, "bad_encoding", "revoked_key", "no_terms", "too_late"]:
