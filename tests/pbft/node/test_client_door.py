@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from simulation.runtime import RegisterRuntime
 
+from ledger import receipt_index
 from ledger.block import Block
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
@@ -275,6 +276,19 @@ def test_a_witness_tells_what_is_executed_and_later_what_is_not_yet(house: House
     assert told_to(other_answers) == [(9, told[1][1])]
     house.execute()
     assert len(answers) == 2
+
+
+def test_an_old_outcome_is_told_to_who_hands_in_the_transaction(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question looks among the newest receipts alone: it costs no look into the store, however many there are."""
+    monkeypatch.setattr(receipt_index, "PENDING_MAX", 2)
+    old = transaction(0)
+    for nonce in range(6):
+        house.execute(transaction(nonce))
+    visit, answers = house.visit()
+    assert ask(house, visit, (1, old), (2, transaction(5)))
+    assert [(number, parse_reply(reply).tx_id) for number, reply in told_to(answers)] == [(2, transaction(5).tx_id)]
+    submit(house, visit, old, correlation=3)
+    assert [(n, parse_reply(reply).tx_id) for n, reply in told_to(answers)[1:]] == [(3, old.tx_id)]
 
 
 def test_a_refused_receipt_of_before_says_nothing_about_a_question(house: House) -> None:
