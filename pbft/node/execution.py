@@ -1,7 +1,8 @@
 """The bridge from an ordered batch to a durable block: plan, run in the contract worker, commit, report.
 
 One block at a time, in order, from one place (M47). What a contract does is the worker's; what a block is, the chain's;
-this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block only when it is durable.
+this module knows when which of them is asked, and who hears of it. Reply sinks hear of a block when the
+journal or the ledger holds it.
 """
 
 import contextlib

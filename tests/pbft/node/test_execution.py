@@ -1,4 +1,4 @@
-"""The bridge to the ledger: one block at a time, replies after durability, blocks for laggards."""
+"""The bridge to the ledger: one block at a time, what clients hear and when, blocks for laggards."""
 
 from collections.abc import Callable
 from random import Random
