@@ -19,7 +19,13 @@ from typing import Final
 
 from benchmarks.solo_ledger import SoloLedger
 
-from ledger.archive import BATCHES_TABLE, CERTIFICATES_TABLE, HEADERS_TABLE, LEDGER_TABLES
+from ledger.archive import (
+    BATCHES_TABLE,
+    CERTIFICATES_TABLE,
+    HEADERS_TABLE,
+    LEDGER_TABLES,
+    RECEIPT_GROUPS_TABLE,
+)
 from ledger.receipt_index import RECEIPTS_TABLE
 from ledger.receipt_runs import RUNS_TABLE
 from ledger.world_state import STATE_TABLES
@@ -29,7 +35,7 @@ from pbft.bench.workload import TransferWorkload, Workload
 
 PARTS: Final = (  # of the ledger, by table; certificates and headers are a block's, and shared by its requests
     ("transactions", (BATCHES_TABLE,)),
-    ("receipts", (RECEIPTS_TABLE,)),
+    ("receipts", (RECEIPTS_TABLE, RECEIPT_GROUPS_TABLE)),
     ("indexes", (RUNS_TABLE,)),
     ("headers, certificates", (HEADERS_TABLE, CERTIFICATES_TABLE)),
     ("state", STATE_TABLES),
