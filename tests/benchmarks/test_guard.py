@@ -43,11 +43,11 @@ def test_a_change_that_costs_a_quarter_more_is_seen(meter: CostMeter, monkeypatc
     honest, burnt_seconds = before.ratio, PLANTED * before.seconds * 250
     execute = LedgerExecution.execute
 
-    def execute_slowly(self: LedgerExecution, *arguments: object) -> None:
+    def execute_slowly(self: LedgerExecution, *arguments: object, **named: object) -> None:
         end = process_time() + burnt_seconds
         while process_time() < end:
             pass
-        execute(self, *arguments)  # type: ignore[arg-type]
+        execute(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LedgerExecution, "execute", execute_slowly)
     meter.cost = ReplicaCost(reference_seconds=before.reference_seconds)
