@@ -38,8 +38,9 @@ READERS_MAX: Final = 32
 LOOKS_MAX: Final = 1_024
 """Snapshots and writes, by weight, until the pages they mapped are let go of: what a process maps is bounded by what so
 many look at, not by the file."""
-LOOKS_OF_A_WRITE_MAX: Final = LOOKS_MAX  # one for each record: so after each full block, which shares few of its pages
-# with the next, and after dozens of small ones
+LOOKS_OF_A_WRITE_MAX: Final = LOOKS_MAX // 4
+"""Of a write, which counts one for each record: so pages are let go of after four full blocks, or dozens of small ones.
+After each block would cost a tenth of a transfer's processor time: what two blocks look at is mapped again."""
 
 _DATA_FILE: Final = "data.mdb"  # LMDB's name
 _SCHEMA_TABLE: Final = b"schema"
