@@ -60,42 +60,30 @@ TAIL: Final = """Row by row, for what was missed:
   pipe to the worker, and processor caches that four replicas and their workers share.
   With 5,000 accounts instead of 100,000 (the run `batch 500`) a transfer costs three quarters: the keys of a block then
   share buckets and pages, which are looked up, hashed and written once for several.
-- **Lone request.** Each block costs a replica milliseconds of processor time, whatever it holds: synced writes (the
-  table above), signatures to check, frames to read. Four replicas on two cores do that one after the other, and so it
-  is the latency; nine processes take turns, so that each finds cold caches. Next: a reply before the ledger's own sync,
-  which the journal would allow (D34).
-- **Memory.** The run `lone request`, with 5,000 accounts, shows what is there without a ledger to speak of: Python, its
-  libraries and the state tree's upper levels in the replica, a Python in the worker, and one in the worker that waits
-  to replace it. The rest are pages of the ledger's file that were looked at lately, and records of the state tree that
-  wait to be written.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
-- **After a million requests.** Memory rises in the first hundred thousand and then stays about there, above the target:
-  pages that a block looks at grow with the ledger's tables, and so does the time of a block.
 - **A lagging replica.** It stands still for 40 % of the window and has to execute faster than a network that uses every
   core; alone it catches up in less than a second (the chain, above).
 - **A slow primary.** It proposes just fast enough that no timer ends, so nobody may depose it: the timers judge whether
   requests are served at all. A rule of throughput, as Aardvark has it, would be another protocol.
-- **Readings.** Most of a batch's time at a replica is its worker's (the table above): the contract judges each reading
-  by itself, in thousands of units of gas. Tuning the engine will not make that an eighth; another form of the batch
-  does, which is being built: columns, compared as whole lists; one row of state for a group's interval; one digest for
-  a batch; only doubtful readings are looked at one by one.
 
 Done so far: the collector of cycles looks less often; a bucket of the state tree is one record, each level is rehashed
-once per block, from below, and a write goes through each table in the order of its pages; changed buckets are written a
-sixteenth of the tree with each block and the indexes of receipts by the thousand, so that what changes shares its
-pages; a transaction is parsed once at each replica, the receipts of a block are parsed once, and plans and outcomes
-travel to the worker by column; short rows of arguments and of storage are read in one pass, short forms written without
-the encoder; the journal is one appended file with one flush a write; a proposal on its way is not sent again with every
-STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of a block leave together; what a
-turn writes leaves when it ends; votes that come after their quorum are not checked; an idle head is voted on when it
-stands still; nonce windows of active clients are kept in memory.
+once per block, from below, and a write goes through each table in the order of its pages; changed buckets are written
+a sixteenth of the tree with each block and the index of receipts in sorted runs, so that what changes shares its
+pages; readings travel and are kept in columns, and a whole interval of a group that simply continues the one before is
+found by comparing lists; a transaction is parsed once at each replica, the receipts of a block are parsed once, and
+plans and outcomes travel to the worker by column; short rows of arguments and of storage are read in one pass, and
+short forms written without the encoder; the journal is one appended file with one flush a write; a proposal on its way
+is not sent again with every STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of
+a block leave together; what a turn writes leaves when it ends, and clients hear of a block before the ledger's own
+write; votes that come after their quorum are not checked; an idle head is voted on when it stands still; nonce windows
+of active clients are kept in memory; pages of the ledger's file are mapped one by one and let go of.
 
 Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine);
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
 values inside their bucket (the worker's reads get dearer). Known and not done: receipts in groups; values written late,
-which the worker would need to be told.
+which the worker would need to be told; a block's plan to the worker before it is committed.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 
@@ -205,6 +193,7 @@ def settings_table(runs: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {name} | `{run['command']}` | {run['commit']} | {machine['cores']} x {machine['processor']}, "
             f"{machine['memory_gb']:.0f} GB, Linux {machine['kernel']}, Python {machine['python']} "
+            f"(interpreter {run['interpreter_ms']} ms) "
             f"| {machine['load_average']} |"
         )
     return lines
