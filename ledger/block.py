@@ -132,13 +132,8 @@ def verify_receipt_path(receipt: bytes, index: int, path: ReceiptPath, header: H
         raise InvalidProof("root", "the path leads to another root", height=header.height, index=index)
 
 
-def compute_receipts_root(receipts: Sequence[bytes]) -> bytes:
-    """What a header says about its block's receipts, in order."""
-    return bind_receipt_groups(len(receipts), compute_receipt_groups(receipts))
-
-
 def bind_receipt_groups(count: int, groups: Sequence[bytes]) -> bytes:
-    """The same from the number of receipts and the roots of their groups."""
+    """What a header says about its block's receipts: from their number, and the roots of their groups in order."""
     return bind_receipts(count, merkle.root_above(groups))
 
 
