@@ -243,8 +243,8 @@ class GatewayFleet:
         on_verdicts: Callable[[Verdicts], None],
         on_failure: Callable[[Failure], None],
     ) -> None:
-        """`places` are those of the meters, as the contract `meters` gave them; `authority` issues
-        the gateways' TLS certificates; `directory` gets one outbox each."""
+        """`places` are those of the meters, as the contract `meters` gave them; `authority` issues the gateways' TLS
+        certificates; `directory` gets one outbox each."""
         self.verdicts: list[Verdicts] = []
         self._on_verdicts = on_verdicts
         self._clients: list[TwistedClient] = []

@@ -2,7 +2,7 @@
 
 Owns the record, its bounds, its canonical list form and its digest. Readings travel in columns (`batch.py`) and are
 signed by the transaction that carries them; the identity of each is the digest of its own canonical bytes, computed
-here and in `contracts/standard/readings.py` alike (shared vectors keep both ends equal). Whether it may be billed is
+here and in `contracts/standard/judges.py` alike (shared vectors keep both ends equal). Whether it may be billed is
 the ledger's to say, not this module's.
 """
 
