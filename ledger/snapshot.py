@@ -45,8 +45,7 @@ CHUNK_ENTRIES_MAX: Final = 2_048
 CHUNK_HEADERS_MAX: Final = 1_024
 """In a chunk: 300 kB."""
 CHUNK_ANSWERS_MAX: Final = 512
-"""In a chunk: 260 kB out of blocks of 500. Each costs the source some forty small reads and as many hashes, 50 ms in
-all."""
+"""In a chunk. Each costs the source some forty small reads and as many hashes, which a block may have to wait for."""
 
 CHUNK_VALUES_MAX: Final = 16_384
 """Encoded values in a chunk; a full one has about 9,000. Bytes alone would let a source make others parse millions."""
