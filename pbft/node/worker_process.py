@@ -1,18 +1,17 @@
 """The contract worker as a process of its own: started, asked, watched, replaced.
 
-It owns the child process and the socket to it. Its rules: one message at a time, one message per block; a worker that
-dies, answers what cannot be read or trips the watchdog is replaced, and the whole block is asked again from its
-unchanged parent state, until it has been tried `ATTEMPTS_MAX` times (D54); then execution stops with a cause while
+It owns what the worker is asked, and when it is replaced. Its rules: one message at a time, one message per block; a
+worker that dies, answers what cannot be read or trips the watchdog is replaced, and the whole block is asked again from
+its unchanged parent state, until it has been tried `ATTEMPTS_MAX` times (D54); then execution stops with a cause while
 ordering goes on. A fault of the machine is never a transaction's result: time decides only whether the same question is
 asked again. The watchdog counts the worker's processor time against what the gas implies, and wall time only as a far
 bound, in looks rather than seconds, so that a stopped or crowded machine is not taken for a hanging worker. A second
 worker waits, started and confined, to take over at once: an interpreter needs longer to start than a block may take.
 
-What is executed, and what becomes of the outcome, is left to `pbft.node.execution`; the bytes to `contracts.worker`.
+What is executed, and what becomes of the outcome, is left to `pbft.node.execution`; the bytes to `contracts.worker`,
+the process and its socket to `child_process`.
 """
 
-import os
-import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from twisted.internet import defer, error
-from twisted.internet.protocol import Factory, ProcessProtocol
-from twisted.protocols.basic import Int32StringReceiver
-from twisted.python.failure import Failure
+from twisted.internet import defer
 
 from contracts.gas import GAS
 from contracts.verdict import SourceVerdict
@@ -33,21 +29,18 @@ from ledger.encoding import encode
 from ledger.errors import EncodingError
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.genesis import GenesisContract
+from pbft.node.child_process import BACKOFF_SECONDS_MAX, CHILD_FD, ChildProcess, compute_backoff_seconds
 from pbft.node.local_processes import processor_seconds_of
 from pbft.node.log import Logger
 from pbft.node.metrics import Metrics
-from pbft.node.prompt import write_now
 from pbft.node.worker_messages import (
-    MESSAGE_BYTES_MAX,
     UNSURVIVED,
     encode_block,
     encode_check,
     encode_genesis,
-    encode_greeting,
     encode_view,
     parse_block_answer,
     parse_check_answer,
-    parse_greeting,
     parse_view_answer,
 )
 
@@ -58,11 +51,6 @@ WATCHDOG_FLOOR_SECONDS: Final = 1.0  # of processor time: below, a page fault or
 WALL_SECONDS_MAX: Final = 30.0  # the far bound, for a worker that waits for something that never comes (D54)
 LOOK_SECONDS: Final = 0.25  # between two looks of the watchdog
 GENESIS_GAS: Final = 300_000_000  # as many as the wall bound allows: genesis has no gas limit of its own
-BACKOFF_SECONDS: Final = 0.1  # before the second replacement in a row, doubled for each further one
-BACKOFF_SECONDS_MAX: Final = 2.0  # a worker that cannot start at all is tried this often; so is one that waits
-END_SECONDS_MAX: Final = 2.0  # to end by itself when its socket closes, before it is killed
-WORKER_FD: Final = 3  # where the child finds its end of the socketpair
-STDERR_CHARACTERS_MAX: Final = 2_000  # of a dying worker's last words, for the log
 
 Outcome = TypeVar("Outcome")
 _NO_ANSWER: Final = CallOutcome(status="error", code="worker", gas_used=0, result=encode(None), events=())
@@ -108,18 +96,18 @@ class ProcessWorker:
     ) -> None:
         """`guard` is entered around every outcome handed on; `on_stopped` hears why execution stopped, once.
 
-        `command`: another program that speaks the worker's protocol on `WORKER_FD`.
+        `command`: another program that speaks the worker's protocol on `CHILD_FD`.
         """
         self._reactor = reactor
-        self._command = command or [sys.executable, "-I", "-m", "contracts.worker", str(WORKER_FD), str(ledger_path)]
+        self._command = command or [sys.executable, "-I", "-m", "contracts.worker", str(CHILD_FD), str(ledger_path)]
         self._metrics = metrics
         self._log = log
         self._guard = guard
         self._on_stopped = on_stopped
         self._queue: deque[_Question[Any]] = deque()
         self._current: _Question[Any] | None = None
-        self._child: _Child | None = None
-        self._spare: _Child | None = None
+        self._child: ChildProcess | None = None
+        self._spare: ChildProcess | None = None
         self._failures_in_a_row = 0
         self._is_stopping = False
         self._stopped_cause: str | None = None
@@ -200,11 +188,8 @@ class ProcessWorker:
             if self._watch is None:
                 self._watch = self._reactor.callLater(LOOK_SECONDS, self._look)
 
-    def _receive(self, child: "_Child", message: bytes) -> None:
+    def _receive(self, child: ChildProcess, message: bytes) -> None:
         """An answer: handed on, and then the next question, in this order, so that reads see the new height."""
-        if child.confinement is None:
-            self._welcome(child, message)
-            return
         question = self._current
         if child is not self._child or question is None:
             return
@@ -219,16 +204,10 @@ class ProcessWorker:
             question.on_outcome(outcome)
         self._send_next()
 
-    def _welcome(self, child: "_Child", message: bytes) -> None:
+    def _welcome(self, child: ChildProcess) -> None:
         """A worker's first words: it runs, and this is what holds it."""
-        try:
-            child.confinement = parse_greeting(message)
-        except EncodingError as problem:
-            self._replace(child, "bad_answer", str(problem))
-            return
-        missing = {name: state for name, state in child.confinement.items() if state != "on"}
-        if missing:
-            self._log.warning("worker_less_confined", worker_pid=child.pid, **missing)
+        if child.missing:
+            self._log.warning("worker_less_confined", worker_pid=child.pid, **child.missing)
         self._prepare_spare()
 
     # -- the watchdog (D54) --
@@ -271,15 +250,17 @@ class ProcessWorker:
         if self._child is not None and self._child.confinement is not None:
             self._prepare_spare()
 
-    def _spawn(self) -> "_Child":
-        return _Child(self._reactor, self._command, self._receive, self._replace)
+    def _spawn(self) -> ChildProcess:
+        return ChildProcess(
+            self._reactor, self._command, on_greeted=self._welcome, on_message=self._receive, on_end=self._replace
+        )
 
     def _prepare_spare(self) -> None:
         """The worker that takes over when this one breaks."""
         if self._spare is None and self._child is not None and not self._is_stopping:
             self._spare = self._spawn()
 
-    def _replace(self, child: "_Child", cause: str, detail: str) -> None:
+    def _replace(self, child: ChildProcess, cause: str, detail: str) -> None:
         """The worker is dead or as good as: end it, go on with the other one, and ask the same question again."""
         if child is self._spare:
             self._spare = None
@@ -300,16 +281,11 @@ class ProcessWorker:
             self._current.failures += 1
             if self._current.failures >= ATTEMPTS_MAX:
                 self._give_up(self._current, f"the contract worker failed {ATTEMPTS_MAX} times: {cause}, {detail}")
-        delay_seconds = self._backoff_seconds()
+        delay_seconds = compute_backoff_seconds(self._failures_in_a_row)
         if delay_seconds:
             self._reactor.callLater(delay_seconds, self.start)
         else:
             self.start()
-
-    def _backoff_seconds(self) -> float:
-        """At once for the first failure, then doubling: a worker that cannot run must not take the machine."""
-        doublings = self._failures_in_a_row - 2
-        return 0.0 if doublings < 0 else min(BACKOFF_SECONDS * 2.0**doublings, BACKOFF_SECONDS_MAX)
 
     def _give_up(self, question: _Question[Any], cause: str) -> None:
         self._current = None
@@ -328,96 +304,3 @@ class ProcessWorker:
         children = [child for child in (self._child, self._spare) if child is not None]
         self._child = self._spare = None
         return defer.gatherResults([child.end() for child in children]).addCallback(lambda _: None)
-
-
-class _Child(ProcessProtocol):
-    """One worker process with its socket, greeted at once. It reports the first sign of its end, unless we ended it."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        command: Sequence[str],
-        on_message: Callable[["_Child", bytes], None],
-        on_end: Callable[["_Child", str, str], None],
-    ) -> None:
-        self._reactor = reactor
-        self._on_message = on_message
-        self._on_end = on_end
-        self._ended: defer.Deferred[None] = defer.Deferred()
-        self._last_words = ""
-        self.confinement: Mapping[str, str] | None = None  # until it has greeted
-        arguments = list(command)
-        environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        ours, theirs = socket.socketpair()
-        with ours, theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, not a path of ours
-            self._frames = _Frames(lambda message: on_message(self, message), lambda cause: on_end(self, cause, ""))
-            reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self._frames))
-            descriptors = {0: nothing.fileno(), 1: "r", 2: "r", WORKER_FD: theirs.fileno()}
-            self._process: Any = reactor.spawnProcess(
-                self, arguments[0], arguments, env=environment, childFDs=descriptors
-            )
-        self.pid: int = self._process.pid
-        self.send(encode_greeting())
-
-    def send(self, message: bytes) -> None:
-        """Ask; at most one question is under way."""
-        self._frames.send(message)
-
-    def kill(self) -> None:
-        """End it at once; nothing is reported any more."""
-        self._on_end = _ignore_end
-        self._frames.close()
-        self._signal("KILL")
-
-    def end(self) -> "defer.Deferred[None]":
-        """Close its socket, and kill it if it does not end by that. Fires when it has ended."""
-        self._on_end = _ignore_end
-        self._frames.close()
-        killer = self._reactor.callLater(END_SECONDS_MAX, self._signal, "KILL")
-        return self._ended.addCallback(lambda _: killer.cancel() if killer.active() else None)
-
-    def _signal(self, name: str) -> None:
-        try:
-            self._process.signalProcess(name)
-        except error.ProcessExitedAlready:
-            return
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 - twisted's names
-        """The worker says nothing unless it dies; then the end of it is worth a line."""
-        self._last_words = (self._last_words + data.decode("utf-8", "replace"))[-STDERR_CHARACTERS_MAX:]
-
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - twisted's name
-        """The process is gone and all its output is read."""
-        self._on_end(self, "exit", f"{reason.getErrorMessage()} {self._last_words}".strip())
-        self._ended.callback(None)
-
-
-def _ignore_end(_child: _Child, _cause: str, _detail: str) -> None:
-    """Nobody needs to hear of an end that we brought about."""
-
-
-class _Frames(Int32StringReceiver):
-    """Messages with a 4-byte big-endian length, both ways."""
-
-    MAX_LENGTH = MESSAGE_BYTES_MAX
-
-    def __init__(self, on_message: Callable[[bytes], None], on_fault: Callable[[str], None]) -> None:
-        self._on_message = on_message
-        self._on_fault = on_fault
-
-    def send(self, message: bytes) -> None:
-        """Into the socket at once: the replica has nothing to do until the answer is there."""
-        write_now(self.transport, len(message).to_bytes(4, "big") + message)
-
-    def stringReceived(self, string: bytes) -> None:  # noqa: N802 - twisted's name
-        """A whole message."""
-        self._on_message(string)
-
-    def lengthLimitExceeded(self, length: int) -> None:  # noqa: N802 - twisted's name
-        """No worker of ours says that much."""
-        self._on_fault("bad_answer")
-
-    def close(self) -> None:
-        """Let go of the socket at once."""
-        if self.transport is not None:
-            self.transport.abortConnection()

@@ -105,7 +105,7 @@ def test_memory_beyond_the_limit_is_an_error_inside_and_nothing_outside(tmp_path
     """2 GiB in one piece: refused by the limits of a worker, which go before the confinement."""
     program = """
 import resource
-from contracts.worker import limit
+from contracts.helper_process import limit
 limit(os.getppid())
 try:
     bytearray(2 * 1024**3)

@@ -59,14 +59,14 @@ BOMBS: dict[str, Callable[[], None]] = {bomb.__name__: bomb for bomb in (allocat
 
 def arm(bomb: Callable[[], None], when: str) -> None:
     """Put it where it goes off."""
-    from contracts import runtime, worker
+    from contracts import helper_process, runtime
 
     if when == "greeting":
         bomb()
     elif when == "block":
         runtime.Runtime.execute_block = lambda *_: bomb()  # type: ignore[assignment,method-assign,return-value]
     else:
-        write, run = worker._write_all, runtime.Runtime.execute_block
+        write, run = helper_process._write_all, runtime.Runtime.execute_block
         has_run: list[bool] = []
 
         def run_and_note(*arguments: object) -> object:
@@ -79,7 +79,7 @@ def arm(bomb: Callable[[], None], when: str) -> None:
                 bomb()
 
         runtime.Runtime.execute_block = run_and_note  # type: ignore[assignment,method-assign]
-        worker._write_all = write_and_go_off
+        helper_process._write_all = write_and_go_off
 
 
 def main() -> int:

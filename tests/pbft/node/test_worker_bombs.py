@@ -21,10 +21,11 @@ from twisted.internet import reactor, task
 from ledger.encoding import decode, encode
 from ledger.execution import CallOutcome
 from pbft.node import contract_trial, worker_process
+from pbft.node.child_process import CHILD_FD
 from pbft.node.contract_trial import ContractTrial, TrialStopped
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
-from pbft.node.worker_process import WORKER_FD, ProcessWorker
+from pbft.node.worker_process import ProcessWorker
 
 pytestmark = pytest.mark.drill
 BOMBED = Path(__file__).with_name("bombed_worker.py")
@@ -48,7 +49,7 @@ class BombedTrial:
 
     async def deploy(self, kind: str, when: str, *, fuse: str = "") -> ContractTrial:
         """Deployed and ready; genesis sets no bomb off but one before the greeting."""
-        bomb = [sys.executable, "-I", str(BOMBED), kind, when, fuse or str(self._fuse), str(WORKER_FD)]
+        bomb = [sys.executable, "-I", str(BOMBED), kind, when, fuse or str(self._fuse), str(CHILD_FD)]
         self._monkeypatch.setattr(
             contract_trial,
             "ProcessWorker",

@@ -19,11 +19,12 @@ from ledger.encoding import decode, encode
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome
 from ledger.lmdb_store import LmdbStore
 from pbft.node import worker_process
+from pbft.node.child_process import CHILD_FD
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.worker_messages import UNSURVIVED
-from pbft.node.worker_process import WORKER_FD, ProcessWorker
+from pbft.node.worker_process import ProcessWorker
 from pbft.simulation.founding import make_genesis
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ class Ledger:
         """A started worker process of the register."""
         program = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from simulation.register_worker import main; "
         program += "main(*sys.argv[1:])"
-        command = [sys.executable, "-c", program, str(WORKER_FD), str(self.path / "ledger"), *misbehaviour]
+        command = [sys.executable, "-c", program, str(CHILD_FD), str(self.path / "ledger"), *misbehaviour]
         worker = ProcessWorker(
             reactor,
             ledger_path=self.path / "ledger",
