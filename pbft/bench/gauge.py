@@ -6,7 +6,7 @@ their operators' ports; disk is what files occupy. Nothing here asks a replica t
 
 import http.client
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -44,24 +44,38 @@ ADDED: Final = tuple(
 """Figures of which the difference of two readings makes sense."""
 
 
-def read_usage(network: LocalNetwork, replica_ids: Iterable[int]) -> tuple[Usage, ...]:
-    """The usage of these replicas. One that does not run has the figures of its files alone."""
-    return tuple(_read_one(network, replica_id) for replica_id in replica_ids)
+ProcessorTime = Mapping[int, tuple[float, float]]
+"""By replica: (seconds of processor time so far, its workers included; its workers' alone)."""
 
 
-def _read_one(network: LocalNetwork, replica_id: int) -> Usage:
+def read_processor_time(network: LocalNetwork, replica_ids: Iterable[int]) -> ProcessorTime:
+    """What these replicas have used by now: files of /proc alone, read within a millisecond, so that it can be said of
+    an edge of the window. A replica that does not run has used nothing."""
+    read: dict[int, tuple[float, float]] = {}
+    for replica_id in replica_ids:
+        record = running_record(network.replica(replica_id).record_path)
+        workers = sum(map(processor_seconds_of, children_of(record.pid))) if record is not None else 0.0
+        read[replica_id] = (processor_seconds_of(record.pid) + workers if record is not None else 0.0, workers)
+    return read
+
+
+def read_usage(network: LocalNetwork, processor: ProcessorTime) -> tuple[Usage, ...]:
+    """The usage of the replicas whose processor time was read just before: asking a loaded one for its counters takes
+    it a turn. One that does not run has the figures of its files alone."""
+    return tuple(_read_one(network, replica_id, *seconds) for replica_id, seconds in processor.items())
+
+
+def _read_one(network: LocalNetwork, replica_id: int, cpu_seconds: float, worker_cpu_seconds: float) -> Usage:
     replica = network.replica(replica_id)
     record = running_record(replica.record_path)
     disk_bytes = occupied_bytes(replica.data_path)
     if record is None:
         return Usage(replica=replica_id, disk_bytes=disk_bytes)
-    workers = children_of(record.pid)
-    worker_cpu_seconds = sum(map(processor_seconds_of, workers))
-    memory = [read_memory(pid) for pid in (record.pid, *workers)]
+    memory = [read_memory(pid) for pid in (record.pid, *children_of(record.pid))]
     counters = read_counters(replica.ops_port)
     return Usage(
         replica=replica_id,
-        cpu_seconds=processor_seconds_of(record.pid) + worker_cpu_seconds,
+        cpu_seconds=cpu_seconds,
         worker_cpu_seconds=worker_cpu_seconds,
         memory_bytes=sum(held for held, _ in memory),
         private_bytes=sum(private for _, private in memory),

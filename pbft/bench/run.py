@@ -25,7 +25,7 @@ from ledger.errors import InvalidBlock
 from ledger.lmdb_store import LmdbStore
 from ledger.transaction import Receipt, parse_receipt
 from pbft.bench.faults import Fault, make_fault
-from pbft.bench.gauge import Usage, read_largest_memory, read_usage, subtract
+from pbft.bench.gauge import Usage, read_largest_memory, read_processor_time, read_usage, subtract
 from pbft.bench.limit import Limit, measure_limit
 from pbft.bench.load import STEP_SECONDS_MAX, Load, require_success
 from pbft.bench.options import BenchError, BenchOptions, read_available_bytes, validate_memory
@@ -176,13 +176,18 @@ def _expected_rate(options: BenchOptions) -> float:
 
 
 def _watch(network: LocalNetwork, reactor: Any, options: BenchOptions, fault: Fault, window: _Window) -> None:
-    """The window: read, wait, read again."""
+    """The window: read, wait, read again.
+
+    An edge is the moment at which clock and processor time are read. What has to be asked for, heights and counters,
+    takes a loaded replica a turn, and is asked for right after either edge: as late at the end as at the begin.
+    """
     load, watched = window.load, fault.watched(network)
-    before, own_before = read_usage(network, watched), time.process_time()
-    first_height = executed_height(network)
+    began, own_before, processor = time.monotonic(), time.process_time(), read_processor_time(network, watched)
     blockingCallFromThread(reactor, load.forget)
-    began = time.monotonic()
+    window.course.append(Point(seconds=0.0, completed=0, memory_bytes=0))
+    first_height = executed_height(network)
     fault.begin(network)
+    before = read_usage(network, processor)
     memory_bytes, looked = 0, -math.inf
     while (now := time.monotonic() - began) < options.seconds:
         if now - looked >= MEMORY_SECONDS:
@@ -190,13 +195,14 @@ def _watch(network: LocalNetwork, reactor: Any, options: BenchOptions, fault: Fa
         window.course.append(Point(seconds=now, completed=load.completed, memory_bytes=memory_bytes))
         fault.look(network, now)
         _pause(min(LOOK_SECONDS, options.seconds - now))
-    window.seconds = time.monotonic() - began
-    memory_bytes = read_largest_memory(network, watched)
-    window.course.append(Point(seconds=window.seconds, completed=load.completed, memory_bytes=memory_bytes))
-    blockingCallFromThread(reactor, load.freeze)
-    window.heights = first_height, executed_height(network)
+    window.seconds, processor = time.monotonic() - began, read_processor_time(network, watched)
     window.client_cpu_seconds = time.process_time() - own_before
-    window.usage = subtract(read_usage(network, watched), before)
+    blockingCallFromThread(reactor, load.freeze)
+    completed = load.completed
+    window.heights = first_height, executed_height(network)
+    memory_bytes = read_largest_memory(network, watched)
+    window.course.append(Point(seconds=window.seconds, completed=completed, memory_bytes=memory_bytes))
+    window.usage = subtract(read_usage(network, processor), before)
     fault.finish(network)
 
 

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from benchmarks.solo_ledger import SoloLedger
@@ -19,9 +21,11 @@ from ledger.configuration import ProtocolParameters
 from ledger.genesis import ContractReference
 from ledger.keys import SigningKey
 from pbft.bench import limit as limit_module
-from pbft.bench.faults import longest_gap_seconds
-from pbft.bench.gauge import Usage, read_memory, subtract
+from pbft.bench import run as run_module
+from pbft.bench.faults import Fault, longest_gap_seconds
+from pbft.bench.gauge import ProcessorTime, Usage, read_memory, subtract
 from pbft.bench.limit import interpreter_work, measure_limit, min_cpu_seconds, reference_work
+from pbft.bench.load import Load
 from pbft.bench.options import PAYLOAD_BYTES_MAX, BenchError, BenchOptions, read_available_bytes, validate_memory
 from pbft.bench.report import compute_percentile
 from pbft.bench.run import Point, executed_height
@@ -207,6 +211,49 @@ def test_the_window_is_counted_by_blocks_that_a_correct_replica_executed(monkeyp
     answer(31, None, None, None)
     with pytest.raises(BenchError, match="silent"):
         executed_height(network)
+
+
+def test_processor_time_is_that_of_the_window_however_long_replicas_take_to_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine whose two cores are never idle shows 2.0 seconds a second: it showed 2.1, and 2.8 of sixteen replicas,
+    while counters were asked for between an edge's clock and its processor time."""
+    clock = [100.0]
+
+    def takes(seconds: float, answer: Any) -> Callable[..., Any]:
+        def ask(*_asked: object) -> Any:
+            clock[0] += seconds
+            return answer
+
+        return ask
+
+    class Counting:
+        completed = 7
+
+        def forget(self) -> None:
+            """Counts from now on."""
+
+        def freeze(self) -> None:
+            """Counts no more."""
+
+    def usage(_network: object, processor: ProcessorTime) -> tuple[Usage, ...]:
+        clock[0] += 0.7
+        return tuple(Usage(replica=name, cpu_seconds=used) for name, (used, _) in processor.items())
+
+    options = BenchOptions(seconds=4.0)
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: clock[0]))
+    monkeypatch.setattr(run_module, "_pause", lambda seconds: takes(seconds, None)())
+    monkeypatch.setattr(run_module, "executed_height", takes(0.4, 9))
+    monkeypatch.setattr(run_module, "read_largest_memory", takes(0.1, 1))
+    monkeypatch.setattr(run_module, "read_usage", usage)
+    monkeypatch.setattr(run_module, "read_processor_time", lambda *_asked: {0: (2.0 * clock[0], 0.0)})
+    monkeypatch.setattr(run_module, "blockingCallFromThread", lambda _reactor, call: call())
+    network: Any = SimpleNamespace(replicas=())
+    window = run_module._Window(load=cast("Load", Counting()), course=[])
+    run_module._watch(network, None, options, Fault(options), window)
+    assert window.seconds >= 4.0 and window.client_cpu_seconds == pytest.approx(window.seconds)
+    assert window.usage[0].cpu_seconds == pytest.approx(2.0 * window.seconds)
+    assert (window.course[0].seconds, window.course[-1].seconds) == (0.0, window.seconds)
 
 
 def test_a_workload_of_nobody_is_refused() -> None:
