@@ -33,7 +33,7 @@ from ledger.execution import BlockOutcome, Call, CallOutcome, StateReader, parse
 from ledger.keys import verify_signature
 from ledger.lmdb_store import LmdbStore
 from ledger.shapes import expect_array, expect_bytes, expect_int, expect_name, expect_str
-from ledger.world_state import STATE_TABLES, StateSnapshot
+from ledger.world_state import STATE_TABLES, StateFollower
 
 _TIME_MAX_MS: Final = 2**53
 _INT_MAX: Final = 2**63 - 1
@@ -130,14 +130,14 @@ def _open_ledger(ledger_path: Path) -> OpenState:
     """
     store = LmdbStore(ledger_path, tables=STATE_TABLES, readonly=True)
     store.snapshot().close()
+    follower = StateFollower()
     mapped = 0  # calls whose pages are mapped
 
     @contextlib.contextmanager
     def open_state(calls: int) -> Iterator[StateReader]:
         nonlocal mapped
-        view = store.snapshot()
-        with StateSnapshot(view, view.bind) as state:
-            yield state
+        with store.snapshot() as view:
+            yield follower.open(view, view.bind)
         mapped += calls + 1  # those of the schedule
         if mapped >= CALLS_MAPPED_MAX:
             store.let_go()  # the next block looks at other pages

@@ -27,13 +27,14 @@ from ledger.encoding import decode, encode
 from ledger.epochs import EpochLink, parse_link
 from ledger.errors import InvalidBlock, InvariantViolation, LedgerError
 from ledger.hashing import HASH_BYTES, Tag, tagged_hash
+from ledger.late_values import LateValues
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.receipt_index import META_TABLE, RECEIPTS_TABLE, ReceiptIndex, height_key, place_key
 from ledger.receipt_runs import RUNS_TABLE
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, PutMany, ReadView, Store
 from ledger.transaction import parse_receipt
-from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, live_generation
+from ledger.world_state import STATE_TABLES, StateSnapshot, load_values
 
 HEADERS_TABLE: Final = "headers"  # height -> header
 BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transactions]]
@@ -165,9 +166,15 @@ class Archive:
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """The same for many clients, read in one pass; without those that have used none."""
         with self._store.snapshot() as view:
-            values = GENERATIONS[live_generation(view)].values
-            found = view.get_many(values, sorted(map(nonce_key, clients)))
-        return {parse_nonce_key(key): read_record(values, parse_nonce_window, data) for key, data in found.items()}
+            values = self._values(view)
+            found = values.get_many(view, sorted(map(nonce_key, clients)))
+        return {
+            parse_nonce_key(key): read_record(values.table, parse_nonce_window, data) for key, data in found.items()
+        }
+
+    def _values(self, view: ReadView) -> LateValues:
+        """The values of the state that a view of now shows."""
+        return load_values(view)
 
     def state_reader(self) -> StateSnapshot:
         """A consistent view of the state after the head. Close it (it is a context manager)."""

@@ -8,10 +8,10 @@ from ledger.admission import NONCES_PREFIX, NonceWindow, Verdict, nonce_key
 from ledger.errors import InvariantViolation
 from ledger.execution import BlockPlan, Call
 from ledger.execution import make_call as call_of_fields
+from ledger.late_values import LateValues
 from ledger.payload import read_values
 from ledger.store import ReadView
 from ledger.transaction import SignedTransaction
-from ledger.world_state import GENERATIONS, live_generation
 
 SCHEDULE_PREFIX: Final = b"s/"
 """State keys of scheduled calls: prefix, due seconds (8 bytes, big-endian), call id (8)."""
@@ -57,11 +57,13 @@ def merge_writes(
     return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
 
 
-def earliest_due_ms(view: ReadView, writes: Sequence[tuple[bytes, bytes | None]]) -> int | None:
+def earliest_due_ms(
+    values: LateValues, view: ReadView, writes: Sequence[tuple[bytes, bytes | None]] = ()
+) -> int | None:
     """When the earliest scheduled call is due once these writes are applied."""
     changed = {key: value for key, value in writes if key.startswith(SCHEDULE_PREFIX)}
     waiting = [key for key, value in changed.items() if value is not None]
-    for key, _ in view.scan(GENERATIONS[live_generation(view)].values, SCHEDULE_PREFIX):
+    for key, _ in values.scan(view, SCHEDULE_PREFIX):
         if key not in changed:
             waiting.append(key)
             break

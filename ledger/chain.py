@@ -41,6 +41,7 @@ from ledger.errors import (
 from ledger.execution import BlockOutcome, BlockPlan
 from ledger.genesis import Genesis
 from ledger.hashing import NULL_DIGEST
+from ledger.late_values import LateValues
 from ledger.proofs import Evidence, write_receipt_proof, write_state_proof
 from ledger.quorum_certificate import QuorumCertificate, parse_certificate
 from ledger.receipt_index import META_TABLE, height_key
@@ -48,7 +49,7 @@ from ledger.receipts import compute_receipts
 from ledger.snapshot import PinnedSnapshot
 from ledger.snapshot_install import SnapshotInstaller, discard_idle_state
 from ledger.state_trie import StateProof
-from ledger.store import Operation, Put, Store
+from ledger.store import Operation, Put, ReadView, Store
 from ledger.transaction import SignedTransaction
 from ledger.world_state import WorldState
 
@@ -108,7 +109,7 @@ class Chain(Archive):
         self._head = head
         discard_idle_state(self._store)
         self._read_epochs()
-        self.next_due_ms = earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self.state.values, self._store)
         for _, data in self._store.scan(CERTIFICATES_TABLE, reverse=True):
             self._newest_certificate = read_record(CERTIFICATES_TABLE, parse_certificate, data)
             break
@@ -117,7 +118,7 @@ class Chain(Archive):
     def _read_epochs(self) -> None:
         """Takes over what the state has decided about epochs, beyond what is known."""
         known = configuration_key(self.epochs.newest.epoch + 1)
-        self.epochs.restore(self._store.scan(self.state.tables.values, CONFIGURATION_PREFIX, start=known))
+        self.epochs.restore(self.state.values.scan(self._store, CONFIGURATION_PREFIX, start=known))
 
     # --- the head ---
 
@@ -172,7 +173,7 @@ class Chain(Archive):
         self._store.write([network, *block_operations(header, None, (), ()), *update.operations])
         self.state.adopt(update)
         self._head = header
-        self.next_due_ms = earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self.state.values, self._store)
         return header
 
     # --- execution ---
@@ -244,7 +245,7 @@ class Chain(Archive):
             raise InvariantViolation("payload", "not the sealed payloads of this block", expected=len(declared))
         if planned.parent_hash != self.head.hash:
             raise InvalidBlock("parent", "planned on another block", expected=self.head.hash, got=planned.parent_hash)
-        next_due_ms = earliest_due_ms(self._store, outcome.writes)
+        next_due_ms = earliest_due_ms(self.state.values, self._store, outcome.writes)
         if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         self.epochs.compute_decided(planned.height, outcome.writes)
@@ -295,7 +296,10 @@ class Chain(Archive):
 
     def pin(self) -> PinnedSnapshot:
         """The ledger as it is after the head, for replicas that are far behind."""
-        return PinnedSnapshot(self._store.snapshot(), self.state.trie.copy(), self._index.copy(), self.head)
+        state = self.state
+        return PinnedSnapshot(
+            self._store.snapshot(), state.values.copy(), state.trie.copy(), self._index.copy(), self.head
+        )
 
     def receive_snapshot(self, header: Header, certificate: QuorumCertificate) -> SnapshotInstaller:
         """Begins to receive the snapshot of a certified header above the head; an earlier attempt is thrown away.
@@ -318,7 +322,7 @@ class Chain(Archive):
         self._newest_certificate = snapshot.certificate
         self._read_epochs()
         self._keep_newest_link()
-        self.next_due_ms = earliest_due_ms(self._store, ())
+        self.next_due_ms = earliest_due_ms(self.state.values, self._store)
         discard_idle_state(self._store)
         return snapshot.header
 
@@ -328,6 +332,9 @@ class Chain(Archive):
         if step.operations:
             self._store.write(step.operations)
         self._index.adopt(step)
+
+    def _values(self, view: ReadView) -> LateValues:
+        return self.state.values
 
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """See `Archive.nonce_windows`; of clients that were active lately without the store."""

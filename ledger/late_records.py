@@ -4,9 +4,9 @@ A block of transfers changes a thousand buckets anywhere in the trie's table, ea
 blocks change the same pages again. So the changed records are kept here, and with each block one of `PARTS` parts of
 the table is written: its records that changed since its last turn, which share their pages.
 
-Nothing is lost with the memory: the trie follows from the values, which each block writes. The keys of the last `PARTS`
-blocks are kept in a table of their own, so what is in no page yet can be computed again (`ledger.world_state`): every
-key that changed since the last turn of its part is among them.
+Nothing is lost with the memory: the trie follows from the values. The last `TURNS` blocks' keys are in the store
+(`ledger.late_turns`), so what is in no page yet can be computed again (`ledger.world_state`): every key that changed
+since the last turn of its part is among them.
 
 Parts are subtrees, and the table holds each as it was at its turn. Where a block changes a record above them, entries
 have moved into parts or out of them, and everything is written: that is a state of a few keys.
@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
-from ledger.encoding import decode, encode
-from ledger.errors import EncodingError, InvariantViolation
-from ledger.shapes import expect_array, expect_bytes, expect_int
-from ledger.store import Clear, Delete, Operation, Put, PutMany, ReadView
+from ledger.late_turns import TURNS
+from ledger.store import Delete, Operation, PutMany, ReadView
 
-PARTS: Final = 16
+PARTS: Final = TURNS
 """A record waits eight blocks on average, 6 MB under full load; twice as many would save another tenth of the pages."""
 _PART_DEPTH: Final = 2  # 16 subtrees
 _PART_SHIFT: Final = 4  # the first byte of a record's key begins with the number of its part
@@ -32,11 +30,6 @@ LATE_BYTES_MAX: Final = 16_777_216
 turn, so that no block writes all."""
 RECORD_BYTES: Final = 160
 """What the interpreter takes for a record and its key besides the record's bytes."""
-KEYS_BYTES_MAX: Final = 1_048_576
-"""Of the keys of a block: those of more are not kept, and everything is written at once."""
-
-_TURN_MAX: Final = 2**63 - 1
-
 Record = tuple[bytes, bytes | None]
 """(key in the trie's table, record): None where nothing is stored any more."""
 
@@ -58,17 +51,15 @@ _REMOVED: Final = b""  # waits in place of a record where nothing will be stored
 class LateRecords:
     """What waits for one table, and reads of the table as it will be. Mutable: `adopt` follows each stored step."""
 
-    def __init__(self, trie_table: str, keys_table: str) -> None:
+    def __init__(self, trie_table: str) -> None:
         self._trie_table = trie_table
-        self._keys_table = keys_table
-        self._turn = 0
         self._parts: list[dict[bytes, bytes]] = [{} for _ in range(PARTS)]
         self._sizes = [0] * PARTS  # of each at most: a record that is replaced counts again until its part is written
 
     def copy(self) -> "LateRecords":
         """What waits now, to be read with a view of the same moment."""
-        twin = LateRecords(self._trie_table, self._keys_table)
-        twin._turn, twin._parts, twin._sizes = self._turn, [dict(part) for part in self._parts], list(self._sizes)
+        twin = LateRecords(self._trie_table)
+        twin._parts, twin._sizes = [dict(part) for part in self._parts], list(self._sizes)
         return twin
 
     # --- reads ---
@@ -117,13 +108,16 @@ class LateRecords:
 
     # --- a block ---
 
-    def compute_step(self, records: Sequence[Record], keys: Sequence[bytes]) -> LateStep:
-        """What to write with a block that changes these records, because it wrote these keys. Changes nothing."""
+    def compute_step(self, records: Sequence[Record], turn: int, is_settled: bool) -> LateStep:
+        """What to write with a block that changes these records: the turn of one part. Changes nothing.
+
+        `is_settled`: the keys of the last blocks will not be kept, so nothing may wait.
+        """
         changed = [(key, record or _REMOVED) for key, record in records]
-        if min([key[-1] for key, _ in changed]) < _PART_DEPTH or sum(map(len, keys)) > KEYS_BYTES_MAX:
-            operations = [*self._write(self._due(changed, _ALL)), Clear(self._keys_table)]
+        if is_settled or min([key[-1] for key, _ in changed]) < _PART_DEPTH:
+            operations = self._write(self._due(changed, _ALL))
             return LateStep(operations=operations, kept=(), sizes=[0] * PARTS, written=_ALL)
-        number = self._turn % PARTS
+        number = turn % PARTS
         sizes = list(self._sizes)
         for key, record in changed:
             sizes[key[0] >> _PART_SHIFT] += RECORD_BYTES + len(record)
@@ -134,8 +128,7 @@ class LateRecords:
             written.add(largest)
             sizes[largest] = 0
         kept = [change for change in changed if change[0][0] >> _PART_SHIFT not in written]
-        names = Put(self._keys_table, bytes((number,)), encode((self._turn, keys)))
-        operations = [*self._write(self._due(changed, written)), names]
+        operations = self._write(self._due(changed, written))
         return LateStep(operations=operations, kept=kept, sizes=sizes, written=frozenset(written))
 
     def _due(self, changed: Sequence[tuple[bytes, bytes]], written: Set[int]) -> dict[bytes, bytes]:
@@ -152,7 +145,6 @@ class LateRecords:
     def adopt(self, step: LateStep) -> None:
         """Makes the step the present; its operations are durable by now."""
         parts = self._parts
-        self._turn += 1
         for number in step.written:
             parts[number] = {}
         for key, record in step.kept:
@@ -160,21 +152,6 @@ class LateRecords:
         self._sizes = step.sizes
 
     # --- the start ---
-
-    def read_keys(self, view: ReadView) -> list[bytes]:
-        """The keys that the last blocks wrote, ascending, each once: their records may be in no page yet.
-
-        The next turn is the one after them. Raises InvariantViolation (damaged).
-        """
-        keys: set[bytes] = set()
-        for _, data in view.scan(self._keys_table):
-            try:
-                turn, names = expect_array(decode(data), "late keys", 2)
-                self._turn = max(self._turn, expect_int(turn, "turn", 0, _TURN_MAX) + 1)
-                keys.update(expect_bytes(key, "key") for key in expect_array(names, "keys"))
-            except EncodingError as error:
-                raise InvariantViolation("damaged", f"a record of the table {self._keys_table}: {error}") from None
-        return sorted(keys)
 
     def restore(self, records: Sequence[Record]) -> None:
         """Takes over what was computed again."""

@@ -27,6 +27,7 @@ from ledger.block import Header
 from ledger.encoding import Value, decode, encode
 from ledger.errors import EncodingError, InvalidSnapshot, InvariantViolation
 from ledger.hashing import HASH_BYTES, PUBLIC_KEY_BYTES
+from ledger.late_values import LateValues
 from ledger.receipt_index import RECEIPTS_TABLE, ReceiptIndex, height_key
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.state_ranges import END, prove_range
@@ -114,10 +115,13 @@ def parse_position(data: bytes) -> Position:
 class PinnedSnapshot:
     """The ledger as it was after one block, kept for others. Close it soon: old pages of the store stay alive."""
 
-    def __init__(self, view: Snapshot, trie: StateTrie, index: ReceiptIndex, header: Header) -> None:
-        """`trie` and `index` are copies of the same moment as the view."""
+    def __init__(
+        self, view: Snapshot, values: LateValues, trie: StateTrie, index: ReceiptIndex, header: Header
+    ) -> None:
+        """`values`, `trie` and `index` are copies of the same moment as the view."""
         self.header = header
         self._view = view
+        self._values = values
         self._trie = trie
         self._index = index
 
@@ -152,11 +156,11 @@ class PinnedSnapshot:
 
     def _compute_state(self, start: int) -> bytes:
         """[end or nil, [[key, value], ...] by key hash, proof]."""
-        tables, size = self._trie.tables, 0
+        size = 0
         entries: list[tuple[bytes, bytes]] = []
         end = END
         for key_hash, key in self._trie.scan(self._view, start):
-            value = self._view.get(tables.values, key)
+            value = self._values.get(self._view, key)
             if value is None:
                 raise InvariantViolation("state_entry", "an entry of the world state has no value", key=key)
             size += len(key) + len(value)
@@ -177,7 +181,7 @@ class PinnedSnapshot:
         """[end or nil, [[height, index, receipt, number of receipts, [sibling, ...]], ...] by client and nonce]."""
         answers: list[Value] = []
         end, size, values = None, 0, _CHUNK_FRAME_VALUES
-        for place in used_nonces(self._view, self._trie.tables.values, start):
+        for place in used_nonces(self._view, self._values, start):
             client, nonce = place[:PUBLIC_KEY_BYTES], int.from_bytes(place[PUBLIC_KEY_BYTES:], "big")
             located = self._index.find_used(self._view, client, nonce)
             receipt = None if located is None else self._view.get(RECEIPTS_TABLE, located)
@@ -200,16 +204,16 @@ def nonce_place(client: bytes, nonce: int) -> bytes:
     return client + nonce.to_bytes(8, "big")
 
 
-def used_nonces(view: ReadView, values: str, start: bytes) -> Iterator[bytes]:
+def used_nonces(view: ReadView, values: LateValues, start: bytes) -> Iterator[bytes]:
     """The places (`nonce_place`) of all nonces that are used and can still be asked for, from `start` on.
 
     A client has at most NONCE_WINDOW transactions outstanding, within NONCE_WINDOW nonces of each other, and the base
     of its window is at most NONCE_WINDOW above the lowest of them: below that, nobody waits for an answer any more.
     """
     first = NONCES_PREFIX + start[:PUBLIC_KEY_BYTES]
-    for key, data in view.scan(values, NONCES_PREFIX, start=first):
+    for key, data in values.scan(view, NONCES_PREFIX, start=first):
         client = parse_nonce_key(key)
-        window = read_record(values, parse_nonce_window, data)
+        window = read_record(values.table, parse_nonce_window, data)
         for place in (nonce_place(client, nonce) for nonce in answered_nonces(window)):
             if place >= start:
                 yield place

@@ -36,7 +36,7 @@ from ledger.state_trie import hash_entry, hash_key
 from ledger.store import Clear, Operation, Put, Store
 from ledger.transaction import parse_receipt
 from ledger.value_count import has_more_values
-from ledger.world_state import GENERATIONS, LIVE_KEY, LIVE_TABLE, WorldState, live_generation
+from ledger.world_state import GENERATIONS, WorldState, install_generation, live_generation
 
 _PLACE_BYTES: Final = len(AnswersFrom().start)
 
@@ -116,7 +116,7 @@ class SnapshotInstaller:
                 Put(META_TABLE, HEAD_KEY, key),
                 Put(META_TABLE, GAPS_KEY, encode(gaps)),
                 Put(CERTIFICATES_TABLE, key, self.certificate.to_bytes()),
-                Put(LIVE_TABLE, LIVE_KEY, bytes((self.state.generation,))),
+                install_generation(self._store),
             ]
         )
         return gaps
@@ -206,7 +206,7 @@ class SnapshotInstaller:
     def _places(self, start: bytes, most: int) -> list[bytes]:
         """The next (client, nonce) whose answers belong to the snapshot, as the certified state names them."""
         with self._store.snapshot() as view:
-            return list(islice(used_nonces(view, self.state.tables.values, start), most))
+            return list(islice(used_nonces(view, self.state.values, start), most))
 
     def _answer(self, place: bytes, value: Value) -> tuple[PlacedReceipt, list[Operation]]:
         """One answer, checked: the receipt that used this nonce, at its place in the chain; and what keeps it."""

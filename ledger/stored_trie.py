@@ -23,7 +23,7 @@ class StateTables(NamedTuple):
 
     values: str  # key -> value
     trie: str  # place -> bucket, or node from RESIDENT_DEPTH on
-    late: str  # part -> the keys of the last block that had its turn: their buckets may not be written yet
+    late: str  # place -> what one of the last blocks wrote: both other tables may lack it yet
 
 
 RESIDENT_DEPTH: Final = 9
@@ -43,7 +43,7 @@ class StateTrie:
 
     def __init__(self, tables: StateTables) -> None:
         self.tables = tables
-        self.late = LateRecords(tables.trie, tables.late)
+        self.late = LateRecords(tables.trie)
         """The table of buckets and nodes as it will be: to be read through this alone."""
         self.resident_depth = RESIDENT_DEPTH
         self._levels: dict[int, mmap.mmap] = {}

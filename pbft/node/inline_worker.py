@@ -12,7 +12,7 @@ from contracts.verdict import SourceVerdict
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, StateReader
 from ledger.genesis import GenesisContract
 from ledger.store import Store
-from ledger.world_state import StateSnapshot
+from ledger.world_state import StateFollower
 
 
 class Runtime(Protocol):
@@ -37,10 +37,11 @@ class InlineWorker:
     def __init__(self, runtime: Runtime, store: Store) -> None:
         self._runtime = runtime
         self._store = store
+        self._state = StateFollower()
 
     def run_block(self, plan: BlockPlan, on_outcome: Callable[[BlockOutcome], None]) -> None:
         """See `Worker.run_block`."""
-        with StateSnapshot(self._store.snapshot()) as state:
+        with self._state.open(self._store.snapshot()) as state:
             outcome = self._runtime.execute_block(plan, state)
         on_outcome(outcome)
 
@@ -52,7 +53,7 @@ class InlineWorker:
         self, call: Call, height: int, time_ms: int, network: bytes, on_outcome: Callable[[CallOutcome], None]
     ) -> None:
         """See `Worker.run_view`."""
-        with StateSnapshot(self._store.snapshot()) as state:
+        with self._state.open(self._store.snapshot()) as state:
             outcome = self._runtime.call_view(call, state, height, time_ms, network)
         on_outcome(outcome)
 

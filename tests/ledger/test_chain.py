@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from vectors.ledger import sample_chain as sample
 
-from ledger import merkle
+from ledger import late_values, merkle
 from ledger.admission import EXPIRED, NONCE_OUT_OF_WINDOW, RETRY, NonceWindow, nonce_key
 from ledger.archive import Archive
 from ledger.block import bind_receipts, compute_batch_digest
@@ -21,7 +21,7 @@ from ledger.store import MemoryStore, Operation, Put
 from ledger.transaction import parse_receipt
 from ledger.world_state import GENERATIONS
 
-VALUES_TABLE = GENERATIONS[0].values
+VALUES_TABLE, TURNS_TABLE = GENERATIONS[0].values, GENERATIONS[0].late
 
 T = sample.TIME_MS
 
@@ -352,16 +352,18 @@ def test_a_failed_write_leaves_the_chain_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 40, b"\x90"])
-@pytest.mark.parametrize("table", ["headers", "batches", "certificates", VALUES_TABLE])
-def test_a_damaged_record_stops_the_replica(table: str, damage: bytes) -> None:
+@pytest.mark.parametrize("table", ["headers", "batches", "certificates", VALUES_TABLE, TURNS_TABLE])
+def test_a_damaged_record_stops_the_replica(table: str, damage: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not read back as it was written is no input to be refused: nothing can be built on this disk."""
     store = MemoryStore(LEDGER_TABLES)
     chain = sample.new_chain(store)
+    if table == VALUES_TABLE:
+        monkeypatch.setattr(late_values, "KEYS_BYTES_MAX", 0)  # so that no value waits
     sample.execute(chain, sample.transaction(0))
     chain.store_certificate(sample.certify(chain.head))
     chain.save_certificates()
     client = sample.CLIENT.public_key
-    key = nonce_key(client) if table == VALUES_TABLE else (1).to_bytes(8, "big")
+    key = {VALUES_TABLE: nonce_key(client), TURNS_TABLE: b"\x02"}.get(table, (1).to_bytes(8, "big"))
     assert store.get(table, key)
     store.write([Put(table, key, damage)])
     reads: dict[str, Callable[[], object]] = {
@@ -369,13 +371,15 @@ def test_a_damaged_record_stops_the_replica(table: str, damage: bytes) -> None:
         "batches": lambda: chain.block(1),
         "certificates": lambda: (chain.certificate(1), chain.first_certificate(0)),
         VALUES_TABLE: lambda: Archive(store).nonce_window(client),  # the chain itself knows it without the store
+        TURNS_TABLE: lambda: Archive(store).nonce_window(client),
     }
     with pytest.raises(InvariantViolation, match="damaged"):
         reads[table]()
 
 
-def test_a_damaged_state_stops_the_start() -> None:
+def test_a_damaged_state_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that is not what the head says is found before the replica votes."""
+    monkeypatch.setattr(late_values, "KEYS_BYTES_MAX", 0)  # so that nothing waits
     store = MemoryStore(LEDGER_TABLES)
     chain = sample.new_chain(store)
     place, record = next(chain._store.scan(GENERATIONS[0].trie))

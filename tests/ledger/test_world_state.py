@@ -36,7 +36,7 @@ from ledger.state_trie import (
 from ledger.store import Delete, MemoryStore
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateSnapshot, WorldState
 
-VALUES_TABLE, TRIE_TABLE = GENERATIONS[0][:2]
+TRIE_TABLE = GENERATIONS[0].trie
 
 Content = dict[bytes, bytes]
 Writes = dict[bytes, bytes | None]
@@ -85,9 +85,10 @@ class Fixture:
     def check(self) -> None:
         """Root, values and a fresh load agree with the reference."""
         assert self.state.root == slow_root(self.content)
-        assert dict(self.store.scan(VALUES_TABLE)) == self.content
+        assert dict(self.state.values.scan(self.store)) == self.content
         loaded = WorldState(self.store)
         assert loaded.root == self.state.root
+        assert dict(loaded.values.scan(self.store)) == self.content
         hashes = [hash_key(b"%d" % number) for number in range(100)]
         assert loaded.trie.find_places(hashes) == self.state.trie.find_places(hashes)
         assert list(self.state.trie.scan(self.store, 0)) == sorted((hash_key(key), key) for key in self.content)
@@ -144,7 +145,8 @@ def test_the_order_of_writes_leaves_no_trace(content: Content, numbers: random.R
         one_by_one.apply({key: value})
     one_by_one.apply({b"detour" + key: None for key in content})
     assert at_once.state.root == one_by_one.state.root
-    assert list(at_once.store.scan(VALUES_TABLE)) == list(one_by_one.store.scan(VALUES_TABLE))
+    values = [list(each.state.values.scan(each.store)) for each in (at_once, one_by_one)]
+    assert values[0] == values[1]
     records = [list(each.state.trie.late.scan(each.store, b"")) for each in (at_once, one_by_one)]
     assert records[0] == records[1]
 

@@ -7,6 +7,7 @@ from simulation.test_cluster import expect_done
 
 from ledger.chain import LEDGER_TABLES
 from ledger.encoding import encode
+from ledger.late_turns import read_turns, turn_operations
 from ledger.store import Put
 from ledger.world_state import GENERATIONS
 from pbft.core.halting import DIVERGED, REPAIRS, SECOND_SIGNER, describe_halt
@@ -25,10 +26,12 @@ def corrupt_state(cluster: Cluster, replica: int, true_value: bytes) -> None:
     """One value of the world state on this machine's disk is another: memory or disk went wrong unnoticed."""
     ledger, found = cluster.machines[replica].ledger, 0
     for tables in GENERATIONS:
-        for key, value in list(ledger.scan(tables[0])):
-            if value == true_value:
-                ledger.write([Put(tables[0], key, value[:-1] + bytes([value[-1] ^ 1]))])
-                found += 1
+        for turn in list(read_turns(ledger, tables.late, 0)):
+            for key, value in turn.values.items():
+                if value == true_value:
+                    turn.values[key] = value[:-1] + bytes([value[-1] ^ 1])
+                    ledger.write(turn_operations(tables.late, turn))
+                    found += 1
     assert found == 1
 
 

@@ -1,0 +1,199 @@
+"""Values of the state that wait in memory, so that a block writes few pages of their table; and all reads of it.
+
+Keys are a prefix and random bytes: what a block changes lies anywhere in the table, and no page of it holds two of its
+keys. So each block writes, of all that waits, what lies in one of `TURNS` ranges of keys, the next one in their order,
+and what its turn is the last for. The ranges are drawn anew for each round of turns, by what was written in the last
+one, so that each is as large a part of it; they are nobody's business but the writer's: a table may hold a value at any
+time from its own turn to the last one, and the last turns (`ledger.late_turns`) say what it really is.
+
+So a reader in another process needs the store alone: it follows the turns, one record for each block, and looks for a
+value among them first. The writer forgets a value when it is written, a reader when its turn is no longer kept.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from operator import itemgetter
+from typing import Final
+
+from ledger.late_turns import TURNS, Turn, Values, read_turns, turn_operations
+from ledger.store import Delete, Operation, PutMany, ReadView, prefix_end
+
+WAITING_BYTES_MAX: Final = 512
+"""Of a value that waits. A longer one shares its page with few others, and would be written twice for little."""
+TURN_BYTES_MAX: Final = 1_048_576
+"""Of a block's keys and values, and what the interpreter takes for them: if there is more, values are written at once.
+So what waits takes 16 MB at most, in each process that reads the state; under full load a quarter of that."""
+ENTRY_BYTES: Final = 200
+"""What the interpreter takes for a key and its value besides their bytes."""
+KEYS_BYTES_MAX: Final = 1_048_576
+"""Of a block's keys: more are not kept for the trie either, and all that waits anywhere is written."""
+
+_SAMPLE: Final = 16  # one key of so many says where ranges begin, in each turn others
+
+Write = tuple[bytes, bytes | None]
+"""(key, value); None: removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValuesStep:
+    """What a block's writes make of the values."""
+
+    turn: Turn
+    operations: list[Operation]
+    written: Values  # to the table
+    bounds: Sequence[bytes]  # where the ranges of this round of turns begin, but for the first
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits any more, of any block."""
+        return not self.turn.keys
+
+
+class LateValues:
+    """The values of one generation as they are: those that wait, before their table. Mutable.
+
+    A writer takes steps (`compute_step`, `adopt`), a reader follows the store (`catch_up`). The views of its reads show
+    the store after the same turn.
+    """
+
+    def __init__(self, values_table: str, turns_table: str) -> None:
+        self.table = values_table
+        self._turns_table = turns_table
+        self._number = 0  # of the last turn
+        self._turns: deque[Turn] = deque()
+        self._waiting: dict[bytes, Values] = {}  # by key: the values of the last turn that changed it
+        self._bounds: Sequence[bytes] = ()
+
+    def copy(self) -> "LateValues":
+        """What waits now, to be read with a view of the same moment."""
+        twin = LateValues(self.table, self._turns_table)
+        twin._number, twin._turns, twin._waiting = self._number, self._turns.copy(), self._waiting.copy()
+        return twin
+
+    def catch_up(self, view: ReadView) -> None:
+        """Takes over the turns that the store has had since. Raises InvariantViolation (damaged)."""
+        for turn in read_turns(view, self._turns_table, self._number):
+            self._add(turn)
+
+    def recent_keys(self) -> list[bytes]:
+        """All keys of the turns that are kept, ascending, each once."""
+        return sorted({key for turn in self._turns for key in turn.keys})
+
+    # --- reads ---
+
+    def get(self, view: ReadView, key: bytes) -> bytes | None:
+        """The value of a key, None if absent."""
+        values = self._waiting.get(key)
+        return view.get(self.table, key) if values is None else values[key]
+
+    def bind(self, get: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes | None]:
+        """`get` for who reads thousands of keys, from the table's own."""
+        waiting = self._waiting
+
+        def get_value(key: bytes) -> bytes | None:
+            values = waiting.get(key)
+            return get(key) if values is None else values[key]
+
+        return get_value
+
+    def get_many(self, view: ReadView, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are there, by key."""
+        waiting = self._waiting
+        found = view.get_many(self.table, [key for key in keys if key not in waiting])
+        for key in keys:
+            if key in waiting and (value := waiting[key][key]) is not None:
+                found[key] = value
+        return found
+
+    def scan(self, view: ReadView, prefix: bytes = b"", *, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All (key, value) under `prefix`, ascending, from `start` on. The scan sees the state at its first step."""
+        waiting = self._waiting
+        low, end = max(prefix, start), prefix_end(prefix)
+        late = sorted({key for turn in self._turns for key in _range(turn.keys, low, end)})
+        changed: list[Write] = [(key, waiting[key][key]) for key in late if key in waiting]
+        stored: Iterator[Write] = view.scan(self.table, prefix, start=start)
+        previous = b""
+        for key, value in merge(changed, stored, key=itemgetter(0)):  # of equal keys, that of `changed` comes first
+            if key != previous and value is not None:
+                yield key, value
+            previous = key
+
+    # --- a block ---
+
+    def compute_step(self, writes: Sequence[Write]) -> ValuesStep:
+        """What to write with a block of these writes: keys ascending, each once. Changes nothing."""
+        number, waiting = self._number + 1, self._waiting
+        keys = [key for key, _ in writes]
+        keys_bytes = sum(map(len, keys))
+        if keys_bytes > KEYS_BYTES_MAX:
+            turn, bounds = Turn(number, [], {}), self._bounds
+            written = {key: values[key] for key, values in waiting.items()}
+            written.update(writes)
+        else:
+            turn = Turn(number, keys, _choose(writes, keys_bytes + ENTRY_BYTES * len(keys)))
+            bounds = self._bounds if number % TURNS else self._draw_bounds()
+            written = self._due(turn, bounds)
+            written.update([write for write in writes if write[0] not in turn.values])
+        put = [(key, value) for key, value in written.items() if value is not None]
+        removed: list[Operation] = [Delete(self.table, key) for key, value in written.items() if value is None]
+        operations = [*turn_operations(self._turns_table, turn), PutMany(self.table, put), *removed]
+        return ValuesStep(turn=turn, operations=operations, written=written, bounds=bounds)
+
+    def _draw_bounds(self) -> Sequence[bytes]:
+        """Where the ranges of a round begin: each of them, from the second on, has as many keys of the last turns."""
+        sample = sorted(key for turn in self._turns for key in turn.keys[turn.number % _SAMPLE :: _SAMPLE])
+        return [sample[len(sample) * part // TURNS] for part in range(1, TURNS)] if sample else ()
+
+    def _due(self, turn: Turn, bounds: Sequence[bytes]) -> Values:
+        """What is written with a turn: its range of what waits then, and what waits since the place that it takes."""
+        waiting, newest = self._waiting, turn.values
+        due: Values = {}
+        if len(self._turns) == TURNS:
+            last = self._turns[0].values
+            due = {key: value for key, value in last.items() if waiting.get(key) is last and key not in newest}
+        if bounds:
+            part = turn.number % TURNS
+            low, high = bounds[part - 1] if part else b"", bounds[part] if part < TURNS - 1 else None
+            late = {key for kept in self._turns for key in _range(kept.keys, low, high)}
+            due.update([(key, waiting[key][key]) for key in late if key in waiting])
+            due.update([(key, newest[key]) for key in _range(turn.keys, low, high) if key in newest])
+        return due
+
+    def adopt(self, step: ValuesStep) -> None:
+        """Makes the step the present; its operations are durable by now."""
+        self._add(step.turn)
+        for key in step.written:
+            self._waiting.pop(key, None)
+        self._bounds = step.bounds
+
+    def _add(self, turn: Turn) -> None:
+        waiting, turns, values = self._waiting, self._turns, turn.values
+        self._number = turn.number
+        if not turn.keys:
+            waiting.clear()
+            turns.clear()
+        waiting.update(dict.fromkeys(values, values))
+        if len(values) < len(turn.keys):
+            for key in turn.keys:
+                if key not in values:
+                    waiting.pop(key, None)
+        turns.append(turn)
+        if len(turns) > TURNS:
+            last = turns.popleft().values
+            for key in [key for key in last if waiting.get(key) is last]:
+                del waiting[key]
+
+
+def _choose(writes: Sequence[Write], size: int) -> Values:
+    """Those values of a block that wait. `size`: what all of it takes, without values."""
+    values = {key: value for key, value in writes if value is None or len(value) <= WAITING_BYTES_MAX}
+    size += sum([len(value) for value in values.values() if value is not None])
+    return values if size <= TURN_BYTES_MAX else {}
+
+
+def _range(keys: list[bytes], low: bytes, end: bytes | None) -> list[bytes]:
+    """Of ascending keys those from `low` on and below `end`."""
+    return keys[bisect_left(keys, low) : len(keys) if end is None else bisect_left(keys, end)]
