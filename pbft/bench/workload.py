@@ -170,7 +170,7 @@ class NullWorkload:
         """Each client in turn."""
         index = self._count % len(self._accounts.keys)
         self._count += 1
-        gas = max(GAS_OF_A_REQUEST, GAS_OF_A_PAYLOAD_BYTE * len(self._payload))
+        gas = GAS_OF_A_REQUEST + GAS_OF_A_PAYLOAD_BYTE * len(self._payload)
         return self._accounts.sign(index, situation, "load", "take", (self._payload,), gas)
 
 

@@ -17,7 +17,7 @@ from benchmarks.solo_ledger import SoloLedger
 from click.testing import CliRunner
 from free_ports import free_port_base
 
-from ledger.configuration import ProtocolParameters
+from ledger.configuration import PARAMETER_BOUNDS, ProtocolParameters
 from ledger.genesis import ContractReference
 from ledger.keys import SigningKey
 from pbft.bench import limit as limit_module
@@ -26,7 +26,14 @@ from pbft.bench.faults import Fault, longest_gap_seconds
 from pbft.bench.gauge import ProcessorTime, Usage, read_memory, subtract
 from pbft.bench.limit import interpreter_work, measure_limit, min_cpu_seconds, reference_work
 from pbft.bench.load import Load
-from pbft.bench.options import PAYLOAD_BYTES_MAX, BenchError, BenchOptions, read_available_bytes, validate_memory
+from pbft.bench.options import (
+    GAS_OF_A_REQUEST,
+    PAYLOAD_BYTES_MAX,
+    BenchError,
+    BenchOptions,
+    read_available_bytes,
+    validate_memory,
+)
 from pbft.bench.report import compute_percentile
 from pbft.bench.run import Point, executed_height
 from pbft.bench.workload import Founders, NullWorkload, Situation, TransferWorkload, find_workloads, make_workload
@@ -190,12 +197,21 @@ def test_transfers_are_the_same_in_every_run_and_each_account_counts_its_own(tmp
     assert len(endowed) == len(set(endowed)) == 40
 
 
-@pytest.mark.parametrize("payload", [0, 16_384, PAYLOAD_BYTES_MAX])
-def test_a_request_with_a_payload_has_gas_for_it(payload: int, tmp_path: Path) -> None:
+WORKLOADS = [NullWorkload(clients=2, payload=size) for size in (0, 256, 16_384, PAYLOAD_BYTES_MAX)]
+
+
+@pytest.mark.parametrize("workload", [*WORKLOADS, TransferWorkload(accounts=4)])
+def test_a_request_has_gas_for_what_it_does(workload: NullWorkload | TransferWorkload, tmp_path: Path) -> None:
     """Every payload that a bench takes: one of 16 kB ran out of gas, and a run of nothing but failures was measured."""
-    with closing(SoloLedger(tmp_path, NullWorkload(clients=2, payload=payload))) as solo:
+    with closing(SoloLedger(tmp_path, workload)) as solo:
+        solo.prepare()
         solo.grow(1, requests=2)  # which asserts that every call succeeds
-        assert solo.chain.height == 1
+        assert solo.chain.height >= 1
+
+
+def test_gas_cuts_no_batch() -> None:
+    """Of any size that a bench takes: one of 1,000 was cut to 500, so that larger ones seemed to save nothing."""
+    assert GAS_OF_A_REQUEST * PARAMETER_BOUNDS["batch_requests_max"][1] <= ProtocolParameters().block_gas_max
 
 
 def test_the_window_is_counted_by_blocks_that_a_correct_replica_executed(monkeypatch: pytest.MonkeyPatch) -> None:
