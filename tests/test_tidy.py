@@ -45,6 +45,7 @@ QUARANTINE = {
         "pbft/node/service.py",
         "pbft/node/contract_trial.py",
         "pbft/node/child_process.py",
+        "pbft/node/verifier_processes.py",
         "pbft/node/worker_process.py",
         "pbft/node/ops_port.py",
         "pbft/node/client_port.py",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pbft.cli.surface import CommandError, ExitCode, ReplicaId
+from pbft.node.verifier_count import VERIFIERS_MAX, count_verifiers
 
 if TYPE_CHECKING:
     from pbft.node.log import Logger
@@ -43,6 +44,11 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     type=click.IntRange(min=1),
     help="Behind by more heights, take a snapshot instead of blocks (default: 2048). Each replica's own choice.",
 )
+@click.option(
+    "--verifiers",
+    type=click.IntRange(0, VERIFIERS_MAX),
+    help="Processes that check clients' signatures (default: as this host's processors allow; 0: none).",
+)
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input ends: with whoever started this.")
 def run(
     network: Path,
@@ -54,6 +60,7 @@ def run(
     is_recovering: bool,
     log_path: Path | None,
     snapshot_lag: int | None,
+    verifiers: int | None,
     until_stdin_closes: bool,
 ) -> None:
     """Run one replica of the network defined in the file NETWORK, until SIGTERM.
@@ -66,7 +73,9 @@ def run(
     config = _read_config(network, replica_id, keys_path, data_path, passphrase_file, genesis_path)
     if snapshot_lag is not None:
         config = replace(config, snapshot_lag=snapshot_lag)
-    config = replace(config, is_recovering=is_recovering)
+    if verifiers is None:
+        verifiers = count_verifiers(config.definition, replica_id)
+    config = replace(config, is_recovering=is_recovering, verifiers=verifiers)
     try:
         log = open_logger(replica=replica_id, path=log_path)
     except OSError as error:

@@ -33,6 +33,7 @@ from pbft.node.driver import Counters, Driver, EvidenceSink, Outbound
 from pbft.node.epochs import EpochBook
 from pbft.node.execution import LedgerExecution, Worker
 from pbft.node.journal import Journal
+from pbft.node.request_lanes import InlineLanes, Lanes
 from pbft.wire.codec import (
     VerifiedSignatures,
     Verifier,
@@ -47,17 +48,23 @@ from pbft.wire.codec import (
 
 Decode: TypeAlias = Callable[[bytes, WireRules], PeerMessage]
 """A frame's bytes to its message; raises WireError. Messages never change, so nodes of one process may share them."""
+MakeLanes: TypeAlias = Callable[[Verifier], Lanes]
+"""Where clients' signatures are checked, by what remembers those that hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A replica with everything around its core. The client door takes `chain`, `driver.on_request`, `verifier`."""
+    """A replica with everything around its core.
+
+    The client door takes `chain`, `driver.on_request`, `verifier` and `lanes`.
+    """
 
     replica: Replica  # read view, primary, heights, pending_count and has_room from it; its verbs are the driver's
     driver: Driver
     chain: Chain
     execution: LedgerExecution  # `execution.subscribe(sink)`: hears of every durable block
     verifier: Verifier
+    lanes: Lanes
     epochs: EpochBook
 
     @property
@@ -178,6 +185,7 @@ class Surroundings:
     release: Callable[[], None]  # put on the wire what clients were answered, before the ledger is written
     verified: VerifiedSignatures | None  # shared with other nodes of this process, or None
     decode: Decode
+    make_lanes: MakeLanes
 
 
 def assemble_node(
@@ -198,6 +206,7 @@ def assemble_node(
     on_ready: Callable[[Node], None],
     verified: VerifiedSignatures | None = None,
     decode: Decode = decode_peer,
+    make_lanes: MakeLanes = lambda _: InlineLanes(),
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS,
     release: Callable[[], None] = lambda: None,
 ) -> None:
@@ -212,9 +221,7 @@ def assemble_node(
     chain = Chain.open(ledger_store, genesis)
     epochs = EpochBook(chain, signing_key.public_key)
     if not may_observe and epochs.replica_id(chain.epochs.newest.epoch) == OBSERVER:
-        raise InvalidConfiguration(
-            "not_listed", "no epoch to come lists this consensus key", key=signing_key.public_key
-        )
+        raise InvalidConfiguration("not_listed", "no epoch to come lists this key", key=signing_key.public_key)
     begin_journal(journal_store, chain, epochs)
     around = Surroundings(
         journal_store=journal_store,
@@ -229,6 +236,7 @@ def assemble_node(
         release=release,
         verified=verified,
         decode=decode,
+        make_lanes=make_lanes,
         snapshot_lag=snapshot_lag,
     )
 
@@ -245,6 +253,7 @@ def assemble_node(
 def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -> Node:
     """The node over a chain that has its genesis block."""
     verifier = Verifier(chain.epochs, verified=around.verified)
+    lanes = around.make_lanes(verifier)
     vault = PayloadVault(around.payload_keys)
     restored = read_journal(around.journal_store, epochs.rules, vault)
     if chain.epochs.of(restored.epoch) is None:
@@ -268,8 +277,17 @@ def _build(chain: Chain, epochs: EpochBook, key: Signer, around: Surroundings) -
         execution=execution,
         evidence=around.evidence,
         counters=around.counters,
+        lanes=lanes,
         wall_ms=around.wall_ms,
         wake=around.wake,
         on_halt=around.on_halt,
     )
-    return Node(replica=replica, driver=driver, chain=chain, execution=execution, verifier=verifier, epochs=epochs)
+    return Node(
+        replica=replica,
+        driver=driver,
+        chain=chain,
+        execution=execution,
+        verifier=verifier,
+        lanes=lanes,
+        epochs=epochs,
+    )

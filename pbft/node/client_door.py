@@ -3,11 +3,13 @@
 It owns admission (form, network, signature, limits, expiry, nonce) and the tables of who waits for which transaction.
 Its rules: what passes is a well-formed transaction with its whole private payload (D50) and its client's valid
 signature, whatever it asks for (D42); a refusal here is never final (D47); a used nonce is answered with its first
-receipt, at once (D43); every table has a bound, and closing a connection frees its places. Bytes and connections are
+receipt, at once (D43); every table has a bound, and closing a connection frees its places.
+A transaction whose signature is checked elsewhere (`request_lanes`) has its place while it waits for the verdict; it
+is then judged as if it came now. Bytes and connections are
 left to `client_port`, order to the core, views and proofs to `client_reads`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ledger.admission import NONCE_WINDOW, NonceWindow
@@ -35,6 +37,7 @@ from pbft.node.client_waiting import (
     WaitingTable,
 )
 from pbft.node.metrics import Metrics
+from pbft.node.request_lanes import InlineLanes, Lanes
 from pbft.wire.client_frames import Await, ClientFrame, Proof, Refused, Submit, View
 from pbft.wire.codec import make_request
 from pbft.wire.limits import DETAIL_CHARACTERS_MAX, WireError
@@ -62,10 +65,12 @@ class ClientDoor:
         is_executing: Callable[[], bool],
         standing: Standing,
         metrics: Metrics,
+        lanes: Lanes | None = None,
         halted: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`submit` hands a request to the core; `is_executing` asks whether a block is on its way through the worker;
-        `halted` says why this replica stopped for good: from then on it answers nothing else (M45).
+        `lanes` say where signatures are checked, None for here; `halted` says why this replica stopped for good: from
+        then on it answers nothing else (M45).
 
         Subscribe the door to the execution: it must hear of every block before the next one starts.
         """
@@ -80,17 +85,20 @@ class ClientDoor:
         self._metrics = metrics
         self._waiting = WaitingTable()
         self._questions = OutcomeQuestions()
+        self._lanes = lanes or InlineLanes()
+        self._held = self._held_bytes = 0  # transactions that wait for their verdict
         self._halted = halted
         self._told_height = 0  # of the newest block whose waiters are answered
 
     # -- connections --
 
-    def open(self, answer: Answer, client: bytes) -> Visit:
+    def open(self, answer: Answer, client: bytes, on_fault: Callable[[], None] = lambda: None) -> Visit:
         """A client has connected; every answer to it goes through `answer`, now or later, until `close`.
 
-        `client` is the public key of its certificate, shared by all its connections.
+        `client` is the public key of its certificate, shared by all its connections; `on_fault` hears, now or later, of
+        each frame that only a faulty or hostile client sends.
         """
-        return Visit(answer=answer, client=client)
+        return Visit(answer=answer, on_fault=on_fault, lane=self._lanes.open(), client=client)
 
     def close(self, visit: Visit) -> None:
         """The connection is gone: nobody waits any more. What was handed in is still ordered."""
@@ -100,13 +108,11 @@ class ClientDoor:
         self._questions.leave(visit)
         self._metrics.client_waiting = len(self._waiting)
 
-    def receive(self, visit: Visit, frame: ClientFrame) -> bool:
-        """Answer a frame, now or later. False for one that only a faulty or hostile client sends."""
+    def receive(self, visit: Visit, frame: ClientFrame) -> None:
+        """Answer a frame, now or later."""
         asked = frame.entries if isinstance(frame, Await) else ((frame.correlation, b""),)
         try:
-            halted = self._halted()
-            if halted is not None:
-                raise Refusal("halted", f"this replica has stopped: {halted}", RETRY_NEVER_MS)
+            self._require_running()
             if isinstance(frame, Submit):
                 signed = parse_transaction(frame.transaction)
                 asked = ((frame.correlation, signed.tx_id),)
@@ -119,14 +125,23 @@ class ClientDoor:
                 self._reads.receive_proof(visit, frame)
             else:
                 self._reads.receive_head_request(visit, frame)
-        except Refusal as refusal:
-            for correlation, tx_id in asked:
-                self._refuse(visit, correlation, tx_id, refusal)
-        except (InvalidTransaction, WireError) as error:
-            for correlation, tx_id in asked:
-                self._refuse(visit, correlation, tx_id, Refusal(error.code, error.detail, RETRY_NEVER_MS))
-            return False
-        return True
+        except (Refusal, InvalidTransaction, WireError) as error:
+            self._fail(visit, asked, error)
+
+    def _require_running(self) -> None:
+        halted = self._halted()
+        if halted is not None:
+            raise Refusal("halted", f"this replica has stopped: {halted}", RETRY_NEVER_MS)
+
+    def _fail(
+        self, visit: Visit, asked: Sequence[tuple[int, bytes]], error: Refusal | InvalidTransaction | WireError
+    ) -> None:
+        """Say no to each of these (correlation, transaction); an error is the client's fault."""
+        refusal = error if isinstance(error, Refusal) else Refusal(error.code, error.detail, RETRY_NEVER_MS)
+        for correlation, tx_id in asked:
+            self._refuse(visit, correlation, tx_id, refusal)
+        if error is not refusal:
+            visit.on_fault()
 
     def tick(self) -> None:
         """To be called every `pbft.core.config.TICK_MS`."""
@@ -160,18 +175,70 @@ class ClientDoor:
         transaction = signed.transaction
         if transaction.network != self._network:
             raise Refusal("wrong_network", f"this is network {self._network.hex()}", RETRY_NEVER_MS)
+        window = self._find_window(visit, correlation, signed)
+        if window is None:
+            return
+        verify_payload(signed, payload)
+        request = make_request(signed, payload)
+        if not self._hold(visit, correlation, signed, request):
+            self._admit(visit, correlation, signed, request, window)
+
+    def _find_window(self, visit: Visit, correlation: int, signed: SignedTransaction) -> NonceWindow | None:
+        """The sender's nonces; None where this one is used, and answered with its first receipt (D43)."""
+        transaction = signed.transaction
         window = self._chain.nonce_window(transaction.sender)
         if window.is_used(transaction.nonce):
             stored = self._chain.find_used(transaction.sender, transaction.nonce)
             if stored is not None:
                 self._reply(visit, correlation, stored)
-                return
-        verify_payload(signed, payload)
-        request = make_request(signed, payload)
+                return None
+        return window
+
+    def _hold(self, visit: Visit, correlation: int, signed: SignedTransaction, request: Request) -> bool:
+        """Whether it waits for a verdict on its signature. It has a place meanwhile; where none is left, all that waits
+        on this connection is judged now, and this transaction after it, so that a full door refuses as ever."""
+
+        def go_on() -> None:
+            visit.held -= 1
+            self._held -= 1
+            self._held_bytes -= request.size_bytes
+            self._receive_checked(visit, correlation, signed, request)
+
+        if (
+            len(visit.waiting) + visit.held >= WAITING_PER_VISIT_MAX
+            or len(self._waiting) + self._held >= WAITING_MAX
+            or not self._standing.has_room(request.size_bytes + self._held_bytes)
+        ):
+            visit.lane.release()
+        elif visit.lane.hold((request,), request.size_bytes, go_on):
+            visit.held += 1
+            self._held += 1
+            self._held_bytes += request.size_bytes
+            return True
+        return False
+
+    def _receive_checked(self, visit: Visit, correlation: int, signed: SignedTransaction, request: Request) -> None:
+        """Its verdict is there, or will not come: judge it as if it came now, for blocks have been executed since.
+
+        Its connection may be gone; what was handed in is ordered all the same.
+        """
+        try:
+            self._require_running()
+            window = self._find_window(visit, correlation, signed)
+            if window is not None:
+                self._admit(visit, correlation, signed, request, window)
+        except (Refusal, WireError) as error:
+            self._fail(visit, ((correlation, signed.tx_id),), error)
+
+    def _admit(
+        self, visit: Visit, correlation: int, signed: SignedTransaction, request: Request, window: NonceWindow
+    ) -> None:
+        """Hand it to the core, and remember who waits. Raises Refusal; WireError where its signature does not hold."""
         self._verifier.verify_request(request)
         self._validate_admission(signed, window, request.size_bytes)
-        self._make_place(visit)
-        self._waiting.add(visit, correlation, signed)
+        if not visit.is_closed:
+            self._make_place(visit)
+            self._waiting.add(visit, correlation, signed)
         self._metrics.client_waiting = len(self._waiting)
         self._metrics.client_requests_total += 1
         self._submit(request)

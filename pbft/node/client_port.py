@@ -33,7 +33,7 @@ class _Connection:
         self._port = port
         self._is_paused = False
         self._faults = 0
-        self.visit: Visit = door.open(self._answer, link.peer.public_key)
+        self.visit: Visit = door.open(self._answer, link.peer.public_key, self._note_fault)
 
     def receive(self, data: bytes) -> None:
         """A frame from the client."""
@@ -44,10 +44,13 @@ class _Connection:
         except WireError as error:
             self._port.end(self, error.code)
             return
-        if not self._door.receive(self.visit, frame):
-            self._faults += 1
-            if self._faults >= FAULTS_MAX:
-                self._port.end(self, "too_many_faults")
+        self._door.receive(self.visit, frame)
+
+    def _note_fault(self) -> None:
+        """It sent what only a faulty client sends: now, or before and the verdict came now."""
+        self._faults += 1
+        if self._faults >= FAULTS_MAX and not self.visit.is_closed:
+            self._port.end(self, "too_many_faults")
 
     def _answer(self, frame: ReplicaFrame) -> None:
         if self.visit.is_closed:

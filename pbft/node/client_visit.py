@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pbft.node.request_lanes import INLINE_LANE, Lane
 from pbft.wire.client_frames import ReplicaFrame
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Visit:
     """One connection of one client."""
 
     answer: Answer
+    on_fault: Callable[[], None] = lambda: None  # it has sent what only a faulty or hostile client sends
+    lane: Lane = INLINE_LANE  # of the transactions that it hands in
+    held: int = 0  # of these, those that wait for their verdict
     client: bytes = b""  # public key of its certificate: whom its reads count for
     waiting: "dict[Waiting, None]" = field(default_factory=dict)  # transactions that it handed in, the oldest first
     awaited: dict[bytes, int] = field(default_factory=dict)  # others whose outcome it waits for: id -> correlation

@@ -54,7 +54,8 @@ from pbft.core.replica import Replica
 from pbft.node.code_checks import CodeChecks
 from pbft.node.execution import LedgerExecution
 from pbft.node.journal import Journal
-from pbft.wire.codec import peek_kind
+from pbft.node.request_lanes import Lane, Lanes
+from pbft.wire.codec import peek_kind, requests_in
 from pbft.wire.limits import WireError
 
 INNOCENT_REFUSALS: Final = frozenset({"epoch"})  # of frames that a correct replica sends too: one of another epoch
@@ -136,6 +137,7 @@ class Driver:
         execution: LedgerExecution,
         evidence: EvidenceSink,
         counters: Counters,
+        lanes: Lanes,
         wall_ms: Callable[[], int],
         wake: Callable[[], None],
         on_halt: Callable[[str], None],
@@ -147,6 +149,8 @@ class Driver:
         self._execution = execution
         self._evidence = evidence
         self._counters = counters
+        self._lanes = lanes
+        self._lane_of: dict[int, Lane] = {}  # by sender
         self._code_checks = CodeChecks(execution.check_source, counters)
         self._wall_ms = wall_ms
         self._wake = wake
@@ -165,37 +169,69 @@ class Driver:
         """Why this node stopped for good, or None."""
         return self._halted
 
-    def on_frame(self, sender_replica_id: int, frame: bytes) -> bool:
+    def on_frame(self, sender_replica_id: int, frame: bytes, on_refused: Callable[[], None] = lambda: None) -> None:
         """A frame from the link of a replica: decoded, verified, given to the core; else counted and dropped (M5).
 
-        True where it is refused and no correct replica sends its like: what is only of no use here is not meant.
-
-        Signatures cost far more than the rest, so the core is asked first what of the message it wants.
+        `on_refused` is called, now or later, where it is refused and no correct replica sends its like: what is only of
+        no use here is not meant. Signatures cost far more than the rest, so the core is asked first what of the message
+        it wants; where they are checked elsewhere, it is asked again when the verdicts are there.
         """
         if self._halted is not None:
-            return False
+            return
         kind = peek_kind(frame)
         if kind is not None and not self._replica.is_awaited(sender_replica_id, kind):
             self._counters.count("message_dropped", f"unwanted_{kind.__name__.lower()}")
-            return False
+            return
         try:
             message = self._sealer.decode(frame)
-            if isinstance(message, Relay):
-                message = self._unanswered(message.requests)
-            wanted = self._replica.compute_wanted(sender_replica_id, message)
-            if wanted is None:
-                self._counters.count("message_dropped", f"unwanted_{type(message).__name__.lower()}")
-                return False
+        except WireError as error:
+            self._refuse(error, on_refused)
+            return
+        wanted = self._compute_wanted(sender_replica_id, message)
+        if wanted is None:
+            return
+        epoch = self._replica.epoch
+
+        def go_on() -> None:
+            if self._replica.epoch == epoch:  # else the id may be another's by now; what is missing is sent again (M50)
+                still_wanted = self._compute_wanted(sender_replica_id, wanted)
+                if still_wanted is not None:
+                    self._take(sender_replica_id, still_wanted, on_refused)
+
+        lane = self._lane_of.get(sender_replica_id)
+        if lane is None:
+            lane = self._lane_of[sender_replica_id] = self._lanes.open()
+        if not lane.hold(requests_in(wanted), len(frame), go_on):
+            self._take(sender_replica_id, wanted, on_refused)
+
+    def _compute_wanted(self, sender_replica_id: int, message: PeerMessage) -> PeerMessage | None:
+        """The part of a message that can be of use here; None for no part, which is counted."""
+        if self._halted is not None:
+            return None
+        if isinstance(message, Relay):
+            message = self._unanswered(message.requests)
+        wanted = self._replica.compute_wanted(sender_replica_id, message)
+        if wanted is None:
+            self._counters.count("message_dropped", f"unwanted_{type(message).__name__.lower()}")
+        return wanted
+
+    def _take(self, sender_replica_id: int, wanted: PeerMessage, on_refused: Callable[[], None]) -> None:
+        """To the core, once every signature holds."""
+        try:
             self._sealer.verify(wanted)
         except WireError as error:
-            self._counters.count("frame_refused", error.code)
-            return error.code not in INNOCENT_REFUSALS
+            self._refuse(error, on_refused)
+            return
         self._counters.count("message", type(wanted).__name__)
         if isinstance(wanted, Relay):
             self._on_relay(sender_replica_id, wanted)
         else:
             self._hand_in(sender_replica_id, wanted)
-        return False
+
+    def _refuse(self, error: WireError, on_refused: Callable[[], None]) -> None:
+        self._counters.count("frame_refused", error.code)
+        if error.code not in INNOCENT_REFUSALS:
+            on_refused()
 
     def _on_relay(self, sender_replica_id: int, relay: Relay) -> None:
         """The core gets requests that bring code when the worker has survived it, each by itself, the others at once:

@@ -313,6 +313,7 @@ def _replica_status(replica: LocalReplica, answer: dict[str, Any] | None) -> dic
         "pid": record.pid if record is not None else known.get("pid"),
         "worker_pid": known.get("worker_pid"),
         "worker": known.get("worker"),
+        "verifier_pids": known.get("verifier_pids", []),
         "ports": replica.ports,
         "log": str(replica.log_path),
     }

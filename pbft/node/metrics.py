@@ -51,6 +51,9 @@ class Metrics:
     client_refused_total: Counter[str] = field(default_factory=Counter)  # frames refused at the door, by code
     client_waiting: int = 0  # clients' transactions whose outcome somebody waits for
     worker_restarts_total: Counter[str] = field(default_factory=Counter)  # contract workers replaced, by cause
+    verifier_restarts_total: Counter[str] = field(default_factory=Counter)  # verifier processes replaced, by cause
+    verifier_verdicts_total: Counter[str] = field(default_factory=Counter)  # signatures given to verifiers, by verdict
+    verifier_overflows_total: int = 0  # frames checked here at once, because too much waited for verdicts
     execution_stopped: int = 0  # 1 when the worker gave up on a block (D54): ordering goes on, execution does not
     snapshot_height: int = 0  # of the snapshot on its way in, 0 where none is
     snapshot_chunks_total: Counter[str] = field(default_factory=Counter)  # chunks received, taken or refused, by code
@@ -106,6 +109,9 @@ _HELP = {
     "client_refused_total": "Client frames refused at the door, by code.",
     "client_waiting": "Transactions whose outcome a client waits for.",
     "worker_restarts_total": "Contract workers replaced, by cause.",
+    "verifier_restarts_total": "Verifier processes replaced, by cause.",
+    "verifier_verdicts_total": "Signatures given to verifier processes, by verdict: holds, fails, none.",
+    "verifier_overflows_total": "Frames checked in the main process because too much waited for verdicts.",
     "execution_stopped": "1 when execution stopped with a cause while ordering goes on.",
     "snapshot_height": "Height of the snapshot on its way in, 0 where none is.",
     "snapshot_chunks_total": "Chunks of snapshots received, by what became of them.",
@@ -124,6 +130,8 @@ _LABELS = {
     "queue_dropped_total": "class",
     "client_refused_total": "code",
     "worker_restarts_total": "cause",
+    "verifier_restarts_total": "cause",
+    "verifier_verdicts_total": "verdict",
     "snapshot_chunks_total": "code",
 }
 

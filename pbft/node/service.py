@@ -41,11 +41,13 @@ from pbft.node.network_config import NetworkDefinition, ReplicaDefinition
 from pbft.node.ops_port import listen_ops, make_site
 from pbft.node.process_edge import StopOnError, wall_ms
 from pbft.node.prompt import TurnEnd
+from pbft.node.request_lanes import InlineLanes, Lanes, RequestPool
 from pbft.node.start_count import count_start, hold_keys
 from pbft.node.status_page import UNKNOWN, Parts, compute_state, describe_parts
 from pbft.node.transport import PeerTransport, listen_clients
+from pbft.node.verifier_processes import VerifierProcesses
 from pbft.node.worker_process import ProcessWorker
-from pbft.wire.codec import WireRules
+from pbft.wire.codec import Verifier, WireRules
 
 OPS_HOST: Final = "127.0.0.1"  # whatever the definition says of the others: operators reach it through their own means
 STOP_SECONDS_MAX: Final = 8.0  # of the 10 s that an operator's tools wait after SIGTERM
@@ -62,6 +64,7 @@ class ServiceConfig:
     keys_path: Path  # where the identity was read: starts are counted there
     data_path: Path
     snapshot_lag: int = SNAPSHOT_LAG_HEIGHTS  # behind by more heights, it takes a snapshot
+    verifiers: int = 0  # processes that check clients' signatures; 0: the main process does (`verifier_count`)
     is_recovering: bool = False  # start although no epoch lists the consensus key: as an observer (D37)
     genesis: bytes | None = None  # a genesis file that must be the network's; None builds it from the definition
 
@@ -104,6 +107,7 @@ class ReplicaService:
         self._guard = StopOnError(self.fail)
         self._parts: Parts | None = None  # None until genesis has been executed
         self._ledger: LmdbStore | None = None
+        self._verifiers: VerifierProcesses | None = None  # where there are any
         self._cause: str | None = None  # why this replica halted, or stopped executing
         self._is_stopping = False
         self._flush_is_due = False
@@ -203,8 +207,26 @@ class ReplicaService:
             on_halt=self._halt,
             release=self._turn_end.run,
             snapshot_lag=config.snapshot_lag,
+            make_lanes=self._make_lanes,
             on_ready=lambda node: self._begin(node, worker, transport, evidence),
         )
+
+    def _make_lanes(self, verifier: Verifier) -> Lanes:
+        """Where clients' signatures are checked: here, or in processes of their own, which start now."""
+        if not self._config.verifiers:
+            return InlineLanes()
+        pool = RequestPool(verifier, at_turn_end=lambda send: self._turn_end.callLater(0, send), metrics=self.metrics)
+        self._verifiers = VerifierProcesses(
+            self._reactor,
+            count=self._config.verifiers,
+            pool=pool,
+            metrics=self.metrics,
+            log=self._log,
+            guard=self._guard,
+        )
+        self._verifiers.start()
+        self._closers.append(self._verifiers.stop)
+        return pool
 
     def _begin(self, node: Node, worker: ProcessWorker, transport: PeerTransport, evidence: EvidenceStore) -> None:
         """The node is whole: let clients and replicas in, and let time pass."""
@@ -220,9 +242,12 @@ class ReplicaService:
             is_executing=lambda: worker.is_executing,
             standing=node.replica,
             metrics=self.metrics,
+            lanes=node.lanes,
             halted=lambda: node.driver.halted,
         )
-        self._parts = Parts(node=node, worker=worker, transport=transport, evidence=evidence, door=door)
+        self._parts = Parts(
+            node=node, worker=worker, verifiers=self._verifiers, transport=transport, evidence=evidence, door=door
+        )
         self._closers.append(node.execution.snapshots.close)
         self._closers.append(node.execution.close)
         self._follow_epoch(self._parts)
@@ -282,11 +307,10 @@ class ReplicaService:
             with self._guard:
                 self._parts.node.driver.on_request(request)
 
-    def _receive_frame(self, sender: int, frame: bytes) -> bool:
+    def _receive_frame(self, sender: int, frame: bytes, on_refused: Callable[[], None]) -> None:
         if self._parts is not None and not self._is_stopping:
             with self._guard:
-                return self._parts.node.driver.on_frame(sender, frame)
-        return False
+                self._parts.node.driver.on_frame(sender, frame, on_refused)
 
     def _wake(self) -> None:
         """The driver has work: end its turn when this reactor turn has handed in everything it brings."""

@@ -13,6 +13,7 @@ from pbft.node.assembly import Node
 from pbft.node.client_door import ClientDoor
 from pbft.node.evidence_store import EvidenceStore
 from pbft.node.transport import PeerTransport
+from pbft.node.verifier_processes import VerifierProcesses
 from pbft.node.worker_process import ProcessWorker
 
 
@@ -22,6 +23,7 @@ class Parts:
 
     node: Node
     worker: ProcessWorker
+    verifiers: VerifierProcesses | None  # None where the main process checks signatures
     transport: PeerTransport
     evidence: EvidenceStore
     door: ClientDoor
@@ -32,6 +34,7 @@ UNKNOWN: Final[dict[str, Any]] = {
         ["network_id", "height", "certified_height", "epoch", "epoch_end", "view", "primary", "state_root"]
     ),
     **dict.fromkeys(["halt", "snapshot", "worker_pid", "worker"]),
+    "verifier_pids": [],
     "connected": [],
     "accused": [],
 }
@@ -67,6 +70,7 @@ def describe_parts(parts: Parts, cause: str | None) -> dict[str, Any]:
         "primary": node.replica.primary,
         "worker_pid": parts.worker.pid,
         "worker": parts.worker.confinement,
+        "verifier_pids": parts.verifiers.pids if parts.verifiers is not None else [],
         "connected": list(parts.transport.connected),
         "cause": cause or describe_wait(node.replica.waits_for) or parts.transport.warning,
         "halt": describe_halt(node.replica.halt),

@@ -22,6 +22,7 @@ newer link replaces it, because it may be the half of a connection that no longe
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -68,7 +69,7 @@ class PeerTransport:
         network: bytes,
         identity: TlsIdentity,
         rules: WireRules,
-        on_message: Callable[[int, bytes], bool],
+        on_message: Callable[[int, bytes, Callable[[], None]], None],
         refused: Counter[str] | None = None,
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
@@ -84,7 +85,7 @@ class PeerTransport:
         self._defined = {replica.name: replica for replica in definition.replicas}
         self._identity = identity
         self._frame_bytes_max = rules.peer_frame_bytes_max
-        self._on_message = on_message  # True: refused, and no correct replica sends such a frame
+        self._on_message = on_message  # calls back where no correct replica sends such a frame
         self._conduct = Conduct(reactor.seconds)
         self._refused = refused if refused is not None else Counter()
         self._dropped = dropped if dropped is not None else Counter()
@@ -252,9 +253,12 @@ class PeerTransport:
         peer = self._peers.get(key)
         if peer is not None:
             self._heard[key] = self._reactor.seconds()
-            is_refused = self._on_message(peer.id, frame)
-            if is_refused and self._conduct.note_refusal(key):
-                self._accepted[key].refuse("refused_frames")
+            self._on_message(peer.id, frame, partial(self._note_refusal, key))
+
+    def _note_refusal(self, key: bytes) -> None:
+        """A frame was refused, now or after its verdicts came; its link may have ended meanwhile."""
+        if self._conduct.note_refusal(key) and key in self._accepted:
+            self._accepted[key].refuse("refused_frames")
 
     def _forget(self, key: bytes, link: Link) -> None:
         if self._accepted.get(key) is link:

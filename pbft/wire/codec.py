@@ -15,9 +15,10 @@ from pbft.wire.encode import encode_envelope, encode_peer, encode_peer_frames, i
 from pbft.wire.kinds import peek_kind
 from pbft.wire.limits import WireError, WireRules
 from pbft.wire.requests import make_request, parse_request
-from pbft.wire.verify import VerifiedSignatures, Verifier, seal, seal_turn
+from pbft.wire.verify import UncheckedSignature, VerifiedSignatures, Verifier, requests_in, seal, seal_turn
 
 __all__ = [
+    "UncheckedSignature",
     "VerifiedSignatures",
     "Verifier",
     "WireError",
@@ -31,6 +32,7 @@ __all__ = [
     "make_request",
     "parse_request",
     "peek_kind",
+    "requests_in",
     "seal",
     "seal_turn",
 ]

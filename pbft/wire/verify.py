@@ -11,8 +11,8 @@ pass as a known one nor a forged copy can bar the true one (D44). Form is `decod
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from ledger.configuration import Configuration
 from ledger.epochs import Epochs
@@ -64,6 +64,15 @@ def seal_turn(
     return [seal(group, sender=sender, epoch=epoch, network=network, key=key) for group in groups]
 
 
+class UncheckedSignature(NamedTuple):
+    """A signature of which it is not known whether it holds, with what decides that."""
+
+    identity: bytes  # of all three others, as it will be remembered
+    public_key: bytes
+    signed: bytes
+    signature: bytes
+
+
 class VerifiedSignatures:
     """Which signatures held: only what verified is remembered, and boundedly (D44).
 
@@ -85,6 +94,17 @@ class VerifiedSignatures:
             return
         if identity not in self._older:
             self._verify(public_key, signed, signature)
+        self.remember(identity)
+
+    def find_unchecked(self, public_key: bytes, signed: bytes, signature: bytes) -> UncheckedSignature | None:
+        """What has to be checked before `verify` knows the answer; None where it knows."""
+        identity = hashlib.sha256(public_key + signature + signed).digest()
+        if identity in self._newer or identity in self._older:
+            return None
+        return UncheckedSignature(identity, public_key, signed, signature)
+
+    def remember(self, identity: bytes) -> None:
+        """This signature holds: `verify` has found so, or a verifier process (`pbft.node.request_lanes`)."""
         if len(self._newer) >= self._generation_max:
             self._older, self._newer = self._newer, set()
         self._newer.add(identity)
@@ -140,8 +160,23 @@ class Verifier:
 
     def verify_request(self, request: Request) -> None:
         """The client's signature over its transaction. WireError(`request_signature`)."""
-        signature, body = request.raw[:SIGNATURE_BYTES], request.raw[SIGNATURE_BYTES:]
-        self._check(request.client, signing_bytes(Tag.SIGN_TRANSACTION, body), signature, "request_signature")
+        signature, signed = _signed_of(request)
+        self._check(request.client, signed, signature, "request_signature")
+
+    def find_unchecked(self, requests: Iterable[Request]) -> list[UncheckedSignature]:
+        """The clients' signatures that `verify_request` would have to check, in their order."""
+        find = self._verified.find_unchecked
+        found = []
+        for request in requests:
+            signature, signed = _signed_of(request)
+            unchecked = find(request.client, signed, signature)
+            if unchecked is not None:
+                found.append(unchecked)
+        return found
+
+    def remember(self, unchecked: UncheckedSignature) -> None:
+        """It has been found to hold."""
+        self._verified.remember(unchecked.identity)
 
     def verify_certificate(self, certificate: QuorumCertificate) -> None:
         """At least Q signatures of distinct members over one header hash. WireError(code)."""
@@ -175,6 +210,30 @@ class Verifier:
             self._verified.verify(public_key, signed, signature)
         except InvalidSignature:
             raise WireError(code, f"not signed by {public_key.hex()}") from None
+
+
+def _signed_of(request: Request) -> tuple[bytes, bytes]:
+    """The client's signature, and the bytes that it signed."""
+    raw = request.raw
+    return raw[:SIGNATURE_BYTES], signing_bytes(Tag.SIGN_TRANSACTION, raw[SIGNATURE_BYTES:])
+
+
+def requests_in(message: PeerMessage) -> Iterator[Request]:
+    """Every client's request in a message: those whose signatures `verify_message` checks."""
+    match message:
+        case Envelope():
+            yield from _proposed_in(message)
+        case Forward() | Said():
+            for envelope in message.envelopes:
+                yield from _proposed_in(envelope)
+        case Relay() | Batches() | Blocks():
+            yield from _requests_of(message)
+
+
+def _proposed_in(envelope: Envelope) -> Iterator[Request]:
+    for message in envelope.messages:
+        if isinstance(message, PrePrepare):
+            yield from message.batch.requests
 
 
 def _requests_of(message: Relay | Batches | Blocks) -> Iterator[Request]:

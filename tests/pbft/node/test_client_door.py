@@ -28,6 +28,7 @@ from pbft.node.metrics import Metrics
 from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from pbft.wire.client_frames import (
     Await,
+    ClientFrame,
     Head,
     HeadRequest,
     Proof,
@@ -71,6 +72,7 @@ class House:
     submitted: list[Request] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
     is_executing: bool = False
+    faults: list[bytes] = field(default_factory=list)  # clients that were found at fault
 
     def __post_init__(self) -> None:
         store = MemoryStore(LEDGER_TABLES)
@@ -92,7 +94,7 @@ class House:
     def visit(self, client: bytes = b"one") -> tuple[Visit, list[ReplicaFrame]]:
         """A connected client and the answers that reach it."""
         answers: list[ReplicaFrame] = []
-        return self.door.open(answers.append, client), answers
+        return self.door.open(answers.append, client, lambda: self.faults.append(client)), answers
 
     @property
     def places(self) -> dict[bytes, int]:
@@ -140,8 +142,15 @@ def transaction(nonce: int = 0, key: SigningKey = CLIENT, **changes: object) -> 
     return sign_transaction(valid._replace(**changes), key)  # type: ignore[arg-type]
 
 
+def take(house: House, visit: Visit, frame: ClientFrame) -> bool:
+    """The door gets a frame; False where its client is found at fault by it."""
+    before = len(house.faults)
+    house.door.receive(visit, frame)
+    return len(house.faults) == before
+
+
 def submit(house: House, visit: Visit, signed: SignedTransaction, correlation: int = 7) -> bool:
-    return house.door.receive(visit, Submit(correlation=correlation, transaction=signed.raw))
+    return take(house, visit, Submit(correlation=correlation, transaction=signed.raw))
 
 
 def only(answers: list[ReplicaFrame], kind: type[ReplicaFrame]) -> ReplicaFrame:
@@ -204,10 +213,10 @@ def test_a_private_payload_passes_the_door_whole_or_not_at_all(house: House) -> 
     signed, plain = transaction(commitments=commitments), transaction(nonce=1)
     visit, answers = house.visit()
     for bad in (b"", payload + b"\x00", make_payload([{"wh": 12}])[1]):
-        assert not house.door.receive(visit, Submit(correlation=7, transaction=signed.raw, private_payload=bad))
-    assert not house.door.receive(visit, Submit(correlation=7, transaction=plain.raw, private_payload=payload))
+        assert not take(house, visit, Submit(correlation=7, transaction=signed.raw, private_payload=bad))
+    assert not take(house, visit, Submit(correlation=7, transaction=plain.raw, private_payload=payload))
     assert [answer.code for answer in answers] == ["payload"] * 4 and house.submitted == []
-    assert house.door.receive(visit, Submit(correlation=7, transaction=signed.raw, private_payload=payload))
+    assert take(house, visit, Submit(correlation=7, transaction=signed.raw, private_payload=payload))
     assert [(request.tx_id, request.payload) for request in house.submitted] == [(signed.tx_id, payload)]
 
 
@@ -217,7 +226,7 @@ def test_every_refusal_fits_a_frame_that_clients_take(house: House, field: str) 
     visit, answers = house.visit()
     body = transaction().transaction._replace(**{field: "N" * 100_000}).to_bytes()
     raw = CLIENT.sign(signing_bytes(Tag.SIGN_TRANSACTION, body)) + body
-    assert not house.door.receive(visit, Submit(correlation=7, transaction=raw))
+    assert not take(house, visit, Submit(correlation=7, transaction=raw))
     refused = only(answers, Refused)
     assert (refused.code, decode_replica_frame(encode_replica_frame(refused))) == ("malformed", refused)
 
@@ -237,8 +246,8 @@ def test_a_signature_that_does_not_hold_is_a_clients_fault(house: House) -> None
     visit, answers = house.visit()
     raw = bytearray(transaction().raw)
     raw[0] ^= 1
-    assert not house.door.receive(visit, Submit(correlation=1, transaction=bytes(raw)))
-    assert not house.door.receive(visit, Submit(correlation=2, transaction=b"\xff" * 200))
+    assert not take(house, visit, Submit(correlation=1, transaction=bytes(raw)))
+    assert not take(house, visit, Submit(correlation=2, transaction=b"\xff" * 200))
     assert [type(answer) for answer in answers] == [Refused, Refused]
     assert house.submitted == []
 
@@ -256,7 +265,7 @@ def test_an_executed_nonce_is_answered_from_the_ledger_at_once(house: House) -> 
 
 def ask(house: House, visit: Visit, *asked: tuple[int, SignedTransaction]) -> bool:
     """The question of a witness."""
-    return house.door.receive(visit, Await(tuple((correlation, signed.tx_id) for correlation, signed in asked)))
+    return take(house, visit, Await(tuple((correlation, signed.tx_id) for correlation, signed in asked)))
 
 
 def test_a_witness_tells_what_is_executed_and_later_what_is_not_yet(house: House) -> None:

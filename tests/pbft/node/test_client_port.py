@@ -1,5 +1,6 @@
 """The clients' port between link and door: frames in, answers out, and how a client ends its own visit."""
 
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
@@ -55,17 +56,18 @@ class FakeDoor:
         self.visits: list[Visit] = []
         self.received: list[ClientFrame] = []
 
-    def open(self, answer: Answer, client: bytes) -> Visit:
-        self.visits.append(Visit(answer=answer, client=client))
+    def open(self, answer: Answer, client: bytes, on_fault: Callable[[], None]) -> Visit:
+        self.visits.append(Visit(answer=answer, client=client, on_fault=on_fault))
         return self.visits[-1]
 
     def close(self, visit: Visit) -> None:
         visit.is_closed = True
 
-    def receive(self, visit: Visit, frame: ClientFrame) -> bool:
+    def receive(self, visit: Visit, frame: ClientFrame) -> None:
         self.received.append(frame)
         visit.answer(REFUSED)
-        return not isinstance(frame, Submit)
+        if isinstance(frame, Submit):
+            visit.on_fault()
 
 
 @pytest.fixture
@@ -101,13 +103,15 @@ def test_bytes_that_are_no_frame_end_the_visit(opened: tuple[FakeLink, FakeDoor,
 
 def test_a_client_that_keeps_failing_is_shown_out(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:
     """An accident is forgiven, a flood of bad signatures is not: each costs a verification."""
-    link, _, metrics = opened
+    link, door, metrics = opened
     for number in range(FAULTS_MAX - 1):
         link.on_frame(encode_client_frame(Submit(correlation=number, transaction=b"x" * 80)))
     assert link.closed == []
     link.on_frame(encode_client_frame(Submit(correlation=99, transaction=b"x" * 80)))
     assert link.closed == ["too_many_faults"]
     assert metrics.client_refused_total["too_many_faults"] == 1
+    door.visits[0].on_fault()  # a verdict that comes when its client is gone
+    assert link.closed == ["too_many_faults"]
 
 
 def test_a_client_that_does_not_read_is_not_read_from(opened: tuple[FakeLink, FakeDoor, Metrics]) -> None:

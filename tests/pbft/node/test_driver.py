@@ -115,9 +115,11 @@ def test_bad_frames_are_counted_and_dropped() -> None:
     cluster.run(200)
     node, counters = cluster.node(1), cluster.machines[1].counters
     before = counters.copy()
-    assert node.driver.on_frame(0, b"")
-    assert node.driver.on_frame(0, b"\xff" * 100)
-    assert not node.driver.on_frame(0, encode_peer(Batches(batches=()))), "of no use is not refused"
+    refusals: list[str] = []
+    node.driver.on_frame(0, b"", lambda: refusals.append("empty"))
+    node.driver.on_frame(0, b"\xff" * 100, lambda: refusals.append("garbage"))
+    node.driver.on_frame(0, encode_peer(Batches(batches=())), lambda: refusals.append("of no use is not refused"))
+    assert refusals == ["empty", "garbage"]
     captured: list[bytes] = []
     deliver = cluster.network.deliver
 

@@ -118,9 +118,10 @@ class Peers:
         received: list[tuple[int, bytes]] = []
         refused, dropped = Counter(), Counter()
 
-        def receive(sender: int, frame: bytes) -> bool:
+        def receive(sender: int, frame: bytes, on_refused: Callable[[], None]) -> None:
             received.append((sender, frame))
-            return frame == b"refused"
+            if frame == b"refused":
+                on_refused()
 
         transport = PeerTransport(
             reactor,

@@ -1,0 +1,155 @@
+"""The verifier processes of a replica: started, asked, watched, started again.
+
+It owns their processes and their places. Its rules: a verifier that dies, answers what cannot be read, answers another
+number of verdicts, speaks unasked or takes longer than `VERDICT_SECONDS_MAX` is not believed any more; the pool is told
+first, so that what it had is checked in this process, then another one is started in its place, with a bounded
+back-off. None is needed: without any the replica checks for itself. Who waits for which verdict is `request_lanes`',
+what a process is `child_process`'.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from twisted.internet import defer
+
+from ledger.errors import EncodingError
+from pbft.node.child_process import CHILD_FD, ChildProcess, compute_backoff_seconds
+from pbft.node.log import Logger
+from pbft.node.metrics import Metrics
+from pbft.node.request_lanes import RequestPool
+from pbft.node.verifier_messages import encode_signatures, parse_verdicts
+from pbft.wire.codec import UncheckedSignature
+
+START_SECONDS_MAX: Final = 30.0  # until an interpreter on a crowded machine has greeted
+VERDICT_SECONDS_MAX: Final = 1.0  # for a message of 11 ms: a hundred times that, and less than a request's patience, T
+
+Spawn = Callable[..., ChildProcess]
+"""`ChildProcess` with its reactor and command."""
+
+
+class VerifierProcesses:
+    """Keeps a number of verifiers running for a pool."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        count: int,
+        pool: RequestPool,
+        metrics: Metrics,
+        log: Logger,
+        guard: AbstractContextManager[None],
+        spawn: Spawn | None = None,
+    ) -> None:
+        """`guard` is entered around everything that goes on with a verdict, or without one.
+
+        `spawn`: something else than a process, for tests.
+        """
+        self.reactor = reactor
+        self.pool = pool
+        self.metrics = metrics
+        self.log = log
+        self.guard = guard
+        self.spawn = spawn or self._spawn
+        self._places = [_Place(self) for _ in range(count)]
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that can be asked, or are about to be."""
+        return [place.child.pid for place in self._places if place.child is not None]
+
+    def start(self) -> None:
+        """Start them all."""
+        for place in self._places:
+            place.start()
+
+    def stop(self) -> "defer.Deferred[None]":
+        """End them; nobody goes on with anything any more. Fires when they have ended."""
+        return defer.gatherResults([place.stop() for place in self._places]).addCallback(lambda _: None)
+
+    def _spawn(self, **handlers: Any) -> ChildProcess:
+        return ChildProcess(self.reactor, [sys.executable, "-I", "-m", "pbft.node.verifier", str(CHILD_FD)], **handlers)
+
+
+class _Place:
+    """A verifier, or what follows it in its place: the pool's `Helper`."""
+
+    def __init__(self, owner: VerifierProcesses) -> None:
+        self._owner = owner
+        self.child: ChildProcess | None = None
+        self._asked = 0  # signatures under way
+        self._failures_in_a_row = 0
+        self._timer: Any = None  # a DelayedCall: until a verdict is late, or until the next start
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Start a process; it can be asked when it has said what confines it."""
+        self._timer = None
+        self.child = self._owner.spawn(on_greeted=self._greeted, on_message=self._receive, on_end=self._replace)
+        self._wait(START_SECONDS_MAX, self._late)
+
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = self._owner.reactor.callLater(seconds, then)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def ask(self, signatures: Sequence[UncheckedSignature]) -> None:
+        """See `Helper.ask`."""
+        assert self.child is not None, "who is not there is not asked"
+        self._asked = len(signatures)
+        self.child.send(encode_signatures((one.public_key, one.signed, one.signature) for one in signatures))
+        self._wait(VERDICT_SECONDS_MAX, self._late)
+
+    def _greeted(self, child: ChildProcess) -> None:
+        if child is not self.child:
+            return
+        if child.missing:
+            self._owner.log.warning("verifier_less_confined", worker_pid=child.pid, **child.missing)
+        self._stop_waiting()
+        with self._owner.guard:
+            self._owner.pool.welcome(self)
+
+    def _receive(self, child: ChildProcess, message: bytes) -> None:
+        if child is not self.child:
+            return
+        try:
+            if not self._asked:
+                raise EncodingError("unasked", "an answer without a question")
+            verdicts = parse_verdicts(message, self._asked)
+        except EncodingError as problem:
+            self._replace(child, "bad_answer", str(problem))
+            return
+        self._stop_waiting()
+        self._asked = self._failures_in_a_row = 0
+        with self._owner.guard:
+            self._owner.pool.answer(self, verdicts)
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.child is not None:
+            self._replace(self.child, "late", "no answer in time")
+
+    def _replace(self, child: ChildProcess, cause: str, detail: str) -> None:
+        """It is dead or as good as: end it, let its work be done here, and start another one."""
+        if child is not self.child:
+            return
+        self.child, self._asked = None, 0
+        self._stop_waiting()
+        child.kill()
+        self._failures_in_a_row += 1
+        self._owner.metrics.verifier_restarts_total[cause] += 1
+        self._owner.log.warning("verifier_replaced", reason=cause, detail=detail, worker_pid=child.pid)
+        self._wait(compute_backoff_seconds(self._failures_in_a_row), self.start)
+        with self._owner.guard:
+            self._owner.pool.lose(self)
+
+    def stop(self) -> "defer.Deferred[None]":
+        """End the process."""
+        self._stop_waiting()
+        child, self.child = self.child, None
+        return child.end() if child is not None else defer.succeed(None)
