@@ -28,7 +28,7 @@ from pbft.wire.codec import UncheckedSignature
 SIGNATURES_MAX: Final = 16_384  # on their way: of the largest frame, an answer with blocks; 0.7 s of one processor
 FRAMES_MAX: Final = 16_384  # that wait in all lanes: a request each, and votes behind them
 BYTES_MAX: Final = 33_554_432  # of these frames: as many as the core lets wait for their order
-MESSAGE_SIGNATURES_MAX: Final = 256  # to one verifier: 11 ms, the longest that what comes next waits for it
+MESSAGE_SIGNATURES_MAX: Final = 512  # to one verifier, 23 ms: a full batch stays together, or its block would be two
 MESSAGE_SIGNED_BYTES_MAX: Final = 1_048_576  # of what they sign: of long transactions fewer go together
 
 GoOn: TypeAlias = Callable[[], None]
@@ -87,8 +87,8 @@ class SignatureMemory(Protocol):
         """Those of which it is not known."""
         ...
 
-    def remember(self, unchecked: UncheckedSignature) -> None:
-        """This one holds."""
+    def remember(self, identities: Iterable[bytes]) -> None:
+        """These hold."""
         ...
 
 
@@ -111,16 +111,6 @@ class _Frame:
         self.go_on = go_on
         self.missing = 0
         self.is_gone = False  # it went on without its verdicts
-
-
-class _Check:
-    """A signature on its way, and the frames that wait for it."""
-
-    __slots__ = ("frames", "unchecked")
-
-    def __init__(self, unchecked: UncheckedSignature) -> None:
-        self.unchecked = unchecked
-        self.frames: list[_Frame] = []
 
 
 class PooledLane:
@@ -172,10 +162,10 @@ class RequestPool:
         self._memory = memory
         self._at_turn_end = at_turn_end
         self._metrics = metrics
-        self._checks: dict[bytes, _Check] = {}  # by identity: without a verdict
-        self._unsent: deque[_Check] = deque()
+        self._frames_of: dict[bytes, list[_Frame]] = {}  # by identity of a signature without a verdict
+        self._unsent: deque[UncheckedSignature] = deque()
         self._idle: list[Helper] = []
-        self._asked: dict[Helper, list[_Check]] = {}
+        self._asked: dict[Helper, list[UncheckedSignature]] = {}
         self._is_sending = False  # at the end of this turn
         self._frames = 0
         self._bytes = 0
@@ -185,6 +175,11 @@ class RequestPool:
         """Frames that wait in all lanes."""
         return self._frames
 
+    @property
+    def has_helpers(self) -> bool:
+        """Whether anybody can be asked, now or next."""
+        return bool(self._idle or self._asked)
+
     def open(self) -> Lane:
         """See `Lanes.open`."""
         return PooledLane(self)
@@ -193,23 +188,24 @@ class RequestPool:
 
     def find_unchecked(self, requests: Iterable[Request]) -> list[UncheckedSignature]:
         """The signatures that a frame has to wait for; none where nobody would check them."""
-        return self._memory.find_unchecked(requests) if self._idle or self._asked else []
+        return self._memory.find_unchecked(requests) if self.has_helpers else []
 
     def take(self, frame: _Frame, unchecked: list[UncheckedSignature]) -> bool:
         """Whether a frame may wait: its signatures are then on their way."""
         if (
-            len(self._checks) + len(unchecked) > SIGNATURES_MAX
+            len(self._frames_of) + len(unchecked) > SIGNATURES_MAX
             or self._frames >= FRAMES_MAX
             or self._bytes + frame.size_bytes > BYTES_MAX
         ):
             self._metrics.verifier_overflows_total += 1
             return False
         for one in unchecked:
-            check = self._checks.get(one.identity)
-            if check is None:
-                check = self._checks[one.identity] = _Check(one)
-                self._unsent.append(check)
-            check.frames.append(frame)
+            frames = self._frames_of.get(one.identity)
+            if frames is None:
+                self._frames_of[one.identity] = [frame]
+                self._unsent.append(one)
+            else:
+                frames.append(frame)
         frame.missing = len(unchecked)
         self._frames += 1
         self._bytes += frame.size_bytes
@@ -235,59 +231,63 @@ class RequestPool:
 
         The next message leaves first, so that the verifier has work while this process goes on with what is settled.
         """
-        checks = self._asked.pop(helper)
+        asked = self._asked.pop(helper)
         self._idle.append(helper)
-        for check, holds in zip(checks, verdicts, strict=True):
-            if holds:
-                self._memory.remember(check.unchecked)
-            self._metrics.verifier_verdicts_total["holds" if holds else "fails"] += 1
+        held = [one.identity for one, holds in zip(asked, verdicts, strict=True) if holds]
+        self._memory.remember(held)
+        self._metrics.verifier_verdicts_total["holds"] += len(held)
+        self._metrics.verifier_verdicts_total["fails"] += len(asked) - len(held)
         self._send()
-        self._settle(checks)
+        self._settle(asked)
 
     def lose(self, helper: Helper) -> None:
         """A verifier is gone, or not to be believed: what it had is checked here, where it stands. So is all that waits
         when it was the last one."""
-        checks = self._asked.pop(helper, [])
+        asked = self._asked.pop(helper, [])
         if helper in self._idle:
             self._idle.remove(helper)
-        if not (self._idle or self._asked):
-            checks += self._unsent
+        if not self.has_helpers:
+            asked += self._unsent
             self._unsent.clear()
-        self._metrics.verifier_verdicts_total["none"] += len(checks)
-        self._settle(checks)
+        self._metrics.verifier_verdicts_total["none"] += len(asked)
+        self._settle(asked)
 
     def _send(self) -> None:
         """Shares what waits among the verifiers that have nothing to do."""
         self._is_sending = False
         while self._idle and self._unsent:
             share = min(-(-len(self._unsent) // len(self._idle)), MESSAGE_SIGNATURES_MAX)
-            checks = self._next_message(share)
-            if checks:
+            message = self._next_message(share)
+            if message:
                 helper = self._idle.pop()
-                self._asked[helper] = checks
-                helper.ask([check.unchecked for check in checks])
+                self._asked[helper] = message
+                helper.ask(message)
 
-    def _next_message(self, count_max: int) -> list[_Check]:
+    def _next_message(self, count_max: int) -> list[UncheckedSignature]:
         """The oldest signatures that somebody still waits for."""
-        checks: list[_Check] = []
+        message: list[UncheckedSignature] = []
         room = MESSAGE_SIGNED_BYTES_MAX
-        while self._unsent and len(checks) < count_max:
-            check = self._unsent[0]
-            if all(frame.is_gone for frame in check.frames):
-                del self._checks[self._unsent.popleft().unchecked.identity]
-                continue
-            room -= len(check.unchecked.signed)
-            if checks and room < 0:
-                break
-            checks.append(self._unsent.popleft())
-        return checks
+        while self._unsent and len(message) < count_max:
+            one = self._unsent[0]
+            if self._is_waited_for(one):
+                room -= len(one.signed)
+                if message and room < 0:
+                    break
+                message.append(one)
+            else:
+                del self._frames_of[one.identity]
+            self._unsent.popleft()
+        return message
 
-    def _settle(self, checks: list[_Check]) -> None:
-        """Nobody waits for these any more."""
+    def _is_waited_for(self, one: UncheckedSignature) -> bool:
+        first, *others = self._frames_of[one.identity]  # nearly always a single one, that waits
+        return not first.is_gone or any(not frame.is_gone for frame in others)
+
+    def _settle(self, asked: list[UncheckedSignature]) -> None:
+        """No verdict on these is waited for any more."""
         lanes: dict[PooledLane, None] = {}
-        for check in checks:
-            del self._checks[check.unchecked.identity]
-            for frame in check.frames:
+        for one in asked:
+            for frame in self._frames_of.pop(one.identity):
                 frame.missing -= 1
                 if not (frame.missing or frame.is_gone):
                     lanes[frame.lane] = None

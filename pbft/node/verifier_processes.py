@@ -1,9 +1,9 @@
 """The verifier processes of a replica: started, asked, watched, started again.
 
 It owns their processes and their places. Its rules: a verifier that dies, answers what cannot be read, answers another
-number of verdicts, speaks unasked or takes longer than `VERDICT_SECONDS_MAX` is not believed any more; the pool is told
-first, so that what it had is checked in this process, then another one is started in its place, with a bounded
-back-off. None is needed: without any the replica checks for itself. Who waits for which verdict is `request_lanes`',
+number of verdicts, speaks unasked or is late is not believed any more; what it had is checked in this process, and
+another one is started in its place, with a bounded back-off. Late is counted in looks rather than seconds, so that this
+process, when it stood still itself, first reads what was answered meanwhile. None is needed: without any the replica checks for itself. Who waits for which verdict is `request_lanes`',
 what a process is `child_process`'.
 """
 
@@ -22,8 +22,9 @@ from pbft.node.request_lanes import RequestPool
 from pbft.node.verifier_messages import encode_signatures, parse_verdicts
 from pbft.wire.codec import UncheckedSignature
 
-START_SECONDS_MAX: Final = 30.0  # until an interpreter on a crowded machine has greeted
-VERDICT_SECONDS_MAX: Final = 1.0  # for a message of 11 ms: a hundred times that, and less than a request's patience, T
+LOOK_SECONDS: Final = 0.25  # between two looks at a verifier that owes an answer
+VERDICT_LOOKS_MAX: Final = 4  # a second: forty times the longest message, and less than a request's patience, T
+GREETING_LOOKS_MAX: Final = 120  # half a minute: an interpreter starts on a crowded machine
 
 Spawn = Callable[..., ChildProcess]
 """`ChildProcess` with its reactor and command."""
@@ -81,14 +82,26 @@ class _Place:
         self.child: ChildProcess | None = None
         self._asked = 0  # signatures under way
         self._failures_in_a_row = 0
-        self._timer: Any = None  # a DelayedCall: until a verdict is late, or until the next start
-        self._is_stopping = False
+        self._looks = 0  # that are left until it is late
+        self._timer: Any = None  # a DelayedCall: the next look, or the next start
 
     def start(self) -> None:
         """Start a process; it can be asked when it has said what confines it."""
         self._timer = None
         self.child = self._owner.spawn(on_greeted=self._greeted, on_message=self._receive, on_end=self._replace)
-        self._wait(START_SECONDS_MAX, self._late)
+        self._expect_answer(GREETING_LOOKS_MAX)
+
+    def _expect_answer(self, looks: int) -> None:
+        self._looks = looks
+        self._wait(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._looks -= 1
+        if self._looks:
+            self._wait(LOOK_SECONDS, self._look)
+        elif self.child is not None:
+            self._replace(self.child, "late", "it owes an answer")
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         self._timer = self._owner.reactor.callLater(seconds, then)
@@ -102,8 +115,8 @@ class _Place:
         """See `Helper.ask`."""
         assert self.child is not None, "who is not there is not asked"
         self._asked = len(signatures)
-        self.child.send(encode_signatures((one.public_key, one.signed, one.signature) for one in signatures))
-        self._wait(VERDICT_SECONDS_MAX, self._late)
+        self.child.send(encode_signatures(one[1:] for one in signatures))
+        self._expect_answer(VERDICT_LOOKS_MAX)
 
     def _greeted(self, child: ChildProcess) -> None:
         if child is not self.child:
@@ -128,11 +141,6 @@ class _Place:
         self._asked = self._failures_in_a_row = 0
         with self._owner.guard:
             self._owner.pool.answer(self, verdicts)
-
-    def _late(self) -> None:
-        self._timer = None
-        if self.child is not None:
-            self._replace(self.child, "late", "no answer in time")
 
     def _replace(self, child: ChildProcess, cause: str, detail: str) -> None:
         """It is dead or as good as: end it, let its work be done here, and start another one."""

@@ -34,12 +34,13 @@ from ledger.log_store import LogStore
 from ledger.payload_vault import MemoryPayloadKeys
 from pbft.bench.limit import cpu_seconds
 from pbft.bench.workload import Founders, Situation, TransferWorkload, sign_call
-from pbft.node.assembly import Node, assemble_node
+from pbft.node.assembly import MakeLanes, Node, assemble_node
 from pbft.node.client_door import ClientDoor
 from pbft.node.inline_worker import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
 from pbft.node.metrics import Metrics
 from pbft.node.process_edge import settle_collector
+from pbft.node.request_lanes import InlineLanes, Lanes
 from pbft.simulation.founding import GENESIS_TIME_MS, make_member, operator_key, replica_key
 from pbft.wire.client_frames import (
     ReplicaFrame,
@@ -49,6 +50,7 @@ from pbft.wire.client_frames import (
     encode_client_frame,
     encode_replica_frame,
 )
+from pbft.wire.codec import Verifier
 
 
 class BytesWorker(InlineWorker):
@@ -67,10 +69,28 @@ class NoEvidence:
         raise AssertionError("evidence in a benchmark")
 
 
+def make_inline_lanes(_: Verifier) -> Lanes:
+    """Signatures are checked where they stand, as a replica without verifier processes does."""
+    return InlineLanes()
+
+
 class Pit:
     """n nodes and a queue of frames between them."""
 
-    def __init__(self, directory: Path, replicas: int, batch: int, accounts: int, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        replicas: int,
+        batch: int,
+        accounts: int,
+        stack: ExitStack,
+        *,
+        make_lanes: MakeLanes = make_inline_lanes,
+        wait: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`wait`, where nodes have verifier processes: lets verdicts come in; False once none is outstanding."""
+        self.make_lanes = make_lanes
+        self.wait = wait
         self.workload = TransferWorkload(accounts=accounts)
         self.genesis = self._make_genesis(replicas, batch)
         self.now_ms = GENESIS_TIME_MS + 1
@@ -116,6 +136,7 @@ class Pit:
             wake=lambda: None,
             on_halt=lambda reason: None,
             on_ready=self.nodes.append,
+            make_lanes=self.make_lanes,
         )
         node = self.nodes[replica]
         door = ClientDoor(
@@ -127,6 +148,7 @@ class Pit:
             is_executing=lambda: False,
             standing=node.replica,
             metrics=Metrics(),
+            lanes=node.lanes,
         )
         node.execution.subscribe(door)
         self.doors.append(door)
@@ -161,6 +183,8 @@ class Pit:
             for node in self.nodes:
                 node.driver.flush()
             if not self.queue:
+                if self.wait():
+                    continue
                 return
             frames, self.queue = self.queue, deque()
             for sender, receiver, frame in frames:

@@ -1,6 +1,6 @@
 """The door: what is let in, what is answered from the ledger, who hears of an outcome, and that every table ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,9 +11,10 @@ from ledger.block import Block
 from ledger.chain import LEDGER_TABLES, Chain
 from ledger.encoding import decode, encode
 from ledger.epochs import Epochs
+from ledger.errors import InvalidSignature
 from ledger.execution import Call, CallOutcome
 from ledger.hashing import Tag, signing_bytes
-from ledger.keys import SigningKey
+from ledger.keys import SigningKey, verify_signature
 from ledger.payload import make_payload
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from ledger.store import MemoryStore
@@ -25,6 +26,7 @@ from pbft.node.client_door import ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.inline_worker import InlineWorker
 from pbft.node.metrics import Metrics
+from pbft.node.request_lanes import RequestPool
 from pbft.simulation.founding import GENESIS_TIME_MS, PROTOCOL, make_genesis, replica_key
 from pbft.wire.client_frames import (
     Await,
@@ -42,7 +44,7 @@ from pbft.wire.client_frames import (
     decode_replica_frame,
     encode_replica_frame,
 )
-from pbft.wire.codec import Verifier
+from pbft.wire.codec import UncheckedSignature, Verifier
 
 CLIENT = SigningKey.from_seed(bytes([1]) * 32)
 OTHER = SigningKey.from_seed(bytes([2]) * 32)
@@ -65,6 +67,38 @@ class Standing:
         return tx_id not in self.ordered
 
 
+class LateVerifier:
+    """A verifier that gives its verdicts when a test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[UncheckedSignature] = []  # last
+        self.is_asked = False
+
+    def open_pool(self, memory: Verifier, metrics: Metrics) -> RequestPool:
+        self.turn: list[Callable[[], None]] = []
+        self.pool = RequestPool(memory, at_turn_end=self.turn.append, metrics=metrics)
+        self.pool.welcome(self)
+        return self.pool
+
+    def ask(self, signatures: Sequence[UncheckedSignature]) -> None:
+        self.asked, self.is_asked = list(signatures), True
+
+    def answer(self) -> None:
+        """The turn ends, and the next brings all verdicts."""
+        while self.turn:
+            self.turn.pop()()
+        if not self.is_asked:
+            return
+        self.is_asked, verdicts = False, []
+        for _, public_key, signed, signature in self.asked:
+            try:
+                verify_signature(public_key, signed, signature)
+                verdicts.append(True)
+            except InvalidSignature:
+                verdicts.append(False)
+        self.pool.answer(self, verdicts)
+
+
 @dataclass
 class House:
     """A door over a real chain, with a register contract behind it and no core: tests execute blocks themselves."""
@@ -73,6 +107,8 @@ class House:
     standing: Standing = field(default_factory=Standing)
     is_executing: bool = False
     faults: list[bytes] = field(default_factory=list)  # clients that were found at fault
+    verifier: "LateVerifier | None" = None  # where signatures are checked elsewhere
+    halted: str | None = None
 
     def __post_init__(self) -> None:
         store = MemoryStore(LEDGER_TABLES)
@@ -80,10 +116,13 @@ class House:
         self.worker = InlineWorker(RegisterRuntime(), store)
         self.worker.run_genesis((), GENESIS.time_ms, GENESIS.network_id, self.chain.create)
         self.metrics = Metrics()
+        memory = Verifier(Epochs(GENESIS.configuration))
         self.door = ClientDoor(
             chain=self.chain,
             network=GENESIS.network_id,
-            verifier=Verifier(Epochs(GENESIS.configuration)),
+            verifier=memory,
+            lanes=self.verifier.open_pool(memory, self.metrics) if self.verifier is not None else None,
+            halted=lambda: self.halted,
             submit=self.submitted.append,
             views=self.worker,
             is_executing=lambda: self.is_executing,
@@ -620,3 +659,122 @@ def test_a_view_is_asked_for_nobody(house: House) -> None:
     ((call, height, time_ms, network),) = calls
     assert (call.sender, call.tx_id, call.gas_limit) == (bytes(32), bytes(32), 5_000_000)
     assert (height, time_ms, network) == (0, GENESIS.time_ms, GENESIS.network_id)
+
+
+# --- signatures that are checked elsewhere ---
+
+
+@pytest.fixture
+def late() -> House:
+    """A door whose signatures are checked in a verifier process."""
+    return House(verifier=LateVerifier())
+
+
+def forge(signed: SignedTransaction) -> bytes:
+    """The same bytes under a signature that does not hold."""
+    return bytes([signed.raw[0] ^ 1]) + signed.raw[1:]
+
+
+def test_a_transaction_is_handed_in_when_its_verdict_is_there(late: House) -> None:
+    """The core never sees one before; in the order of the connection; and a question about another does not wait."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+    submit(late, visit, transaction(0), 1)
+    submit(late, visit, transaction(1), 2)
+    late.door.receive(visit, HeadRequest(correlation=9))
+    assert (late.submitted, [type(answer) for answer in answers]) == ([], [Head])
+    late.verifier.answer()
+    assert [request.nonce for request in late.submitted] == [0, 1]
+    late.execute(transaction(0), transaction(1))
+    assert [correlation for correlation, _ in told_to(answers[1:])] == [1, 2]
+
+
+def test_a_bad_signature_is_refused_as_ever_when_its_verdict_is_there(late: House) -> None:
+    """The same code, the same fault, and what was handed in behind it is not held up."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+    assert take(late, visit, Submit(correlation=1, transaction=forge(transaction(0))))
+    submit(late, visit, transaction(1), 2)
+    late.verifier.answer()
+    refused = only(answers, Refused)
+    assert (refused.code, refused.correlation, refused.tx_id) == ("request_signature", 1, transaction(0).tx_id)
+    assert late.faults == [b"one"]
+    assert [request.nonce for request in late.submitted] == [1]
+
+
+def test_a_nonce_that_was_executed_meanwhile_is_answered_from_the_ledger(late: House) -> None:
+    """What a verdict comes for is judged as if it came now (D43)."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+    submit(late, visit, transaction(0))
+    late.execute(transaction(0))
+    late.verifier.answer()
+    assert late.submitted == []
+    assert [parse_reply(reply).tx_id for _, reply in told_to(answers)] == [transaction(0).tx_id]
+
+
+def test_a_transaction_that_expired_meanwhile_is_refused(late: House) -> None:
+    """So is one that a replica which has halted since can do nothing for."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+    submit(late, visit, transaction(0, expiry_height=1), 1)
+    late.execute(transaction(5))
+    late.verifier.answer()
+    assert only(answers, Refused).code == "expired"
+    submit(late, visit, transaction(1), 2)
+    late.halted = "diverged"
+    late.verifier.answer()
+    assert [answer.code for answer in answers] == ["expired", "halted"]
+    assert late.submitted == []
+
+
+def test_a_connection_that_closes_meanwhile_leaves_nothing_behind(late: House) -> None:
+    """What it handed in is ordered, as it is without verifiers; nobody waits for it."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+    submit(late, visit, transaction(0))
+    visit.is_closed = True
+    late.door.close(visit)
+    late.verifier.answer()
+    assert [request.nonce for request in late.submitted] == [0]
+    assert (len(late.door._waiting), visit.waiting, answers) == (0, {}, [])
+    late.execute(transaction(0))
+    assert answers == []
+
+
+def test_a_transaction_handed_in_twice_is_checked_once(late: House) -> None:
+    """Both connections are answered."""
+    assert late.verifier is not None
+    (one, to_one), (two, to_two) = late.visit(b"one"), late.visit(b"two")
+    submit(late, one, transaction(0))
+    submit(late, two, transaction(0))
+    submit(late, one, transaction(0))
+    late.verifier.answer()
+    assert len(late.verifier.asked) == 1
+    late.execute(transaction(0))
+    assert len(told_to(to_one)) == len(told_to(to_two)) == 1
+
+
+@pytest.mark.parametrize("limit", ["WAITING_PER_VISIT_MAX", "WAITING_MAX", "room"])
+def test_what_waits_for_its_verdict_has_a_place(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A door without a place left answers the same, in the same order, as one that checks at once: overload is refused
+    with the codes there are, and slows this connection by its own signatures."""
+    if limit != "room":
+        monkeypatch.setattr(client_door, limit, 3)
+        monkeypatch.setattr(client_waiting, limit, 3)
+    outcomes = []
+    for house in (House(), House(verifier=LateVerifier())):
+        if limit == "room":
+            size = len(transaction(0).raw)
+            monkeypatch.setattr(
+                house.standing, "has_room", lambda n, h=house, s=size: n + s * len(h.submitted) <= 3 * s
+            )
+        visit, answers = house.visit()
+        for nonce in range(5):
+            submit(house, visit, transaction(nonce), nonce)
+        if house.verifier is not None:
+            house.verifier.answer()
+        outcomes.append(([request.nonce for request in house.submitted], [answer.code for answer in answers]))
+        assert (house.door._held, house.door._held_bytes, visit.held) == (0, 0, 0)
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == [0, 1, 2] and len(outcomes[0][1]) == 2

@@ -39,8 +39,8 @@ class Memory:
             if one.raw not in self.known
         ]
 
-    def remember(self, unchecked: UncheckedSignature) -> None:
-        self.known.add(unchecked.identity)
+    def remember(self, identities: Iterable[bytes]) -> None:
+        self.known.update(identities)
 
 
 class Verifier:
@@ -111,7 +111,7 @@ def test_what_a_turn_brings_leaves_in_one_message_and_goes_on_in_order() -> None
     verifier.answer()
     assert house.gone_on == [0, 1, 2, 3, 4]
     assert house.memory.known == {request(number).raw for number in range(5)}
-    assert house.metrics.verifier_verdicts_total == {"holds": 5}
+    assert house.metrics.verifier_verdicts_total == {"holds": 5, "fails": 0}
     assert house.pool.waiting == 0
 
 
@@ -210,7 +210,7 @@ def test_a_bad_verdict_is_no_word_about_the_client() -> None:
     house.end_turn()
     house.verifiers[0].answer(lambda _: False)
     assert (house.gone_on, house.memory.known) == (["forged"], set())
-    assert house.metrics.verifier_verdicts_total == {"fails": 1}
+    assert house.metrics.verifier_verdicts_total == {"holds": 0, "fails": 1}
 
 
 def test_what_a_dying_verifier_had_goes_on_without_verdicts() -> None:
@@ -229,7 +229,7 @@ def test_what_a_dying_verifier_had_goes_on_without_verdicts() -> None:
     assert house.gone_on == ["one", "two"]
     other.answer()
     assert house.gone_on == ["one", "two", "three"]
-    assert house.metrics.verifier_verdicts_total == {"none": 1, "holds": 2}
+    assert house.metrics.verifier_verdicts_total == {"none": 1, "holds": 2, "fails": 0}
 
 
 def test_when_the_last_verifier_dies_everything_goes_on_at_once() -> None:
@@ -333,4 +333,4 @@ def test_any_history_goes_on_once_in_order_and_remembers_nothing_unchecked(seed:
     for place in range(3):
         assert [name for name in house.gone_on if name[0] == place] == sent[place]  # type: ignore[index]
     assert house.memory.known <= good
-    assert (house.pool.waiting, house.pool._bytes, house.pool._checks, list(house.pool._unsent)) == (0, 0, {}, [])
+    assert (house.pool.waiting, house.pool._bytes, house.pool._frames_of, list(house.pool._unsent)) == (0, 0, {}, [])

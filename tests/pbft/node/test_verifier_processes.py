@@ -30,7 +30,12 @@ from pbft.node.request_lanes import RequestPool
 from pbft.node.verifier import judge
 from pbft.node.verifier_count import compute_verifiers
 from pbft.node.verifier_messages import KIND, encode_signatures, parse_verdicts, read_signatures
-from pbft.node.verifier_processes import START_SECONDS_MAX, VERDICT_SECONDS_MAX, VerifierProcesses
+from pbft.node.verifier_processes import (
+    GREETING_LOOKS_MAX,
+    LOOK_SECONDS,
+    VERDICT_LOOKS_MAX,
+    VerifierProcesses,
+)
 from pbft.simulation.founding import make_genesis
 from pbft.wire.codec import Verifier, WireError
 
@@ -168,6 +173,10 @@ class House:
         self.children.append(FakeChild(1_000 + len(self.children), **handlers))
         return self.children[-1]
 
+    def look(self, times: int) -> None:
+        """So many looks pass."""
+        self.clock.pump([LOOK_SECONDS] * times)
+
     def arrive(self, *numbers: int) -> bool:
         """Each a frame with one request; whether the last waits."""
         holds = [self.lane.hold(requests(number), 100, lambda n=number: self.gone_on.append(n)) for number in numbers]  # type: ignore[misc]
@@ -204,7 +213,7 @@ def test_one_that_fails_is_replaced_and_what_it_had_goes_on_unverified(house: Ho
     if cause == "exit":
         first.die()
     elif cause == "late":
-        house.clock.advance(VERDICT_SECONDS_MAX)
+        house.look(VERDICT_LOOKS_MAX)
     elif cause == "bad_answer":
         first.say(b"\xc1 garbage")
     elif cause == "miscount":
@@ -242,12 +251,22 @@ def test_one_that_cannot_start_is_tried_less_and_less_often(house: House) -> Non
 
 def test_one_that_never_greets_is_replaced(house: House) -> None:
     """It may take long on a crowded machine, but not for ever."""
-    house.clock.advance(START_SECONDS_MAX - 0.1)
-    assert len(house.children) == 1
-    house.clock.advance(0.1)
+    house.look(GREETING_LOOKS_MAX - 1)
+    assert house.metrics.verifier_restarts_total == {}
+    house.look(1)
     house.clock.advance(0)
     assert len(house.children) == 2
     assert house.metrics.verifier_restarts_total == {"late": 1}
+
+
+def test_a_replica_that_stood_still_itself_blames_nobody(house: House) -> None:
+    """Ten seconds pass at once: the answer lay in the socket, and is read before the second look."""
+    house.children[0].greet()
+    house.arrive(1)
+    house.clock.advance(10)
+    house.children[0].answer()
+    assert (house.gone_on, house.metrics.verifier_restarts_total) == ([1], {})
+    assert house.clock.getDelayedCalls() == []
 
 
 def test_stopping_starts_nothing_more(house: House) -> None:
@@ -286,7 +305,7 @@ async def test_a_real_verifier_judges_is_confined_and_is_replaced_when_killed() 
 
     verifiers.start()
     try:
-        await until(lambda: bool(pool._idle))
+        await until(lambda: pool.has_helpers)
         done: list[str] = []
         assert lane.hold([true, forged], 100, lambda: done.append("first"))
         await until(lambda: bool(done))
@@ -296,7 +315,7 @@ async def test_a_real_verifier_judges_is_confined_and_is_replaced_when_killed() 
             memory.verify_request(forged)
         (pid,) = verifiers.pids
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: verifiers.pids not in ([pid], []) and bool(pool._idle))
+        await until(lambda: verifiers.pids not in ([pid], []) and pool.has_helpers)
         assert lane.hold([other], 100, lambda: done.append("second"))
         await until(lambda: len(done) == 2)
         assert memory.find_unchecked([other]) == []
