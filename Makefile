@@ -42,6 +42,7 @@ bench: $(READY)
 
 costs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.replica_cost
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.verifier_cost
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.room_costs
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.contract_costs
 

@@ -11,7 +11,8 @@ word, with the same code; a verifier process that dies, lies about faults or ans
 else; and nothing goes on before this process or a verifier has seen its signatures hold.
 
 The rules of the pool: a message leaves when a turn ends, with all that the turn brought; while every verifier has one,
-what arrives is collected for the next. A signature that is asked for twice is sent once. Nothing overtakes within a
+what arrives is collected for the next. A few signatures that come alone are checked where they stand: a message would
+cost this process more. A signature that is asked for twice is sent once. Nothing overtakes within a
 lane: a frame without signatures waits behind one that has some. What waits is bounded by `SIGNATURES_MAX`,
 `FRAMES_MAX` and `BYTES_MAX`; past them, and without a verifier, a lane goes on at once with all that waits in it. Pure:
 no socket, no clock; processes are `verifier_processes`'.
@@ -27,8 +28,9 @@ from pbft.wire.codec import UncheckedSignature
 
 SIGNATURES_MAX: Final = 16_384  # on their way: of the largest frame, an answer with blocks; 0.7 s of one processor
 FRAMES_MAX: Final = 16_384  # that wait in all lanes: a request each, and votes behind them
-BYTES_MAX: Final = 33_554_432  # of these frames: as many as the core lets wait for their order
+BYTES_MAX: Final = 16_777_216  # of these frames: four of the largest; what was read from them takes as much again
 MESSAGE_SIGNATURES_MAX: Final = 512  # to one verifier, 23 ms: a full batch stays together, or its block would be two
+IN_PLACE_MAX: Final = 3  # that are not worth a message, which costs this process about as much (110 us)
 MESSAGE_SIGNED_BYTES_MAX: Final = 1_048_576  # of what they sign: of long transactions fewer go together
 
 GoOn: TypeAlias = Callable[[], None]
@@ -253,8 +255,13 @@ class RequestPool:
         self._settle(asked)
 
     def _send(self) -> None:
-        """Shares what waits among the verifiers that have nothing to do."""
+        """Shares what waits among the verifiers that have nothing to do; a few alone are not worth their while."""
         self._is_sending = False
+        if not self._asked and len(self._unsent) <= IN_PLACE_MAX:
+            few = list(self._unsent)
+            self._unsent.clear()
+            self._settle(few)
+            return
         while self._idle and self._unsent:
             share = min(-(-len(self._unsent) // len(self._idle)), MESSAGE_SIGNATURES_MAX)
             message = self._next_message(share)

@@ -3,8 +3,8 @@
 It owns their processes and their places. Its rules: a verifier that dies, answers what cannot be read, answers another
 number of verdicts, speaks unasked or is late is not believed any more; what it had is checked in this process, and
 another one is started in its place, with a bounded back-off. Late is counted in looks rather than seconds, so that this
-process, when it stood still itself, first reads what was answered meanwhile. None is needed: without any the replica checks for itself. Who waits for which verdict is `request_lanes`',
-what a process is `child_process`'.
+process, when it stood still itself, first reads what was answered meanwhile. None is needed: without any the replica
+checks for itself. Who waits for which verdict is `request_lanes`', what a process is `child_process`'.
 """
 
 import sys

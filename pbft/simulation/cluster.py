@@ -215,6 +215,7 @@ class Cluster:
             is_executing=lambda: False,  # an inline worker is done when it returns
             standing=node.replica,
             metrics=Metrics(),
+            lanes=node.lanes,
             halted=lambda: node.driver.halted,
         )
 

@@ -26,7 +26,7 @@ from pbft.bench.limit import cpu_seconds
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.process_edge import settle_collector
-from pbft.node.request_lanes import RequestPool
+from pbft.node.request_lanes import IN_PLACE_MAX, RequestPool
 from pbft.node.verifier_processes import VerifierProcesses
 from pbft.wire.codec import Verifier
 
@@ -145,7 +145,8 @@ def main(argv: list[str] | None = None) -> None:
     for batch in asked.batch:
         repeats = asked.repeats if batch > 100 else 10 * asked.repeats
         cost = measure(replicas=asked.replicas, batch=batch, accounts=asked.accounts, repeats=repeats)
-        assert cost.verdicts == batch * asked.replicas * repeats, "every signature was checked in a verifier"
+        expected = batch * asked.replicas * repeats if batch > IN_PLACE_MAX else 0
+        assert cost.verdicts == expected, "signatures were not checked where they should have been"
         inline, verified = cost.inline_seconds * 1e6, cost.verified_seconds * 1e6
         print(
             f"batch {batch}: {inline:.1f} us of the main process per transfer and replica, {verified:.1f} us with a "

@@ -30,8 +30,8 @@ from pbft.wire.client_frames import Refused, Submit, decode_replica_frame, encod
 
 pytestmark = pytest.mark.drill
 
-SENDERS: Final = 50
-EACH: Final = 6
+SENDERS: Final = 40
+EACH: Final = 4
 SECONDS_MAX: Final = 60.0  # for anything that is waited for; a few on an idle machine
 WITH_VERIFIER: Final = (0, 1, 2)
 
@@ -142,4 +142,3 @@ async def test_killed_verifiers_lose_nothing_and_let_nothing_in(network: LocalNe
     forged = bytes([fresh.raw[0] ^ 1]) + fresh.raw[1:]
     refusals = [await refusal_of(replica, known, identity, forged) for replica in range(4)]
     assert {(refusal.code, refusal.tx_id) for refusal in refusals} == {("request_signature", fresh.tx_id)}
-    assert count_metric(network, 0, 'verifier_verdicts_total{verdict="fails"}') == 1

@@ -21,7 +21,7 @@ from ledger.store import MemoryStore
 from ledger.transaction import SignedTransaction, Transaction, parse_receipt, sign_transaction
 from pbft.core.client_session import parse_reply
 from pbft.core.messages import Request
-from pbft.node import client_door, client_reads, client_waiting
+from pbft.node import client_door, client_reads, client_waiting, request_lanes
 from pbft.node.client_door import ClientDoor
 from pbft.node.client_visit import Visit
 from pbft.node.inline_worker import InlineWorker
@@ -665,8 +665,9 @@ def test_a_view_is_asked_for_nobody(house: House) -> None:
 
 
 @pytest.fixture
-def late() -> House:
-    """A door whose signatures are checked in a verifier process."""
+def late(monkeypatch: pytest.MonkeyPatch) -> House:
+    """A door whose signatures are checked in a verifier process, however few."""
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 0)
     return House(verifier=LateVerifier())
 
 

@@ -26,6 +26,12 @@ def request(number: int, *, size: int = 10) -> Request:
     return Request(client=KEY.public_key, nonce=number, tx_id=body, expiry_height=1, gas_limit=1, raw=raw, signed=None)
 
 
+@pytest.fixture(autouse=True)
+def every_signature_is_worth_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that tests need few."""
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 0)
+
+
 class Memory:
     """`SignatureMemory`, with requests' raw bytes for identities."""
 
@@ -113,6 +119,25 @@ def test_what_a_turn_brings_leaves_in_one_message_and_goes_on_in_order() -> None
     assert house.memory.known == {request(number).raw for number in range(5)}
     assert house.metrics.verifier_verdicts_total == {"holds": 5, "fails": 0}
     assert house.pool.waiting == 0
+
+
+def test_a_few_signatures_alone_are_not_worth_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go on when the turn ends, unless more come with them, or a verifier has work anyway."""
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 2)
+    house = House()
+    lane = house.pool.open()
+    (verifier,) = house.verifiers
+    assert house.hold(lane, "lone", request(1)) and house.hold(lane, "second", request(2))
+    house.end_turn()
+    assert (house.gone_on, house.memory.known, verifier.messages) == (["lone", "second"], set(), [])
+    house.hold(lane, "many", *(request(number) for number in range(3, 6)))
+    house.end_turn()
+    house.hold(lane, "behind", request(6))
+    house.end_turn()
+    assert house.gone_on == ["lone", "second"]
+    verifier.answer()
+    assert house.gone_on == ["lone", "second", "many", "behind"]
+    assert verifier.messages == [3]
 
 
 def test_nothing_overtakes_in_a_lane_and_lanes_do_not_wait_for_each_other() -> None:

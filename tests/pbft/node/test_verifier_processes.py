@@ -22,6 +22,7 @@ from ledger.errors import EncodingError
 from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
 from pbft.core.messages import Request
+from pbft.node import request_lanes
 from pbft.node.child_process import BACKOFF_SECONDS_MAX
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
@@ -112,6 +113,12 @@ def test_a_replica_without_processors_to_spare_has_no_verifier() -> None:
 
 
 # --- processes that are not there ---
+
+
+@pytest.fixture(autouse=True)
+def every_signature_is_worth_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that tests need few."""
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 0)
 
 
 class FakeChild:
