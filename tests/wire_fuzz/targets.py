@@ -14,6 +14,7 @@ from typing import Any, Final
 from vectors.ledger import sample_chain as sample
 from wire_fuzz.mutations import RAW_EDITS, Edit, edit_canonical, edit_json, edit_protobuf
 
+from contracts.helper_process import Questions
 from contracts.runtime import Runtime
 from contracts.testing import MemoryState
 from contracts.verdict import SourceVerdict
@@ -35,6 +36,7 @@ from ledger.errors import (
 )
 from ledger.execution import BlockOutcome, BlockPlan, Call, CallOutcome, ScheduledOutcome, parse_block_plan
 from ledger.genesis import parse_genesis
+from ledger.hashing import Tag, signing_bytes
 from ledger.payload import encode_payload, read_values, verify_payload
 from ledger.payload_vault import MemoryPayloadKeys, PayloadVault
 from ledger.proofs import verify_proof
@@ -47,7 +49,7 @@ from pbft.core.actions import Evidence, Halt
 from pbft.core.client_session import InvalidReply, ReplyContent, parse_reply
 from pbft.core.messages import Envelope, Prepare, SlotEntry
 from pbft.core.persisted import HALT_KINDS, DamagedJournal, parse_records
-from pbft.node import worker_messages
+from pbft.node import helper_messages, verifier, verifier_messages, worker_messages
 from pbft.node.evidence_judge import verify_evidence
 from pbft.wire import client_frames
 from pbft.wire.codec import WireError, decode_envelope, decode_peer, encode_envelope, encode_peer
@@ -87,6 +89,7 @@ def make_targets(network: Any) -> Mapping[str, Target]:
         **_ledger_targets(network),
         **_journal_targets(network),
         **_worker_targets(network),
+        **_verifier_targets(network),
         **_snapshot_targets(),
     }
 
@@ -296,7 +299,7 @@ def _worker_targets(network: Any) -> dict[str, Target]:
             kin=kin,
         ),
         "worker_greeting": Target(
-            decode=worker_messages.parse_greeting,
+            decode=helper_messages.parse_greeting,
             seeds=(encode(["ok", encode({"confinement": {"seccomp": "on"}, "pid": 1})]),),
             edits=CANONICAL,
             kin=kin,
@@ -304,6 +307,32 @@ def _worker_targets(network: Any) -> dict[str, Target]:
         "worker_check_answer": Target(
             decode=worker_messages.parse_check_answer,
             seeds=(encode(["ok", verdict.to_bytes()]),),
+            edits=CANONICAL,
+            kin=kin,
+        ),
+    }
+
+
+def _verifier_targets(network: Any) -> dict[str, Target]:
+    """What a verifier process is asked, and what it answers for two signatures."""
+    request = network.request(1)
+    signed = signing_bytes(Tag.SIGN_TRANSACTION, request.raw[64:])
+    true, false = (request.client, signed, request.raw[:64]), (request.client, b"else", request.raw[:64])
+    answers = Questions(b"", {verifier_messages.KIND: verifier.judge})
+    question = verifier_messages.encode_signatures([true, false])
+
+    def ask(data: bytes) -> None:
+        """It answers any bytes, by a fault where it must."""
+        kind, content = expect_array(decode(answers.answer(data)), "answer", 2)
+        if kind == "fault":
+            raise EncodingError(str(content).split(":")[1].strip(), "the verifier's fault")
+
+    kin = (EncodingError,)
+    return {
+        "verifier_question": Target(decode=ask, seeds=(question,), edits=CANONICAL, kin=kin),
+        "verifier_answer": Target(
+            decode=lambda data: verifier_messages.parse_verdicts(data, 2),
+            seeds=(answers.answer(question), encode(["fault", "no memory"])),
             edits=CANONICAL,
             kin=kin,
         ),
