@@ -34,7 +34,7 @@ from ledger.log_store import LogStore
 from ledger.payload_vault import MemoryPayloadKeys
 from pbft.bench.limit import cpu_seconds
 from pbft.bench.workload import Founders, Situation, TransferWorkload, sign_call
-from pbft.node.assembly import MakeLanes, Node, assemble_node
+from pbft.node.assembly import Node, assemble_node
 from pbft.node.client_door import ClientDoor
 from pbft.node.inline_worker import InlineWorker
 from pbft.node.journal import JOURNAL_TABLE
@@ -69,28 +69,10 @@ class NoEvidence:
         raise AssertionError("evidence in a benchmark")
 
 
-def make_inline_lanes(_: Verifier) -> Lanes:
-    """Signatures are checked where they stand, as a replica without verifier processes does."""
-    return InlineLanes()
-
-
 class Pit:
     """n nodes and a queue of frames between them."""
 
-    def __init__(
-        self,
-        directory: Path,
-        replicas: int,
-        batch: int,
-        accounts: int,
-        stack: ExitStack,
-        *,
-        make_lanes: MakeLanes = make_inline_lanes,
-        wait: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`wait`, where nodes have verifier processes: lets verdicts come in; False once none is outstanding."""
-        self.make_lanes = make_lanes
-        self.wait = wait
+    def __init__(self, directory: Path, replicas: int, batch: int, accounts: int, stack: ExitStack) -> None:
         self.workload = TransferWorkload(accounts=accounts)
         self.genesis = self._make_genesis(replicas, batch)
         self.now_ms = GENESIS_TIME_MS + 1
@@ -115,6 +97,14 @@ class Pit:
                 contracts=self.workload.contracts(founders),
             )
         )
+
+    def make_lanes(self, memory: Verifier) -> Lanes:
+        """Where the signatures of a node that remembers here are checked: where they stand."""
+        return InlineLanes()
+
+    def wait(self) -> bool:
+        """Lets verdicts come in, where signatures are checked elsewhere; False once none is outstanding."""
+        return False
 
     def _start(self, directory: Path, replica: int, stack: ExitStack) -> None:
         journal = LogStore(directory / f"r{replica}" / "journal", tables=(JOURNAL_TABLE,))

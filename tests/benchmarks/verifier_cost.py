@@ -82,6 +82,15 @@ class VerifierHouse:
             REACTOR.iterate(WAIT_SECONDS)
 
 
+class PitWithVerifiers(Pit):
+    """A network whose nodes have a verifier each."""
+
+    def __init__(self, house: VerifierHouse, directory: Path, *sizes: int, stack: ExitStack) -> None:
+        self.make_lanes = house.make_lanes  # type: ignore[method-assign]
+        self.wait = house.wait  # type: ignore[method-assign]
+        super().__init__(directory, *sizes, stack=stack)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierCost:
     """CPU seconds of this process for a transfer and node, and how many signatures were checked elsewhere."""
@@ -107,9 +116,7 @@ def open_pits(replicas: int, batch: int, accounts: int) -> Iterator[tuple[Pit, P
         house = VerifierHouse()
         stack.callback(house.stop)
         inline = Pit(folder / "inline", replicas, batch, accounts, stack)
-        verified = Pit(
-            folder / "verified", replicas, batch, accounts, stack, make_lanes=house.make_lanes, wait=house.wait
-        )
+        verified = PitWithVerifiers(house, folder / "verified", replicas, batch, accounts, stack=stack)
         house.wait_ready()
         settle_collector()
         for _ in range(PARTS):
