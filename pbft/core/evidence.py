@@ -37,6 +37,9 @@ EQUIVOCATIONS: Final[dict[type, str]] = {
 INVALID: Final[dict[type, str]] = {ViewChange: "invalid_view_change", NewView: "invalid_new_view"}
 """One of these convicts by itself where it contradicts itself (M38), or is not what follows from its V (M43)."""
 
+IN_OFFICE: Final = (PrePrepare, NewView)
+"""What only the primary of a view signs: two that contradict each other convict it in its office (M17, M43)."""
+
 EVIDENCE_KINDS: Final = frozenset({*EQUIVOCATIONS.values(), *INVALID.values()})
 
 Place: TypeAlias = tuple[int, int, int]
@@ -65,8 +68,15 @@ def accuse_of_two(state: ReplicaState, first: Envelope, second: Envelope, messag
     """`message`, of the second envelope, contradicts the first envelope: both are kept, neither replaces the other."""
     _, view, height = compute_place(message)
     kind = EQUIVOCATIONS[type(message)]
-    evidence = Evidence(replica=second.sender, kind=kind, view=view, height=height, first=first, second=second)
+    accuse(state, Evidence(replica=second.sender, kind=kind, view=view, height=height, first=first, second=second))
+
+
+def accuse(state: ReplicaState, evidence: Evidence) -> None:
+    """A proof against a replica is kept; where it convicts the primary of this view in its office, it deposes it."""
     state.actions.append(evidence)
+    in_office = {EQUIVOCATIONS[kind] for kind in IN_OFFICE}
+    if evidence.kind in in_office and (evidence.view, evidence.replica) == (state.view, state.primary):
+        state.conviction = evidence
 
 
 def accuse_of_one(state: ReplicaState, envelope: Envelope, message: ViewChange | NewView) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pbft.core import (
     checkpoints,
+    deposal,
     epochs,
     ordering,
     requests,
@@ -21,6 +22,7 @@ from pbft.core import (
 from pbft.core.actions import Action, Broadcast, Dropped, Halt
 from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, CoreConfiguration
 from pbft.core.errors import InvalidMessage
+from pbft.core.evidence import accuse
 from pbft.core.halting import DIVERGED
 from pbft.core.messages import (
     Batches,
@@ -239,8 +241,7 @@ class Replica:
         if isinstance(message, Envelope):
             self._receive_envelope(sender, message)
         elif isinstance(message, Forward):
-            for envelope in message.envelopes:
-                self._receive_envelope(sender, envelope)
+            self._receive_forward(sender, message)
         else:
             try:
                 LINK[type(message)](state, sender, message)
@@ -257,12 +258,23 @@ class Replica:
         if self.epoch != epoch:
             self._receive_early()
 
+    def _receive_forward(self, sender: int, forward: Forward) -> None:
+        """Envelopes of others, each as if it came alone; two of them may be the proof that deposes a primary (M54)."""
+        conviction = deposal.compute_conviction(self._state, forward)
+        if conviction is not None:
+            accuse(self._state, conviction)
+            deposal.process_conviction(self._state)
+            return
+        for envelope in forward.envelopes:
+            self._receive_envelope(sender, envelope)
+
     def _receive_envelope(self, sender: int, envelope: Envelope) -> None:
         for message in envelope.messages:
             try:
                 self._receive_signed(sender, envelope, message)
             except InvalidMessage as error:
                 self._state.actions.append(Dropped(sender=envelope.sender, code=error.code, detail=error.detail))
+            deposal.process_conviction(self._state)
 
     def _receive_signed(self, sender: int, envelope: Envelope, message: SignedMessage) -> None:
         if self._state.halted is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ledger.quorum_certificate import QuorumCertificate
-from pbft.core.actions import Action, Halt
+from pbft.core.actions import Action, Evidence, Halt
 from pbft.core.config import (
     EARLY_BYTES_MAX,
     EARLY_ENVELOPES_MAX,
@@ -117,6 +117,7 @@ class ReplicaState:
     new_view: Envelope | None = None
     view_changes: dict[int, Envelope] = field(default_factory=dict)  # the latest of each member (M34)
     reproposed_top: int = 0  # the highest height that NEW-VIEW decided, or the epoch's base; fresh proposals lie above
+    conviction: Evidence | None = None  # of the primary whose view was left for it, until a later view is entered
     new_view_sent: int = 0  # the latest view for which this replica made a NEW-VIEW
 
     # Watermarks and execution. Journaled: h with its certificate; e and the header hashes come from the ledger.

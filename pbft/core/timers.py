@@ -7,6 +7,7 @@ primary, and stands still while this replica itself is behind (D58). Wall time s
 
 from pbft.core.actions import Publish
 from pbft.core.config import IDLE_STATUS_TICKS, PAUSE_RENEWAL_TICKS, PAUSE_TIMERS_MAX, QUIET_TIMERS, STATUS_TICKS
+from pbft.core.deposal import process_showing
 from pbft.core.message_log import Slot
 from pbft.core.ordering import process_waiting
 from pbft.core.replica_state import ReplicaState
@@ -43,6 +44,7 @@ def process_tick(state: ReplicaState, wall_ms: int) -> None:
     process_body_fetches(state)
     if not is_snapshot_coming(state):  # with all that blocks would bring
         process_block_fetches(state)
+    process_showing(state)
     process_repetition(state)
 
 

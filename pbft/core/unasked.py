@@ -5,6 +5,7 @@ replica's answer that comes too late loses only what arrived in the meantime. Si
 their sender first, and old ones are answered (D28); but not votes that have come after their quorum (D61).
 """
 
+from pbft.core.deposal import compute_conviction
 from pbft.core.errors import InvalidMessage
 from pbft.core.message_log import CountedVote
 from pbft.core.messages import (
@@ -54,6 +55,8 @@ def compute_wanted(state: ReplicaState, sender: int, message: PeerMessage) -> Pe
         case SnapshotOffer():
             return message if _is_offer_wanted(state, sender, message) else None
         case Forward():
+            if compute_conviction(state, message) is not None:
+                return message
             envelopes = tuple(envelope for envelope in message.envelopes if _is_envelope_wanted(state, envelope))
             return Forward(envelopes=envelopes) if envelopes else None
         case Said():

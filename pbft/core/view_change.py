@@ -204,6 +204,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
         state.doublings = min(TIMER_DOUBLINGS_MAX, state.doublings + message.view - state.view)
         state.halving_height = state.certified_height
     _leave_view(state, message.view, active=True)
+    state.conviction = None  # who is still in the view of the lie is brought here by this NEW-VIEW (M33)
     state.new_view = envelope
     if envelope.sender != state.replica_id:
         state.actions.append(PersistEnvelope(key=NEW_VIEW_KEY, envelope=envelope))

@@ -72,7 +72,8 @@ class WireRules:
         pre_prepared = DIGESTS_PER_SLOT_MAX * self.window
         view_change = certificate + (self.window + pre_prepared) * entry + SIGNATURE_BYTES + 4 * ELEMENT_OVERHEAD
         new_view = self.replicas * view_change + self.window * entry + 2 * ELEMENT_OVERHEAD
-        transfer = max(TRANSFER_BYTES_MAX, batch, new_view) + SIGNATURE_BYTES + HEADER_BYTES_MAX + 4 * ELEMENT_OVERHEAD
+        proof = 2 * batch  # two proposals that contradict each other convict their primary together (M17)
+        transfer = max(TRANSFER_BYTES_MAX, proof, new_view) + SIGNATURE_BYTES + HEADER_BYTES_MAX + 4 * ELEMENT_OVERHEAD
         object.__setattr__(self, "votes_max", VOTES_PER_SLOT * self.window)
         object.__setattr__(self, "pre_prepared_max", pre_prepared)
         object.__setattr__(self, "transfer_bytes_max", transfer)
