@@ -39,6 +39,7 @@ INVALID: Final[dict[type, str]] = {ViewChange: "invalid_view_change", NewView: "
 
 IN_OFFICE: Final = (PrePrepare, NewView)
 """What only the primary of a view signs: two that contradict each other convict it in its office (M17, M43)."""
+OFFICE_KINDS: Final = frozenset(EQUIVOCATIONS[kind] for kind in IN_OFFICE)
 
 EVIDENCE_KINDS: Final = frozenset({*EQUIVOCATIONS.values(), *INVALID.values()})
 
@@ -74,8 +75,7 @@ def accuse_of_two(state: ReplicaState, first: Envelope, second: Envelope, messag
 def accuse(state: ReplicaState, evidence: Evidence) -> None:
     """A proof against a replica is kept; where it convicts the primary of this view in its office, it deposes it."""
     state.actions.append(evidence)
-    in_office = {EQUIVOCATIONS[kind] for kind in IN_OFFICE}
-    if evidence.kind in in_office and (evidence.view, evidence.replica) == (state.view, state.primary):
+    if evidence.kind in OFFICE_KINDS and (evidence.view, evidence.replica) == (state.view, state.primary):
         state.conviction = evidence
 
 

@@ -22,6 +22,7 @@ from ledger.store import Store
 from ledger.transaction import parse_receipt, parse_transaction
 from pbft.core.actions import Evidence
 from pbft.core.client_session import ReplyContent, parse_reply
+from pbft.core.evidence import OFFICE_KINDS
 from pbft.core.messages import Batches, Blocks, Envelope, Forward, PeerMessage, PrePrepare, Relay, Said
 from pbft.node.assembly import Decode, Node
 from pbft.node.client_door import ClientDoor
@@ -64,6 +65,7 @@ class Checkers:
     certified: set[QuorumCertificate] = field(default_factory=set)  # certificates that hold
     faulty: set[int] = field(default_factory=set)  # replicas of which nothing is demanded
     submitted: set[bytes] | None = None  # every transaction that clients signed; None where nobody keeps count
+    convicted: set[tuple[int, int, int]] = field(default_factory=set)  # replica, and (epoch, view) that it must leave
     liars: set[int] = field(default_factory=set)  # replicas in whose name something false may be signed
 
     def check_evidence(self, evidence: Evidence, links: Sequence[EpochLink]) -> None:
@@ -80,6 +82,11 @@ class Checkers:
         accused = machine_of(present.members[evidence.replica])
         if accused not in self.liars | self.faulty:
             raise Violation("evidence", f"machine {accused} is accused of {evidence.kind} in epoch {epoch}")
+
+    def process_kept(self, replica: int, evidence: Evidence) -> None:
+        """A replica holds a piece from now on. What convicts a primary in its office deposes it there (M17, M43)."""
+        if evidence.kind in OFFICE_KINDS:
+            self.convicted.add((replica, evidence.epoch, evidence.view))
 
     def process_start(self, node: Node, replica: int) -> None:
         """A node starts: what it kept is part of the one history."""
@@ -182,6 +189,8 @@ class Checkers:
         if any(new < old for new, old in zip(now, before, strict=True)):  # type: ignore[operator]  # pairwise alike
             raise Violation("monotonic", f"r{replica} goes from (view, h, e) {before} back to {now}")
         self.reached[replica] = now
+        if state.active and state.is_voter and (replica, *now[0]) in self.convicted:
+            raise Violation("deposal", f"r{replica} stays in (epoch, view) {now[0]} under a primary that it convicts")
         if state.certificate is not None:
             self._check_certificate(node, state.certificate)
 

@@ -23,6 +23,7 @@ class EvidenceList:
         if len(kept) >= PIECES_MAX or any(_is_same(piece, evidence) for piece in kept):
             return False
         self._checkers.check_evidence(evidence, find_links(evidence.epoch))
+        self._checkers.process_kept(self._machine.replica, evidence)
         self._machine.evidence.append(evidence)
         return True
 

@@ -18,6 +18,7 @@ PROPERTIES: Final[Mapping[str, str]] = {
     "journal first": "nothing promised leaves a node before its durable journal says it",
     "one voice": "no node signs two different things for one (type, view, height), over restarts",
     "left view": "who has sent a VIEW-CHANGE says nothing new in an older view (M29)",
+    "deposal": "who holds two contradicting proposals or NEW-VIEWs of the primary of a view has left that view",
     "prepared": "COMMITs of correct replicas for one (view, height) name one digest",
     "privacy": "no private value is in plain on any disk, in any answer, or in a frame that carries no body",
     "evidence": "what is kept as evidence convicts off line, and never a replica that said nothing false",

@@ -16,7 +16,9 @@ from pbft.core import (
     checkpoints,
     client_session,
     config,
+    deposal,
     epochs,
+    evidence,
     message_log,
     new_view,
     ordering,
@@ -30,6 +32,9 @@ from pbft.core import (
     unasked,
     view_change,
 )
+from pbft.core.messages import PrePrepare
+from pbft.core.replica import Replica
+from pbft.core.requests import compute_batch
 from pbft.node.driver import Driver
 from pbft.wire import verify
 
@@ -52,6 +57,8 @@ def without(rules: str, test: str, *pieces: Any, **arguments: Any) -> Removal:
     )
     return Removal(rules=rules, test=test, edits=edits, arguments=arguments)
 
+
+ONE, TWO = compute_batch(1, ()), compute_batch(2, ())
 
 # fmt: off
 NORMAL_CASE = [
@@ -372,9 +379,50 @@ CODE = [
     without("D53", "pbft/node/test_code_ordering.test_d53_what_no_worker_survives_is_never_proposed",
             Driver.on_request, "if request.has_code:", "if False:"),
 ]
+DEPOSAL = [
+    without("M17, M54", "deposal.test_m17_two_proposals_for_a_height_depose_their_primary",
+            deposal.process_conviction, "start_view_change(state, state.view + 1)", "pass"),
+    without("M43, M54", "deposal.test_m43_two_new_views_depose_their_primary",
+            evidence.accuse, "evidence.kind in OFFICE_KINDS", "evidence.height"),
+    without("M54", "deposal.test_m54_the_proof_holds_for_heights_without_a_slot",
+            Replica._receive_forward, "conviction is not None", "False", height=1),
+    without("M54", "deposal.test_m54_the_proof_holds_for_heights_without_a_slot",
+            unasked.compute_wanted, "compute_conviction(state, message) is not None", "False", height=500),
+    without("M17, M54", "deposal.test_m54_nothing_else_deposes",
+            deposal.compute_conviction, "validate_evidence(state.configuration, evidence)", "pass",
+            words=(0, PrePrepare(epoch=0, view=0, height=1, digest=ONE.digest, batch=ONE),
+                   PrePrepare(epoch=0, view=0, height=2, digest=TWO.digest, batch=TWO))),
+    without("M54", "deposal.test_m54_two_signers_are_no_contradiction",
+            deposal.compute_conviction, "validate_evidence(state.configuration, evidence)", "pass"),
+    without("M54, M29", "deposal.test_m54_a_lie_of_a_view_that_is_over_moves_nobody",
+            deposal.compute_conviction, "(epoch, view) != (state.configuration.epoch, state.view)",
+            "epoch != state.configuration.epoch"),
+    without("M54, D41", "deposal.test_m54_a_lie_of_an_epoch_that_is_over_moves_nobody",
+            deposal.compute_conviction, "(epoch, view) != (state.configuration.epoch, state.view)",
+            "view != state.view",
+            deposal.compute_conviction, "validate_evidence(state.configuration, evidence)", "pass"),
+    without("M13, M54", "deposal.test_m13_a_lie_of_a_view_to_come_waits_for_it",
+            ordering.is_current, "peer_notes(state, sender).keep_early(envelope)", "pass"),
+    without("M33, M54", "deposal.test_m33_the_proof_is_shown_until_its_receiver_has_left",
+            deposal._compute_proof, "compute_view_change(known).view > conviction.view", "False"),
+    without("M33, M54", "deposal.test_m33_the_proof_is_shown_until_its_receiver_has_left",
+            deposal.process_showing, "_compute_proof(state, peer)", "()"),
+    without("M17", "deposal.test_m17_w_contradictions_are_answered_with_the_own_half",
+            deposal._compute_half, "len(contradicting) >= state.configuration.quorums.weak", "contradicting"),
+    without("M17", "deposal.test_m17_w_contradictions_are_answered_with_the_own_half",
+            deposal.process_showing, "_compute_half(state, peer) if state.active", "() if state.active"),
+    without("M43", "deposal.test_m43_w_contradictions_of_a_choice_are_answered_with_the_new_view",
+            deposal._compute_half, "state.new_view if slot.is_reproposed else slot.proposal", "slot.proposal"),
+    without("M25, M27", "deposal.test_m25_no_correct_primary_contradicts_itself_over_restarts_and_offices",
+            ordering.promise, "state.actions.append(Persist(key=pre_prepared_key(slot.height, slot.digest), "
+            "value=encode_pre_prepared(state.view)))", "pass"),
+    without("M24", "deposal.test_m24_the_requests_of_the_losing_proposal_go_on_in_the_next_view",
+            deposal.process_conviction, "start_view_change(state, state.view + 1)", "pass"),
+]
 # fmt: on
 REMOVALS = [
     *NORMAL_CASE,
+    *DEPOSAL,
     *CODE,
     *REQUESTS,
     *RESTART,

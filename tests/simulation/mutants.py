@@ -187,6 +187,15 @@ QUORUMS: Final = (
 )
 VIEWS: Final = (
     mutant(
+        "conviction-without-consequence",
+        "M17, M54: a primary that is proven to have signed two proposals is left at once",
+        "deposal",
+        "pbft/core/deposal.py",
+        "        start_view_change(state, state.view + 1)\n",
+        "        pass\n",
+        needs=lambda options: draws(options, "equivocating"),
+    ),
+    mutant(
         "no-join",
         "M35: W members in higher views take a replica along",
         "completion",

@@ -250,6 +250,18 @@ def test_evidence() -> None:
     expect("evidence", lambda: cluster.checkers.check_evidence(accusation, ()))
 
 
+def test_deposal() -> None:
+    """Who keeps two proposals of a primary for one height and stays in its view; not who keeps two votes."""
+    cluster, _ = run_clients()
+    for kind in ("equivocation_commit", "equivocation_pre_prepare"):
+        check_turn(cluster, 2)
+        word = sealed(cluster, 0, Commit(epoch=0, view=0, height=1, digest=bytes(32)))
+        kept = Evidence(replica=0, kind=kind, view=0, height=1, first=word, second=word)
+        cluster.checkers.process_kept(2, kept)
+    check_turn(cluster, 1)
+    expect("deposal", lambda: check_turn(cluster, 2))
+
+
 # --- of each node ---
 
 COLLECTIONS = (dict, list, set)

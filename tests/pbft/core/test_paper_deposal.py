@@ -227,6 +227,7 @@ def test_m24_the_requests_of_the_losing_proposal_go_on_in_the_next_view() -> Non
     proposal = pre_prepare(1, 0, 1, 2, time_ms=bench.wall_ms)
     bench.say(0, proposal)
     bench.say(0, pre_prepare(1, 0, 1, 2, time_ms=bench.wall_ms + 1))
+    assert stands(bench) == (1, False)
     for sender in (2, 3):
         bench.say(sender, view_change(1))
     (again,) = bench.said(PrePrepare)
