@@ -407,6 +407,17 @@ def test_answers_are_split_by_bytes_too(network) -> None:
     assert [len(part.requests) for part in parts] == [10, 10, 5]
 
 
+@pytest.mark.parametrize("batch_bytes_max", [131_072, 1_048_576, 8_388_608])
+def test_two_of_the_largest_proposals_are_one_frame(network, batch_bytes_max: int) -> None:
+    """M54: what convicts a primary arrives as it was sent, together, whatever a batch may hold here."""
+    rules = replace(network.rules, batch_bytes_max=batch_bytes_max, batch_requests_max=500)
+    (proposal,) = network.signed_messages()["pre_prepare"]
+    around = rules.batch_requests_max * 5 + 100  # tags and lengths, and what surrounds the batch
+    largest = replace(network.sealed(0, proposal), raw=bytes(batch_bytes_max + around))
+    (frame,) = encode_peer_frames(Forward(envelopes=(largest, largest)), rules)
+    assert len(frame) <= rules.peer_frame_bytes_max
+
+
 def test_only_relays_are_client_traffic(network) -> None:
     for name, message in network.peer_messages().items():
         assert is_client_traffic(encode_peer(message)) == isinstance(message, Relay), name
