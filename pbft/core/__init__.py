@@ -86,7 +86,8 @@ Modules
 `messages`, `actions`, `config`, `quorum`, `errors` are vocabulary. `replica_state` is the one mutable value,
 `message_log` its slots, `persisted` the journal's records. The rules are functions over that value: `requests`,
 `ordering`, `checkpoints`, `view_change` (deciding in `new_view`), `deposal`, `status`, `state_transfer`,
-`snapshot_transfer`, `epochs`, `timers`, `restart`; `unasked` judges what nobody asked for before a signature is checked; `evidence`,
-`own_key` and `halting` are what becomes of lies, of a second process, and of contradictions. `replica` is the face.
-`client_session` is the client's side of section 4.1. The paper map and all deviations: pbft/README.md.
+`snapshot_transfer`, `epochs`, `timers`, `restart`; `unasked` judges what nobody asked for before a signature is
+checked; `evidence`, `own_key` and `halting` are what becomes of lies, of a second process, and of contradictions.
+`replica` is the face. `client_session` is the client's side of section 4.1. The paper map and all deviations:
+pbft/README.md.
 """
