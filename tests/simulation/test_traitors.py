@@ -114,7 +114,7 @@ def test_every_lie_of_a_door_is_told() -> None:
 def test_contradicting_signed_messages_reach_two_correct_replicas() -> None:
     """M54: of every signed message there are two that contradict each other, in the hands of two correct replicas."""
     seen: Counter[str] = Counter()
-    for seed, kinds in enumerate(("equivocating+invalid_new_view", "equivocating+invalid_view_change", "twins")):
+    for seed, kinds in enumerate(("equivocating+invalid_new_view", "equivocating+invalid_view_change", "twins"), 1):
         seen += run_storm(seed, ((0, kinds), (1, kinds)), 7, lying_doors=False).effects
     assert {f"conflict_delivered:{name}" for name in CONFLICTS} <= set(seen), seen
 
