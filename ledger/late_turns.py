@@ -90,13 +90,17 @@ def _parse_turn(number: int, data: bytes) -> Turn | None:
     if begin > len(data):
         return None
     lengths = _big_endian(array("H", data[_HEAD_BYTES:begin]))
-    sizes = [length if length < _IN_TABLE else 0 for length in lengths]
-    fields = [data[start:end] for start, end in pairwise(accumulate(sizes, initial=begin))]
+    is_plain = not count or max(lengths) < _IN_TABLE
+    sizes = lengths if is_plain else [length if length < _IN_TABLE else 0 for length in lengths]
+    ends = list(accumulate(sizes, initial=begin))
+    if ends[-1] != len(data):
+        return None
+    fields = [data[start:end] for start, end in pairwise(ends)]
     keys = fields[:count]
     values: Values = dict(zip(keys, fields[count:], strict=True))
-    if begin + sum(sizes) != len(data) or len(values) != count or keys != sorted(keys) or b"" in values:
+    if len(values) != count or b"" in values or keys != sorted(keys):
         return None
-    if count and max(lengths) >= _IN_TABLE:
+    if not is_plain:
         for key, length in zip(keys, lengths[count:], strict=True):
             if length == _REMOVED:
                 values[key] = None

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
+from itertools import repeat
 from operator import itemgetter
 from typing import Final
 
@@ -75,8 +76,11 @@ class LateValues:
 
     def catch_up(self, view: ReadView) -> None:
         """Takes over the turns that the store has had since. Raises InvariantViolation (damaged)."""
+        waiting = self._waiting
         for turn in read_turns(view, self._turns_table, self._number):
-            self._add(turn)
+            if (last := self._add(turn)) is not None:
+                for key in [key for key in last if waiting.get(key) is last]:
+                    del waiting[key]
 
     def recent_keys(self) -> list[bytes]:
         """All keys of the turns that are kept, ascending, each once."""
@@ -157,34 +161,33 @@ class LateValues:
         if bounds:
             part = turn.number % TURNS
             low, high = bounds[part - 1] if part else b"", bounds[part] if part < TURNS - 1 else None
-            late = {key for kept in self._turns for key in _range(kept.keys, low, high)}
-            due.update([(key, waiting[key][key]) for key in late if key in waiting])
+            for kept in self._turns:
+                values = kept.values
+                due.update([(key, values[key]) for key in _range(kept.keys, low, high) if waiting.get(key) is values])
             due.update([(key, newest[key]) for key in _range(turn.keys, low, high) if key in newest])
         return due
 
     def adopt(self, step: ValuesStep) -> None:
         """Makes the step the present; its operations are durable by now."""
         self._add(step.turn)
-        for key in step.written:
+        for key in step.written:  # among them all that waited since the turn that is not kept any more
             self._waiting.pop(key, None)
         self._bounds = step.bounds
 
-    def _add(self, turn: Turn) -> None:
+    def _add(self, turn: Turn) -> Values | None:
+        """Keeps a turn. Gives the values of the one that is not kept any more: what still waits of them is written."""
         waiting, turns, values = self._waiting, self._turns, turn.values
         self._number = turn.number
         if not turn.keys:
             waiting.clear()
             turns.clear()
-        waiting.update(dict.fromkeys(values, values))
+        waiting.update(zip(values, repeat(values)))
         if len(values) < len(turn.keys):
             for key in turn.keys:
                 if key not in values:
                     waiting.pop(key, None)
         turns.append(turn)
-        if len(turns) > TURNS:
-            last = turns.popleft().values
-            for key in [key for key in last if waiting.get(key) is last]:
-                del waiting[key]
+        return turns.popleft().values if len(turns) > TURNS else None
 
 
 def _choose(writes: Sequence[Write], size: int) -> Values:
