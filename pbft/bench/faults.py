@@ -40,7 +40,7 @@ class Fault:
 
     def start(self, network: LocalNetwork) -> None:
         """Starts all replicas."""
-        local_cluster.start(network)
+        local_cluster.start(network, options=self._options.run_options)
 
     def watched(self, network: LocalNetwork) -> tuple[int, ...]:
         """The replicas whose usage is measured."""
@@ -137,8 +137,9 @@ class Traitor(Fault):
 
     def start(self, network: LocalNetwork) -> None:
         """The traitor's process and the others."""
-        local_cluster.start_replica(network, 0, program=(TRAITOR_MODULE, self._kind, "run"))
-        local_cluster.start(network)
+        options = self._options.run_options
+        local_cluster.start_replica(network, 0, program=(TRAITOR_MODULE, self._kind, "run"), options=options)
+        local_cluster.start(network, options=options)
 
     def begin(self, network: LocalNetwork) -> None:
         """From now on it lies."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.configuration import PARAMETER_BOUNDS, ProtocolParameters
+from pbft.node.verifier_count import VERIFIERS_MAX
 
 FAULTS: Final = (
     "none",
@@ -56,6 +57,7 @@ class BenchOptions:
     workload: str = "null"
     accounts: int = 100_000
     faults: str = "none"
+    verifiers: int | None = None  # processes of each replica that check signatures; None: as an operator's default
     port_base: int = 0  # 0 draws free ports
 
     def validate(self, workloads: tuple[str, ...]) -> None:
@@ -78,6 +80,8 @@ class BenchOptions:
              f"only the null workload takes a payload: a {self.workload} has the size that it has"),
             ("bad_accounts", ACCOUNTS_MIN <= self.accounts <= ACCOUNTS_MAX,
              f"{self.accounts} accounts: expected {ACCOUNTS_MIN} to {ACCOUNTS_MAX}"),
+            ("bad_verifiers", self.verifiers is None or 0 <= self.verifiers <= VERIFIERS_MAX,
+             f"{self.verifiers} verifiers: expected 0 to {VERIFIERS_MAX}"),
             ("bad_faults", self.faults in FAULTS, f"no fault is called {self.faults!r}: there are {', '.join(FAULTS)}"),
             *self._parameter_checks(),
         )  # fmt: skip
@@ -95,6 +99,11 @@ class BenchOptions:
             ("bad_window", least_window <= self.window <= most_window,
              f"a window of {self.window}: expected {least_window} to {most_window}"),
         )  # fmt: skip
+
+    @property
+    def run_options(self) -> tuple[str, ...]:
+        """What each replica's `gridquorum run` is told beside its files."""
+        return () if self.verifiers is None else ("--verifiers", str(self.verifiers))
 
     @property
     def protocol(self) -> ProtocolParameters:

@@ -155,7 +155,7 @@ def describe_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("latency p50 / p99 / p99.9", f"{latency['p50']} / {latency['p99']} / {latency['p999']} ms"),
         ("CPU seconds per 1,000 requests", f"{report['cpu_seconds_per_1000_requests']:.3f}, workers too"),
         ("CPU per request and replica", f"{report['cpu_us_per_request_and_replica']} us"),
-        ("  of that the contract worker", f"{report['worker_cpu_us_per_request_and_replica']} us"),
+        ("  of that contract worker and verifiers", f"{report['worker_cpu_us_per_request_and_replica']} us"),
         ("memory of the largest replica", f"{report['memory_mb_max']} MB, {report['private_mb_max']} of them private"),
         ("requests per block", f"{report['requests_per_block']}, {report['blocks']} blocks"),
         ("syncs per block and replica", f"{report['syncs_per_block_and_replica']}"),

@@ -34,6 +34,7 @@ _USAGE = "bad_"  # codes of options that make no sense begin so
     show_default=True,
     help="silent-primary, slow-primary, equivocating-primary, replica-down, flooding-client, lagging-replica.",
 )
+@click.option("--verifiers", type=int, help="Processes of each replica that check signatures (default: as `run`).")
 @click.option("--port-base", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0 draws free ports.")
 @json_option
 def bench(as_json: bool, **asked: Any) -> None:

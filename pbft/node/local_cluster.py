@@ -126,14 +126,17 @@ def _validate_ports_free(replica: LocalReplica) -> None:
                 raise LocalNetworkError("port_taken", f"{text}; `--port-base 0` draws free ports") from error
 
 
-def start(network: LocalNetwork, *, tied: bool = True) -> tuple[int, ...]:
-    """Start every replica that does not run; the ids of those started. If one cannot be, these are ended again."""
+def start(network: LocalNetwork, *, tied: bool = True, options: Sequence[str] = ()) -> tuple[int, ...]:
+    """Start every replica that does not run; the ids of those started. If one cannot be, these are ended again.
+
+    `options`: as of `start_replica`, for all.
+    """
     started: list[int] = []
     is_complete = False
     try:
         for replica in network.replicas:
             if running_record(replica.record_path) is None:
-                start_replica(network, replica.replica_id, tied=tied)
+                start_replica(network, replica.replica_id, tied=tied, options=options)
                 started.append(replica.replica_id)
         is_complete = True
     finally:

@@ -64,6 +64,8 @@ REFUSED = [
     ({"workload": "mining"}, "bad_workload"),
     ({"accounts": 1}, "bad_accounts"),
     ({"faults": "earthquake"}, "bad_faults"),
+    ({"verifiers": -1}, "bad_verifiers"),
+    ({"verifiers": 17}, "bad_verifiers"),
 ]
 
 

@@ -5,6 +5,7 @@ checked by `pbft.simulation.checkers`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -13,13 +14,15 @@ from simulation.test_cluster import LINKS, expect_done, submit_spread, total
 
 from ledger.errors import InvalidSignature
 from ledger.keys import verify_signature
+from pbft.core.messages import PeerMessage, Relay
+from pbft.core.replica import Replica
 from pbft.node import request_lanes
 from pbft.node.metrics import Metrics
-from pbft.node.request_lanes import RequestPool
+from pbft.node.request_lanes import InlineLanes, Lanes, RequestPool
 from pbft.simulation import cluster as simulated
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.workload import Workload
-from pbft.wire.codec import UncheckedSignature, Verifier
+from pbft.wire.codec import UncheckedSignature, Verifier, encode_peer, parse_request
 
 DELAY_MS_MAX = 120  # of a verdict: a frame's way and more
 LOST_PERMILLE = 100  # of the messages: their verifier dies, and is back after a while
@@ -101,3 +104,100 @@ def test_late_and_lost_verdicts_change_nothing(links: str, monkeypatch: pytest.M
     verdicts = verifiers.metrics.verifier_verdicts_total
     assert verdicts["holds"] > 100 and verdicts["none"] > 0
     assert verdicts["fails"] == 0
+
+
+class ByHand:
+    """The verifier of one node, which answers when a test says so; the other nodes check in place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, replica: int) -> None:
+        monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 0)
+        monkeypatch.setattr(simulated, "assemble_node", partial(simulated.assemble_node, make_lanes=self.make_lanes))
+        self._replica = replica
+        self._nodes = 0
+        self._turn: list[Callable[[], None]] = []
+        self._asked: list[list[UncheckedSignature]] = []
+        self.cluster = Cluster()
+        self.node = self.cluster.node(replica)
+        self.refused: list[str] = []
+        self.cluster.run(200)
+
+    def make_lanes(self, memory: Verifier) -> Lanes:
+        self._nodes += 1
+        if self._nodes != self._replica + 1:
+            return InlineLanes()
+        self.pool = RequestPool(memory, at_turn_end=self._turn.append, metrics=Metrics())
+        self.pool.welcome(self)
+        return self.pool
+
+    def ask(self, signatures: Sequence[UncheckedSignature]) -> None:
+        self._asked.append(list(signatures))
+
+    def answer(self) -> None:
+        """The verdicts of all that was asked."""
+        while self._turn:
+            self._turn.pop()()
+        while self._asked:
+            self.pool.answer(self, [holds(one) for one in self._asked.pop()])
+
+    def receive(self, sender: int, message: PeerMessage) -> None:
+        self.node.driver.on_frame(sender, encode_peer(message), lambda: self.refused.append("refused"))
+
+    @property
+    def proposals(self) -> list[int]:
+        """Heights of which the core of the node knows a proposal."""
+        return sorted(self.node.replica.state.pre_prepared)
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> ByHand:
+    return ByHand(monkeypatch, replica=1)
+
+
+def propose(by_hand: ByHand) -> Workload:
+    """One request is ordered by the others; its proposal has reached the node whose verifier says nothing yet."""
+    load = Workload(by_hand.cluster)
+    load.submit(1, "add", [b"total", 1], through=[0])
+    assert by_hand.cluster.run(150, until=lambda: total(by_hand.cluster, 2) == 1)
+    assert by_hand.pool.waiting > 1, "a proposal, and what came behind it on the same link"
+    assert by_hand.proposals == []
+    return load
+
+
+def test_a_proposal_and_what_is_behind_it_wait_for_its_verdicts(by_hand: ByHand) -> None:
+    """The core hears of neither before; then of both, and the node executes."""
+    load = propose(by_hand)
+    by_hand.answer()
+    assert (by_hand.proposals, by_hand.pool.waiting) == ([1], 0)
+    expect_done(by_hand.cluster, load)
+    assert total(by_hand.cluster, 1) == 1
+
+
+def test_a_replica_that_stopped_meanwhile_takes_nothing(by_hand: ByHand) -> None:
+    """Verdicts come for who has halted: they change nothing any more."""
+    propose(by_hand)
+    by_hand.node.driver.stop("a test")
+    by_hand.answer()
+    assert (by_hand.proposals, by_hand.pool.waiting) == ([], 0)
+
+
+def test_what_waited_across_an_epoch_is_dropped(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender's id may be another's in the new one; STATUS brings what is missing again (M50)."""
+    propose(by_hand)
+    with monkeypatch.context() as later:
+        later.setattr(Replica, "epoch", property(lambda _: 1))
+        by_hand.answer()
+    assert (by_hand.proposals, by_hand.pool.waiting) == ([], 0)
+
+
+def test_a_relay_with_a_forged_request_is_refused_when_its_verdict_is_there(by_hand: ByHand) -> None:
+    """The same code as in place, and its sender's link hears of it then."""
+    load = Workload(by_hand.cluster)
+    signed = load.submit(1, "add", [b"total", 1], through=[])
+    true = parse_request(signed.raw, by_hand.node.rules)
+    forged = replace(true, raw=bytes([true.raw[0] ^ 1]) + true.raw[1:])
+    by_hand.receive(3, Relay(requests=(forged,)))
+    by_hand.receive(3, Relay(requests=(true,)))
+    assert (by_hand.refused, by_hand.node.replica.pending_count) == ([], 0)
+    by_hand.answer()
+    assert (by_hand.refused, by_hand.node.replica.pending_count) == (["refused"], 1)
+    assert by_hand.cluster.machines[1].counters["frame_refused:request_signature"] == 1

@@ -1,6 +1,7 @@
 """What a replica and its contract worker load: every module is memory that each of them holds for good.
 
-A replica has three interpreters: its own, its worker's, and that of the worker that waits to take over. What one of
+A replica has three interpreters: its own, its worker's, and that of the worker that waits to take over; where the host
+has processors to spare, those of its verifiers too. What one of
 them needs only at times, or for others, is imported there, and here is the list of what must not come along.
 """
 
@@ -22,6 +23,10 @@ WORKER_MAY = {"contracts", "cryptography", "ledger", "lmdb", "nacl"}
 WORKER_NEVER = {
     "asyncio", "concurrent", "contracts.pytest_plugin", "contracts.testing", "contracts.walker", "email", "http",
     "json", "logging", "multiprocessing", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "unittest", "xml",
+}  # fmt: skip
+VERIFIER_MAY = {"contracts", "ledger", "nacl", "pbft"}
+VERIFIER_NEVER = (WORKER_NEVER - {"contracts.walker"}) | {
+    "contracts.compiler", "contracts.runtime", "pbft.core", "pbft.wire", "google", "lmdb", "twisted",
 }  # fmt: skip
 SECONDS_MAX = 60  # on a loaded machine
 
@@ -60,3 +65,11 @@ def test_the_worker_loads_the_engine_the_store_and_the_verifiers_alone() -> None
     foreign = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - WORKER_MAY
     assert sorted(name for name in foreign if not name.startswith("_")) == []
     assert under(loaded, WORKER_NEVER) == []
+
+
+def test_a_verifier_loads_the_one_library_that_it_needs() -> None:
+    """It may run several times at each replica: no reactor, no wire, no store, no contract engine."""
+    loaded = loaded_after(["pbft.node.verifier"])
+    foreign = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - VERIFIER_MAY
+    assert sorted(name for name in foreign if not name.startswith("_")) == []
+    assert under(loaded, VERIFIER_NEVER) == []

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -24,12 +25,13 @@ from ledger.keys import SigningKey
 from pbft.core.messages import Request
 from pbft.node import request_lanes
 from pbft.node.child_process import BACKOFF_SECONDS_MAX
+from pbft.node.local_network import default_template
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
 from pbft.node.request_lanes import RequestPool
 from pbft.node.verifier import judge
-from pbft.node.verifier_count import compute_verifiers
+from pbft.node.verifier_count import compute_verifiers, count_verifiers
 from pbft.node.verifier_messages import KIND, encode_signatures, parse_verdicts, read_signatures
 from pbft.node.verifier_processes import (
     GREETING_LOOKS_MAX,
@@ -110,6 +112,17 @@ def test_a_replica_without_processors_to_spare_has_no_verifier() -> None:
     """Four replicas on two cores change nothing; one replica on a host with four has one."""
     figures = {(2, 4): 0, (2, 1): 0, (3, 1): 0, (4, 1): 1, (5, 1): 2, (64, 1): 2, (16, 4): 1, (8, 4): 0, (8, 2): 1}
     assert {case: compute_verifiers(*case) for case in figures} == figures
+
+
+def test_replicas_of_one_host_share_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the definition puts there; and only processors that this process may use count."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    local = default_template("test", 4)
+    assert count_verifiers(local, 0) == 1
+    apart = replace(local, replicas=(replace(local.replicas[0], host="alone.example"), *local.replicas[1:]))
+    assert [count_verifiers(apart, replica) for replica in range(4)] == [2, 2, 2, 2]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
+    assert [count_verifiers(apart, replica) for replica in range(4)] == [0, 0, 0, 0]
 
 
 # --- processes that are not there ---
