@@ -193,7 +193,8 @@ class Driver:
         epoch = self._replica.epoch
 
         def go_on() -> None:
-            if self._replica.epoch == epoch:  # else the id may be another's by now; what is missing is sent again (M50)
+            # In another epoch the id may be another's; what is missing is sent again (M50).
+            if self._halted is None and self._replica.epoch == epoch:
                 still_wanted = self._compute_wanted(sender_replica_id, wanted)
                 if still_wanted is not None:
                     self._take(sender_replica_id, still_wanted, on_refused)
@@ -206,8 +207,6 @@ class Driver:
 
     def _compute_wanted(self, sender_replica_id: int, message: PeerMessage) -> PeerMessage | None:
         """The part of a message that can be of use here; None for no part, which is counted."""
-        if self._halted is not None:
-            return None
         if isinstance(message, Relay):
             message = self._unanswered(message.requests)
         wanted = self._replica.compute_wanted(sender_replica_id, message)

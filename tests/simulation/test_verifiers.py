@@ -176,17 +176,23 @@ def test_a_replica_that_stopped_meanwhile_takes_nothing(by_hand: ByHand) -> None
     """Verdicts come for who has halted: they change nothing any more."""
     propose(by_hand)
     by_hand.node.driver.stop("a test")
+    before = by_hand.cluster.machines[1].counters.copy()
     by_hand.answer()
     assert (by_hand.proposals, by_hand.pool.waiting) == ([], 0)
+    assert by_hand.cluster.machines[1].counters == before
 
 
 def test_what_waited_across_an_epoch_is_dropped(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sender's id may be another's in the new one; STATUS brings what is missing again (M50)."""
-    propose(by_hand)
+    signed = Workload(by_hand.cluster).submit(1, "add", [b"total", 1], through=[])
+    relay = Relay(requests=(parse_request(signed.raw, by_hand.node.rules),))
+    by_hand.receive(3, relay)
     with monkeypatch.context() as later:
         later.setattr(Replica, "epoch", property(lambda _: 1))
         by_hand.answer()
-    assert (by_hand.proposals, by_hand.pool.waiting) == ([], 0)
+    assert (by_hand.node.replica.pending_count, by_hand.pool.waiting) == (0, 0)
+    by_hand.receive(3, relay)
+    assert by_hand.node.replica.pending_count == 1, "it comes again, and its signature is known"
 
 
 def test_a_relay_with_a_forged_request_is_refused_when_its_verdict_is_there(by_hand: ByHand) -> None:
