@@ -12,9 +12,10 @@ Parts are subtrees, and the table holds each as it was at its turn. Where a bloc
 have moved into parts or out of them, and everything is written: that is a state of a few keys.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from operator import add
 from typing import Final
 
 from ledger.late_turns import TURNS
@@ -39,12 +40,11 @@ class LateStep:
     """What a block adds, and what it writes."""
 
     operations: list[Operation]
-    kept: Sequence[tuple[bytes, bytes]]  # that wait from now on
+    kept: Sequence[Sequence[tuple[bytes, bytes]]]  # by part: what waits from now on
     sizes: list[int]  # of what waits then, by part
     written: frozenset[int]  # the part whose turn it was, and others that were written with it
 
 
-_ALL: Final = frozenset(range(PARTS))
 _REMOVED: Final = b""  # waits in place of a record where nothing will be stored
 
 
@@ -113,29 +113,25 @@ class LateRecords:
 
         `is_settled`: the keys of the last blocks will not be kept, so nothing may wait.
         """
-        changed = [(key, record or _REMOVED) for key, record in records]
-        if is_settled or min([key[-1] for key, _ in changed]) < _PART_DEPTH:
-            operations = self._write(self._due(changed, _ALL))
-            return LateStep(operations=operations, kept=(), sizes=[0] * PARTS, written=_ALL)
-        number = turn % PARTS
-        sizes = list(self._sizes)
-        for key, record in changed:
-            sizes[key[0] >> _PART_SHIFT] += RECORD_BYTES + len(record)
-        written = {number}
-        sizes[number] = 0
-        while sum(sizes) > LATE_BYTES_MAX:
-            largest = sizes.index(max(sizes))
-            written.add(largest)
-            sizes[largest] = 0
-        kept = [change for change in changed if change[0][0] >> _PART_SHIFT not in written]
-        operations = self._write(self._due(changed, written))
-        return LateStep(operations=operations, kept=kept, sizes=sizes, written=frozenset(written))
-
-    def _due(self, changed: Sequence[tuple[bytes, bytes]], written: Set[int]) -> dict[bytes, bytes]:
-        """What waits in these parts, after a block's changes."""
-        due = {key: record for number in written for key, record in self._parts[number].items()}
-        due.update([change for change in changed if change[0][0] >> _PART_SHIFT in written])
-        return due
+        changed: list[list[tuple[bytes, bytes]]] = [[] for _ in range(PARTS)]
+        for key, record in records:
+            changed[key[0] >> _PART_SHIFT].append((key, record or _REMOVED))
+        if is_settled or min([key[-1] for key, _ in records]) < _PART_DEPTH:
+            sizes, written = [0] * PARTS, set(range(PARTS))
+        else:
+            added = [sum([RECORD_BYTES + len(record) for _, record in part]) for part in changed]
+            sizes, written = list(map(add, self._sizes, added)), {turn % PARTS}
+            sizes[turn % PARTS] = 0
+            while sum(sizes) > LATE_BYTES_MAX:
+                largest = sizes.index(max(sizes))
+                written.add(largest)
+                sizes[largest] = 0
+        due: dict[bytes, bytes] = {}
+        for number in written:
+            due.update(self._parts[number])
+            due.update(changed[number])
+            changed[number] = []
+        return LateStep(operations=self._write(due), kept=changed, sizes=sizes, written=frozenset(written))
 
     def _write(self, records: Mapping[bytes, bytes]) -> list[Operation]:
         put = [change for change in records.items() if change[1]]
@@ -147,8 +143,8 @@ class LateRecords:
         parts = self._parts
         for number in step.written:
             parts[number] = {}
-        for key, record in step.kept:
-            parts[key[0] >> _PART_SHIFT][key] = record
+        for part, kept in zip(parts, step.kept, strict=True):
+            part.update(kept)
         self._sizes = step.sizes
 
     # --- the start ---
