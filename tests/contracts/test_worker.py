@@ -23,9 +23,10 @@ from contracts.worker import Answers, make_runtime
 from ledger.encoding import decode, encode
 from ledger.errors import StoreError
 from ledger.execution import BlockPlan, Call, StateReader, parse_block_outcome
+from ledger.late_turns import TURNS
 from ledger.lmdb_store import LmdbStore
 from ledger.store import Put
-from ledger.world_state import GENERATIONS, STATE_TABLES
+from ledger.world_state import GENERATIONS, STATE_TABLES, WorldState
 
 VALUES_TABLE = GENERATIONS[0].values
 
@@ -248,15 +249,28 @@ def test_a_worker_process_serves_and_ends_with_its_socket(ledger: Path) -> None:
 
 @pytest.mark.drill
 def test_a_worker_sees_what_the_node_wrote_since(tmp_path: Path) -> None:
-    """Each question has a snapshot of its own."""
+    """Each question has a snapshot of its own, whatever of it waits in the node's memory: asked after each block, after
+    more blocks than are kept, and for a value that no block has changed for long."""
     path = tmp_path / "ledger"
     store = LmdbStore(path, tables=STATE_TABLES)
-    store.write([Put(VALUES_TABLE, key, value) for key, value in sorted(deployed_state().items())])
+    state = WorldState(store)
+
+    def write(writes: dict[bytes, bytes]) -> None:
+        with store.snapshot() as view:
+            update = state.compute_update(view, sorted(writes.items()))
+        store.write(update.operations)
+        state.adopt(update)
+
+    write(dict(deployed_state()))
     child = Child(path)
-    for expected in (7, 50):
-        store.write([Put(VALUES_TABLE, b"c/counter/count/", encode(expected))])
-        view = parse_block_outcome(content(child.ask(view_question(call_of("value")))))
-        assert decode(view.calls[0].result) == expected
+    asked_at = {*range(TURNS + 2), 3 * TURNS, 3 * TURNS + 1, 5 * TURNS}
+    for block in range(5 * TURNS + 1):
+        key = b"c/counter/count/" if block <= 3 * TURNS else b"c/counter/other/"
+        write({key: encode(block), b"c/another/%d" % block: b"v"})
+        if block in asked_at:
+            view = parse_block_outcome(content(child.ask(view_question(call_of("value")))))
+            assert decode(view.calls[0].result) == min(block, 3 * TURNS)
+    assert store.get(VALUES_TABLE, b"c/counter/count/") == encode(3 * TURNS)
     assert child.close() == 0
     store.close()
 
