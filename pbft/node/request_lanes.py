@@ -12,12 +12,13 @@ else; and nothing goes on before this process or a verifier has seen its signatu
 
 The rules of the pool: a message leaves when a turn ends, with all that the turn brought; while every verifier has one,
 what arrives is collected for the next. A few signatures that come alone are checked where they stand: a message would
-cost this process more. A signature that is asked for twice is sent once. Nothing overtakes within a
-lane: a frame without signatures waits behind one that has some. What waits is bounded by `SIGNATURES_MAX`,
-`FRAMES_MAX` and `BYTES_MAX`; past them, and without a verifier, a lane goes on at once with all that waits in it. Pure:
-no socket, no clock; processes are `verifier_processes`'.
+cost this process more. Nothing overtakes within a lane: a frame without signatures waits behind one that has some.
+Lanes take turns, so that a long queue delays another's frames by one message. A signature that is asked for twice is
+sent once. What waits is bounded by `SIGNATURES_MAX`, `FRAMES_MAX` and `BYTES_MAX`; past them, and without a verifier, a
+lane goes on at once with all that waits in it. Pure: no socket, no clock; processes are `verifier_processes`'.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeAlias
@@ -31,7 +32,7 @@ FRAMES_MAX: Final = 16_384  # that wait in all lanes: a request each, and votes 
 BYTES_MAX: Final = 16_777_216  # of these frames: four of the largest; what was read from them takes as much again
 MESSAGE_SIGNATURES_MAX: Final = 512  # to one verifier, 23 ms: a full batch stays together, or its block would be two
 IN_PLACE_MAX: Final = 3  # that are not worth a message, which costs this process about as much (110 us)
-MESSAGE_SIGNED_BYTES_MAX: Final = 1_048_576  # of what they sign: of long transactions fewer go together
+MESSAGE_SIGNED_BYTES_MAX: Final = 1_048_576  # of what they sign, and one more: of long ones fewer go together
 
 GoOn: TypeAlias = Callable[[], None]
 
@@ -165,7 +166,9 @@ class RequestPool:
         self._at_turn_end = at_turn_end
         self._metrics = metrics
         self._frames_of: dict[bytes, list[_Frame]] = {}  # by identity of a signature without a verdict
-        self._unsent: deque[UncheckedSignature] = deque()
+        self._unsent: dict[PooledLane, deque[UncheckedSignature]] = {}  # in the order of whose turn it is
+        self._unsent_count = 0
+        self._under_way: set[bytes] = set()  # identities that a verifier has
         self._idle: list[Helper] = []
         self._asked: dict[Helper, list[UncheckedSignature]] = {}
         self._is_sending = False  # at the end of this turn
@@ -202,12 +205,10 @@ class RequestPool:
             self._metrics.verifier_overflows_total += 1
             return False
         for one in unchecked:
-            frames = self._frames_of.get(one.identity)
-            if frames is None:
-                self._frames_of[one.identity] = [frame]
-                self._unsent.append(one)
-            else:
-                frames.append(frame)
+            frames = self._frames_of.setdefault(one.identity, [])
+            if not frames or self._may_wait_for_long(one, frame, frames):
+                self._queue(frame.lane, one)
+            frames.append(frame)
         frame.missing = len(unchecked)
         self._frames += 1
         self._bytes += frame.size_bytes
@@ -215,6 +216,14 @@ class RequestPool:
             self._is_sending = True
             self._at_turn_end(self._send)
         return True
+
+    def _may_wait_for_long(self, one: UncheckedSignature, frame: _Frame, frames: list[_Frame]) -> bool:
+        """Whether a signature that others wait for, too, stands in their queues alone."""
+        return one.identity not in self._under_way and all(other.lane is not frame.lane for other in frames)
+
+    def _queue(self, lane: PooledLane, one: UncheckedSignature) -> None:
+        self._unsent.setdefault(lane, deque()).append(one)
+        self._unsent_count += 1
 
     def forget(self, frame: _Frame) -> None:
         """A frame goes on."""
@@ -249,51 +258,57 @@ class RequestPool:
         if helper in self._idle:
             self._idle.remove(helper)
         if not self.has_helpers:
-            asked += self._unsent
-            self._unsent.clear()
+            asked += self._next_message(self._unsent_count, math.inf)
         self._metrics.verifier_verdicts_total["none"] += len(asked)
         self._settle(asked)
 
     def _send(self) -> None:
         """Shares what waits among the verifiers that have nothing to do; a few alone are not worth their while."""
         self._is_sending = False
-        if not self._asked and len(self._unsent) <= IN_PLACE_MAX:
-            few = list(self._unsent)
-            self._unsent.clear()
-            self._settle(few)
+        if not self._asked and self._unsent_count <= IN_PLACE_MAX:
+            self._settle(self._next_message(IN_PLACE_MAX, math.inf))
             return
         while self._idle and self._unsent:
-            share = min(-(-len(self._unsent) // len(self._idle)), MESSAGE_SIGNATURES_MAX)
-            message = self._next_message(share)
+            share = min(-(-self._unsent_count // len(self._idle)), MESSAGE_SIGNATURES_MAX)
+            message = self._next_message(share, MESSAGE_SIGNED_BYTES_MAX)
             if message:
                 helper = self._idle.pop()
                 self._asked[helper] = message
                 helper.ask(message)
 
-    def _next_message(self, count_max: int) -> list[UncheckedSignature]:
-        """The oldest signatures that somebody still waits for."""
+    def _next_message(self, count_max: int, room: float) -> list[UncheckedSignature]:
+        """Signatures that somebody still waits for, from now on under way: a lane's oldest, then the next lane's. The
+        last one may sign more than there is `room` for."""
         message: list[UncheckedSignature] = []
-        room = MESSAGE_SIGNED_BYTES_MAX
-        while self._unsent and len(message) < count_max:
-            one = self._unsent[0]
-            if self._is_waited_for(one):
-                room -= len(one.signed)
-                if message and room < 0:
-                    break
-                message.append(one)
-            else:
-                del self._frames_of[one.identity]
-            self._unsent.popleft()
+        while self._unsent and len(message) < count_max and room > 0:
+            lane, queue = next(iter(self._unsent.items()))
+            del self._unsent[lane]
+            while queue and len(message) < count_max and room > 0:
+                one = queue.popleft()
+                self._unsent_count -= 1
+                if self._is_waited_for(one):
+                    message.append(one)
+                    self._under_way.add(one.identity)
+                    room -= len(one.signed)
+            if queue:
+                self._unsent[lane] = queue  # it is the others' turn first
         return message
 
     def _is_waited_for(self, one: UncheckedSignature) -> bool:
-        first, *others = self._frames_of[one.identity]  # nearly always a single one, that waits
-        return not first.is_gone or any(not frame.is_gone for frame in others)
+        """Whether a verdict helps anybody. It may be under way or settled by now, from another lane's queue."""
+        frames = self._frames_of.get(one.identity)
+        if frames is None or one.identity in self._under_way:
+            return False
+        if frames[0].is_gone and all(frame.is_gone for frame in frames):
+            del self._frames_of[one.identity]
+            return False
+        return True
 
     def _settle(self, asked: list[UncheckedSignature]) -> None:
         """No verdict on these is waited for any more."""
         lanes: dict[PooledLane, None] = {}
         for one in asked:
+            self._under_way.discard(one.identity)
             for frame in self._frames_of.pop(one.identity):
                 frame.missing -= 1
                 if not (frame.missing or frame.is_gone):

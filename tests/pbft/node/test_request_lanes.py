@@ -199,7 +199,7 @@ def test_idle_verifiers_share_a_batch() -> None:
 
 
 def test_long_transactions_fill_a_message_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message stays small enough for the socket; one that is longer than the limit goes alone."""
+    """A message holds no more than the limit and one more, so that one of any length can go."""
     monkeypatch.setattr(request_lanes, "MESSAGE_SIGNED_BYTES_MAX", 2_500)
     house = House()
     house.hold(
@@ -207,9 +207,32 @@ def test_long_transactions_fill_a_message_by_their_bytes(monkeypatch: pytest.Mon
     )
     house.end_turn()
     (verifier,) = house.verifiers
-    for _ in range(3):
+    verifier.answer()
+    verifier.answer()
+    assert verifier.messages == [3, 1]
+
+
+def test_a_long_queue_of_one_sender_delays_no_other_by_more_than_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the message under way and one more; also for a signature that stands far back in the long queue."""
+    monkeypatch.setattr(request_lanes, "MESSAGE_SIGNATURES_MAX", 4)
+    house = House()
+    flood, link = house.pool.open(), house.pool.open()
+    for number in range(20):
+        house.hold(flood, number, request(number))
+    house.end_turn()
+    house.hold(link, "proposal", request(19), request(30))
+    house.end_turn()
+    (verifier,) = house.verifiers
+    verifier.answer()
+    verifier.answer()
+    assert house.gone_on == [*range(8)]
+    verifier.answer()
+    assert house.gone_on[8:] == [8, 9, "proposal"]
+    while verifier.asked:
         verifier.answer()
-    assert verifier.messages == [2, 1, 1]
+    assert [name for name in house.gone_on if name != "proposal"] == [*range(20)]
+    assert sum(verifier.messages) == 21, "each once"
+    assert house.pool._unsent_count == 0
 
 
 def test_a_transaction_that_comes_twice_is_checked_once() -> None:
@@ -358,4 +381,6 @@ def test_any_history_goes_on_once_in_order_and_remembers_nothing_unchecked(seed:
     for place in range(3):
         assert [name for name in house.gone_on if name[0] == place] == sent[place]  # type: ignore[index]
     assert house.memory.known <= good
-    assert (house.pool.waiting, house.pool._bytes, house.pool._frames_of, list(house.pool._unsent)) == (0, 0, {}, [])
+    pool = house.pool
+    assert (pool.waiting, pool._bytes, pool._unsent_count) == (0, 0, 0)
+    assert not (pool._frames_of or pool._unsent or pool._under_way)
