@@ -180,7 +180,6 @@ class LateValues:
         self._number = turn.number
         if not turn.keys:
             waiting.clear()
-            turns.clear()
         waiting.update(zip(values, repeat(values)))
         if len(values) < len(turn.keys):
             for key in turn.keys:

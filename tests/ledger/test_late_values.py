@@ -195,6 +195,9 @@ def test_a_reader_follows_the_store_through_installed_snapshots() -> None:
     write(0, b"first")
     with follower.open(store.snapshot()) as state:
         assert (state.get(b"k"), list(state.scan(b"f"))) == (b"first", [(b"first", b"")])
+    write(0, b"faster")
+    with follower.open(store.snapshot()) as state:
+        assert (state.get(b"k"), [key for key, _ in state.scan(b"f")]) == (b"faster", [b"faster", b"first"])
     write(1, b"second")
     store.write([install_generation(store)])
     with follower.open(store.snapshot()) as state:
