@@ -9,6 +9,7 @@ SWEEPS: Final[dict[str, tuple[str, ...]]] = {
     "batch 10": (*FEW, "--clients", "300", "--batch", "10"),
     "batch 100": (*FEW, "--clients", "1000", "--batch", "100"),
     "batch 500": (*FEW, "--clients", "1000", "--batch", "500"),
+    "batch 1000": (*FEW, "--clients", "2000", "--batch", "1000"),
     "window 8": (*FEW, "--clients", "1000", "--batch", "100", "--window", "8"),
     "window 16": (*FEW, "--clients", "1000", "--batch", "100", "--window", "16"),
     "window 256": (*FEW, "--clients", "1000", "--batch", "100", "--window", "256"),
