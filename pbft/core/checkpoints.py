@@ -28,7 +28,10 @@ from pbft.core.replica_state import CountedHeaderVote, PeerNotes, ReplicaState
 
 def peer_notes(state: ReplicaState, replica: int) -> PeerNotes:
     """The notes about a replica, made where there are none."""
-    return state.peers.setdefault(replica, PeerNotes())
+    notes = state.peers.get(replica)
+    if notes is None:
+        notes = state.peers[replica] = PeerNotes()
+    return notes
 
 
 def process_vote(state: ReplicaState, height: int) -> None:
