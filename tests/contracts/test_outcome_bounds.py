@@ -37,7 +37,7 @@ from ledger.execution import (
     parse_block_outcome,
 )
 from ledger.transaction import TIME_MAX_S, Event
-from pbft.node.worker_messages import MESSAGE_BYTES_MAX
+from pbft.node.helper_messages import MESSAGE_BYTES_MAX
 
 SENDER = b"\x01" * 32
 NAME_CHARS_MAX = 64
