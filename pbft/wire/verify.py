@@ -167,16 +167,16 @@ class Verifier:
 
     def verify_request(self, request: Request) -> None:
         """The client's signature over its transaction. WireError(`request_signature`)."""
-        signature, signed = _signed_of(request)
-        self._check(request.client, signed, signature, "request_signature")
+        signature, body = request.raw[:SIGNATURE_BYTES], request.raw[SIGNATURE_BYTES:]
+        self._check(request.client, signing_bytes(Tag.SIGN_TRANSACTION, body), signature, "request_signature")
 
     def find_unchecked(self, requests: Iterable[Request]) -> list[UncheckedSignature]:
         """The clients' signatures that `verify_request` would have to check, in their order."""
         find = self._verified.find_unchecked
         found = []
         for request in requests:
-            signature, signed = _signed_of(request)
-            unchecked = find(request.client, signed, signature)
+            signature, body = request.raw[:SIGNATURE_BYTES], request.raw[SIGNATURE_BYTES:]
+            unchecked = find(request.client, signing_bytes(Tag.SIGN_TRANSACTION, body), signature)
             if unchecked is not None:
                 found.append(unchecked)
         return found
@@ -218,12 +218,6 @@ class Verifier:
             self._verified.verify(public_key, signed, signature)
         except InvalidSignature:
             raise WireError(code, f"not signed by {public_key.hex()}") from None
-
-
-def _signed_of(request: Request) -> tuple[bytes, bytes]:
-    """The client's signature, and the bytes that it signed."""
-    raw = request.raw
-    return raw[:SIGNATURE_BYTES], signing_bytes(Tag.SIGN_TRANSACTION, raw[SIGNATURE_BYTES:])
 
 
 def requests_in(message: PeerMessage) -> Iterator[Request]:
