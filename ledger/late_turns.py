@@ -20,8 +20,7 @@ from ledger.errors import InvariantViolation
 from ledger.store import Operation, Put, ReadView
 
 TURNS: Final = 16
-"""Blocks until a place is written over. With eight, a block of transfers writes a third more pages of 200,000 keys;
-with 32 as many, and each process that reads the state keeps twice as much of it in memory."""
+"""Blocks until a place is written over: as many as the trie has parts. Values wait for half of them."""
 
 _NEWEST_KEY: Final = b"newest"  # -> number of the last turn, 8 bytes; all other keys are the place of a turn, 1 byte
 _NUMBER_BYTES: Final = 8
@@ -47,11 +46,11 @@ def turn_operations(table: str, turn: Turn) -> list[Operation]:
     return [Put(table, bytes((turn.number % TURNS,)), number + _write_content(turn)), Put(table, _NEWEST_KEY, number)]
 
 
-def read_turns(view: ReadView, table: str, known: int) -> Iterator[Turn]:
-    """The turns in the ring above a number, ascending. Raises InvariantViolation (damaged)."""
+def read_turns(view: ReadView, table: str, known: int = 0, last: int = TURNS) -> Iterator[Turn]:
+    """Of so many last turns in the ring those above a known one, ascending. Raises InvariantViolation (damaged)."""
     data = view.get(table, _NEWEST_KEY)
     newest = 0 if data is None else int.from_bytes(data, "big")
-    for number in range(max(known, newest - TURNS) + 1, newest + 1):
+    for number in range(max(known, newest - last) + 1, newest + 1):
         data = view.get(table, bytes((number % TURNS,)))
         if data is None or data[:_NUMBER_BYTES] != number.to_bytes(_NUMBER_BYTES, "big"):
             raise InvariantViolation("damaged", f"a turn of the table {table} is missing", expected=number)

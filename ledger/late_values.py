@@ -1,7 +1,7 @@
 """Values of the state that wait in memory, so that a block writes few pages of their table; and all reads of it.
 
 Keys are a prefix and random bytes: what a block changes lies anywhere in the table, and no page of it holds two of its
-keys. So each block writes, of all that waits, what lies in one of `TURNS` ranges of keys, the next one in their order,
+keys. So each block writes, of all that waits, what lies in one of `RANGES` ranges of keys, the next one in their order,
 and what its turn is the last for. The ranges are drawn anew for each round of turns, by what was written in the last
 one, so that each is as large a part of it; they are nobody's business but the writer's: a table may hold a value at any
 time from its own turn to the last one, and the last turns (`ledger.late_turns`) say what it really is.
@@ -19,14 +19,17 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Final
 
-from ledger.late_turns import TURNS, Turn, Values, read_turns, turn_operations
+from ledger.late_turns import Turn, Values, read_turns, turn_operations
 from ledger.store import Delete, Operation, PutMany, ReadView, prefix_end
 
+RANGES: Final = 8
+"""Of keys, and turns that a value waits at most. With 16, a replica takes 1 % less processor time, but it and its
+worker keep twice as much: another 5 MB under full load, 12 with blocks of 1,000 transfers."""
 WAITING_BYTES_MAX: Final = 512
 """Of a value that waits. A longer one shares its page with few others, and would be written twice for little."""
 TURN_BYTES_MAX: Final = 1_048_576
 """Of a block's keys and values, and what the interpreter takes for them: if there is more, values are written at once.
-So what waits takes 16 MB at most, in each process that reads the state; under full load a quarter of that."""
+So what waits takes 8 MB at most, in each process that reads the state; under full load half of that."""
 ENTRY_BYTES: Final = 200
 """What the interpreter takes for a key and its value besides their bytes."""
 KEYS_BYTES_MAX: Final = 1_048_576
@@ -77,14 +80,10 @@ class LateValues:
     def catch_up(self, view: ReadView) -> None:
         """Takes over the turns that the store has had since. Raises InvariantViolation (damaged)."""
         waiting = self._waiting
-        for turn in read_turns(view, self._turns_table, self._number):
+        for turn in read_turns(view, self._turns_table, self._number, RANGES):
             if (last := self._add(turn)) is not None:
                 for key in [key for key in last if waiting.get(key) is last]:
                     del waiting[key]
-
-    def recent_keys(self) -> list[bytes]:
-        """All keys of the turns that are kept, ascending, each once."""
-        return sorted({key for turn in self._turns for key in turn.keys})
 
     # --- reads ---
 
@@ -138,7 +137,7 @@ class LateValues:
             written.update(writes)
         else:
             turn = Turn(number, keys, _choose(writes, keys_bytes + ENTRY_BYTES * len(keys)))
-            bounds = self._bounds if number % TURNS else self._draw_bounds()
+            bounds = self._bounds if number % RANGES else self._draw_bounds()
             written = self._due(turn, bounds)
             written.update([write for write in writes if write[0] not in turn.values])
         put = [(key, value) for key, value in written.items() if value is not None]
@@ -149,18 +148,18 @@ class LateValues:
     def _draw_bounds(self) -> Sequence[bytes]:
         """Where the ranges of a round begin: each of them, from the second on, has as many keys of the last turns."""
         sample = sorted(key for turn in self._turns for key in turn.keys[turn.number % _SAMPLE :: _SAMPLE])
-        return [sample[len(sample) * part // TURNS] for part in range(1, TURNS)] if sample else ()
+        return [sample[len(sample) * part // RANGES] for part in range(1, RANGES)] if sample else ()
 
     def _due(self, turn: Turn, bounds: Sequence[bytes]) -> Values:
         """What is written with a turn: its range of what waits then, and what waits since the place that it takes."""
         waiting, newest = self._waiting, turn.values
         due: Values = {}
-        if len(self._turns) == TURNS:
+        if len(self._turns) == RANGES:
             last = self._turns[0].values
             due = {key: value for key, value in last.items() if waiting.get(key) is last and key not in newest}
         if bounds:
-            part = turn.number % TURNS
-            low, high = bounds[part - 1] if part else b"", bounds[part] if part < TURNS - 1 else None
+            part = turn.number % RANGES
+            low, high = bounds[part - 1] if part else b"", bounds[part] if part < RANGES - 1 else None
             for kept in self._turns:
                 values = kept.values
                 due.update([(key, values[key]) for key in _range(kept.keys, low, high) if waiting.get(key) is values])
@@ -186,7 +185,7 @@ class LateValues:
                 if key not in values:
                     waiting.pop(key, None)
         turns.append(turn)
-        return turns.popleft().values if len(turns) > TURNS else None
+        return turns.popleft().values if len(turns) > RANGES else None
 
 
 def _choose(writes: Sequence[Write], size: int) -> Values:

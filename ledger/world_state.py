@@ -16,6 +16,7 @@ from typing import Final, Self
 from ledger.errors import InvariantViolation, StoreError
 from ledger.hashing import HASH_BYTES
 from ledger.late_records import LateStep
+from ledger.late_turns import read_turns
 from ledger.late_values import LateValues, ValuesStep
 from ledger.state_records import Change, Place
 from ledger.state_trie import StateProof, digit, hash_entry, hash_key
@@ -137,7 +138,7 @@ class WorldState:
 
     def _catch_up(self, view: ReadView) -> None:
         """What the table of the trie lacks follows from the values of the keys that the last blocks wrote."""
-        keys = self.values.recent_keys()
+        keys = sorted({key for turn in read_turns(view, self.tables.late) for key in turn.keys})
         if keys:
             values = self.values.get_many(view, keys)
             changes = sorted(_compute_changes([(key, values.get(key)) for key in keys]))

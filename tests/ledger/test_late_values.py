@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ledger import late_turns, late_values
 from ledger.errors import InvariantViolation
 from ledger.late_turns import TURNS, Turn, read_turns, turn_operations
-from ledger.late_values import ENTRY_BYTES, LateValues, ValuesStep, Write
+from ledger.late_values import ENTRY_BYTES, RANGES, LateValues, ValuesStep, Write
 from ledger.store import Delete, MemoryStore, Put
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateFollower, WorldState, install_generation
 
@@ -77,12 +77,12 @@ class Ledger:
 
 LIMITS = {
     "as they are": {},
-    "few turns": {"TURNS": 3, "_SAMPLE": 1},
-    "one turn": {"TURNS": 1, "_SAMPLE": 1},
+    "few turns": {"RANGES": 3, "_SAMPLE": 1},
+    "one turn": {"RANGES": 1, "_SAMPLE": 1},
     "long values": {"WAITING_BYTES_MAX": 1},
-    "large blocks": {"TURNS": 4, "TURN_BYTES_MAX": 3 * ENTRY_BYTES},
-    "many keys": {"TURNS": 4, "KEYS_BYTES_MAX": 20},
-    "everything": {"TURNS": 5, "_SAMPLE": 2, "KEYS_BYTES_MAX": 22, "TURN_BYTES_MAX": 4 * ENTRY_BYTES,
+    "large blocks": {"RANGES": 4, "TURN_BYTES_MAX": 3 * ENTRY_BYTES},
+    "many keys": {"RANGES": 4, "KEYS_BYTES_MAX": 20},
+    "everything": {"RANGES": 5, "_SAMPLE": 2, "KEYS_BYTES_MAX": 22, "TURN_BYTES_MAX": 4 * ENTRY_BYTES,
                    "WAITING_BYTES_MAX": 3},
 }  # fmt: skip
 
@@ -90,7 +90,7 @@ LIMITS = {
 def set_limits(monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
     for name, value in limits.items():
         monkeypatch.setattr(late_values, name, value)
-    monkeypatch.setattr(late_turns, "TURNS", limits.get("TURNS", TURNS))
+    monkeypatch.setattr(late_turns, "TURNS", limits.get("RANGES", TURNS))
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
@@ -128,28 +128,28 @@ def test_a_block_writes_one_range_of_keys() -> None:
         step = ledger.write({key: draw.randbytes(4) for key in draw.sample(keys, 160)})
         return sorted(place_of[key] for key in step.written)
 
-    for _ in range(4 * TURNS):
+    for _ in range(4 * RANGES):
         write()
     apart = total = 0
-    for _ in range(2 * TURNS):
+    for _ in range(2 * RANGES):
         places = write()
-        width = len(keys) * 3 // (2 * TURNS)
+        width = len(keys) * 3 // (2 * RANGES)
         most = max(sum(1 for place in places if 0 <= place - first < width) for first in places)
         apart, total = apart + len(places) - most, total + len(places)
     assert apart <= total // 50
-    assert 100 < total / (2 * TURNS) < 150, "what changed twice meanwhile is written once"
+    assert 100 < total / (2 * RANGES) < 150, "what changed twice meanwhile is written once"
 
 
 def test_nothing_waits_longer_than_its_place_in_the_ring() -> None:
-    """A value is in its table `TURNS` blocks after its own at the latest, whatever is drawn meanwhile."""
+    """A value is in its table `RANGES` blocks after its own at the latest, whatever is drawn meanwhile."""
     ledger = Ledger()
     history: list[Content] = []
-    for _ in range(6 * TURNS):
+    for _ in range(6 * RANGES):
         ledger.write_some()
         history.append(ledger.content.copy())
-        if len(history) > TURNS:
+        if len(history) > RANGES:
             stored = dict(ledger.store.scan(VALUES))
-            last = {key for content in history[-TURNS - 1 :] for key in content if content != history[-1]}
+            last = {key for content in history[-RANGES - 1 :] for key in content if content != history[-1]}
             kept = {key for turn in ledger.values._turns for key in turn.keys}
             untouched = [key for key in last | set(stored) | set(ledger.content) if key not in kept]
             assert all(stored.get(key) == ledger.content.get(key) for key in untouched)
@@ -161,11 +161,11 @@ def test_what_waits_is_bounded(name: str, limit: int, monkeypatch: pytest.Monkey
     """In the writer and in a reader."""
     monkeypatch.setattr(late_values, name, limit)
     ledger = Ledger()
-    for _ in range(4 * TURNS):
+    for _ in range(4 * RANGES):
         ledger.write_some(count=20)
         ledger.reader.catch_up(ledger.store)
         for values in (ledger.values, ledger.reader):
-            assert len(values._turns) <= TURNS
+            assert len(values._turns) <= RANGES
             for turn in values._turns:
                 assert sum(ENTRY_BYTES + len(key) for key in turn.values) <= late_values.TURN_BYTES_MAX
                 assert sum(map(len, turn.keys)) <= late_values.KEYS_BYTES_MAX
