@@ -9,8 +9,8 @@ A proof travels as what it is, a FORWARD of two envelopes. On each tick a replic
 the largest proof is sent once a tick and arrives about once a tick, whatever n; and again, until it is not needed:
 
     the view is left for a proof        the proof, until that one's VIEW-CHANGE for a later view is here
-    W others contradict the own slot    what the slot was accepted by: one of them is correct, so the primary has lied,
-                                        and whoever accepted something else then holds both halves
+    W others contradict the own slot    what the slot was accepted by, NEW-VIEW and proposal: one of them is correct, so
+                                        the primary has lied, and who accepted something else then holds both halves
 
 An honest primary is not even talked about: W members that contradict its proposal cannot be found.
 """
@@ -77,18 +77,21 @@ def _compute_proof(state: ReplicaState, peer: int) -> tuple[Envelope, ...]:
 
 
 def _compute_half(state: ReplicaState, peer: int) -> tuple[Envelope, ...]:
-    """What the highest contradicted slot was accepted by, for one of those who contradict it."""
+    """What the highest contradicted slot was accepted by, for one of those who contradict it.
+
+    The NEW-VIEW goes with a proposal: where the peer's own one chose the height, they are what contradicts.
+    """
     for height in sorted(state.slots, reverse=True):
         slot = state.slots[height]
-        accepted_by = state.new_view if slot.is_reproposed else slot.proposal
-        if accepted_by is None or peer not in slot.prepares:
+        if not _is_contradicted(state, slot, peer):
             continue
-        contradicting = _compute_contradicting(state, slot)
-        if peer in contradicting and len(contradicting) >= state.configuration.quorums.weak:
-            return (accepted_by,)
+        contradicting = sum(_is_contradicted(state, slot, member) for member in slot.prepares)
+        if contradicting >= state.configuration.quorums.weak:
+            return tuple(word for word in (state.new_view, slot.proposal) if word is not None)
     return ()
 
 
-def _compute_contradicting(state: ReplicaState, slot: Slot) -> set[int]:
-    """Who sent PREPARE for another digest than the one accepted here in this view."""
-    return {member for member, vote in slot.prepares.items() if vote.view == state.view and vote.digest != slot.digest}
+def _is_contradicted(state: ReplicaState, slot: Slot, member: int) -> bool:
+    """Whether it sent PREPARE for another digest than the one accepted here in this view."""
+    vote = slot.prepares.get(member)
+    return vote is not None and slot.digest is not None and vote.view == state.view and vote.digest != slot.digest

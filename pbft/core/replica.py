@@ -19,7 +19,7 @@ from pbft.core import (
     timers,
     view_change,
 )
-from pbft.core.actions import Action, Broadcast, Dropped, Halt
+from pbft.core.actions import Action, Broadcast, Dropped, Evidence, Halt
 from pbft.core.config import SNAPSHOT_LAG_HEIGHTS, CoreConfiguration
 from pbft.core.errors import InvalidMessage
 from pbft.core.evidence import accuse
@@ -262,11 +262,18 @@ class Replica:
         """Envelopes of others, each as if it came alone; two of them may be the proof that deposes a primary (M54)."""
         conviction = deposal.compute_conviction(self._state, forward)
         if conviction is not None:
-            accuse(self._state, conviction)
-            deposal.process_conviction(self._state)
+            self._receive_proof(forward, conviction)
             return
         for envelope in forward.envelopes:
             self._receive_envelope(sender, envelope)
+
+    def _receive_proof(self, forward: Forward, conviction: Evidence) -> None:
+        """Nothing in it is accepted: it convicts. A NEW-VIEW in it may hold a word of the own key (M28)."""
+        for envelope in forward.envelopes:
+            process_own(self._state, envelope, envelope.messages[0])
+        if self._state.halted is None:
+            accuse(self._state, conviction)
+            deposal.process_conviction(self._state)
 
     def _receive_envelope(self, sender: int, envelope: Envelope) -> None:
         for message in envelope.messages:

@@ -3,16 +3,21 @@
 One test per rule (M17, M35, M43, M54 of pbft/README.md); R2 of four looks on, R0 leads view 0.
 """
 
+from dataclasses import replace
+
 import pytest
 from simulation.bench import (
     Bench,
     make_batch,
     make_bench,
+    make_configuration,
     make_envelope,
     make_request,
 )
 from simulation.bench_messages import T_TICKS, enter_view, pre_prepare, prepare, view_change
 
+from ledger.hashing import NULL_DIGEST
+from pbft.core.config import SILENT_TICKS_MAX
 from pbft.core.evidence import validate_evidence
 from pbft.core.messages import (
     Commit,
@@ -155,6 +160,18 @@ def test_m13_a_lie_of_a_view_to_come_waits_for_it() -> None:
     assert stands(bench) == (2, False)
 
 
+def test_m28_a_word_of_the_own_key_inside_a_proof_halts() -> None:
+    """M28, D38: what another process signed with this key is noticed inside a proof too, before the proof moves it."""
+    for senders, halts in (((0, 1, 3), False), ((1, 2, 3), True)):
+        bench = Bench(configuration=make_configuration(), replica_id=2, asks=True)
+        bench.tick(SILENT_TICKS_MAX)
+        bench.say(1, new_view(0, 1, 3))
+        assert bench.halted is None
+        other = replace(new_view(*senders), choices=(SlotChoice(height=1, digest=NULL_DIGEST),))
+        bench.receive(3, forward(1, other, new_view(0, 1, 3)))
+        assert (bench.halted is not None, bool(bench.evidence)) == (halts, not halts)
+
+
 def test_m33_the_proof_is_shown_until_its_receiver_has_left() -> None:
     """M33, M54: one receiver a tick, the liar never; it is repeated, and ends with the receiver's VIEW-CHANGE."""
     bench = make_bench(2)
@@ -202,6 +219,29 @@ def test_m43_w_contradictions_of_a_choice_are_answered_with_the_new_view() -> No
         bench.say(sender, Prepare(epoch=0, view=1, height=1, digest=b"1" * 32))
     bench.tick(4)
     assert sorted(to for to, envelopes in shown(bench) if envelopes == (make_envelope(1, chosen),)) == [0, 3]
+
+
+def test_m43_who_proposed_afresh_what_another_new_view_chose_shows_both_its_words() -> None:
+    """M43, M17: one side follows a NEW-VIEW that chose the height, the other one without, and a fresh proposal there.
+    Beside a choice a proposal proves nothing; the NEW-VIEW that it came after does."""
+    few, many = make_bench(0), make_bench(2)
+    chosen = pre_prepare(1, 1)
+    entry = SlotEntry(height=1, digest=chosen.digest, view=0)
+    changes = tuple(make_envelope(sender, view_change(1, prepared=(entry,))) for sender in (1, 2, 3))
+    choosing = NewView(epoch=0, view=1, view_changes=changes, choices=(SlotChoice(height=1, digest=entry.digest),))
+    fresh = pre_prepare(1, 0, view=1)
+    few.say(1, new_view(0, 1, 3))
+    few.say(1, fresh)
+    many.say(1, choosing)
+    for sender in (2, 3):
+        few.say(sender, Prepare(epoch=0, view=1, height=1, digest=entry.digest))
+    few.tick(4)
+    halves = [Forward(envelopes=envelopes) for to, envelopes in shown(few) if to == 2]
+    assert halves == [forward(1, new_view(0, 1, 3), fresh)]
+    assert many.replica.compute_wanted(0, halves[0]) == halves[0]
+    many.receive(0, halves[0])
+    assert [evidence.kind for evidence in many.evidence] == ["equivocation_new_view"]
+    assert stands(many) == (2, False)
 
 
 def test_m35_w_that_hold_the_proof_take_the_others_along() -> None:
