@@ -18,7 +18,7 @@ from pbft.node.log import Logger
 from pbft.wire.evidence import compute_evidence_id, encode_evidence
 
 PIECES_MAX: Final = 8  # of one replica and one kind: one convicts, a few show a habit
-BYTES_MAX: Final = 33_554_432  # of one member's pieces: the largest piece always fits, and 16 replicas in 512 MiB
+BYTES_MAX: Final = 33_554_432  # of one member's pieces after the first, which may be larger; 16 replicas in 512 MiB
 
 
 class EvidenceStore:
@@ -46,7 +46,7 @@ class EvidenceStore:
         data = encode_evidence(evidence, self._network, find_links(evidence.epoch))
         name = f"{kept}v{evidence.view}-h{evidence.height}-{compute_evidence_id(data)}.json"
         size = sum(size for other, size in self._files.items() if other.startswith(accused))
-        if name in self._files or size + len(data) > BYTES_MAX:
+        if name in self._files or (size and size + len(data) > BYTES_MAX):
             return False
         self._files[name] = len(data)
         self._log.warning(

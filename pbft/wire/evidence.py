@@ -26,8 +26,10 @@ from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.decode import decode_envelope
 from pbft.wire.limits import NUMBER_MAX, WireError, WireRules
 
-EVIDENCE_BYTES_MAX: Final = 29_360_128
-"""Two envelopes of the largest frame, 20 MiB in hexadecimal, and 8 MiB of epoch ends, as in a proof file."""
+EVIDENCE_BYTES_MAX: Final = 2 * 2 * WireRules.widest(bytes(32)).envelope_bytes_max + 8_388_608
+"""Two of the largest envelopes that any genesis allows, in hexadecimal, and 8 MiB of epoch ends, as in a proof file:
+whatever a replica keeps is read. Half a gigabyte, by NEW-VIEWs of 64 members with a window of 1,024; with the default
+parameters and 16 members it is two proposals or NEW-VIEWs of 1 to 2 MiB."""
 _FIELDS: Final = {"version", "network", "epochs", "replica", "kind", "view", "height", "envelopes"}
 
 

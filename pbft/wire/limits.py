@@ -61,6 +61,7 @@ class WireRules:
 
     votes_max: int = field(init=False)  # votes that share an envelope
     pre_prepared_max: int = field(init=False)  # entries of a Q set
+    envelope_bytes_max: int = field(init=False)  # the signed bytes of the largest message
     transfer_bytes_max: int = field(init=False)  # what one frame may carry of bodies, blocks or envelopes
     peer_frame_bytes_max: int = field(init=False)
 
@@ -76,6 +77,7 @@ class WireRules:
         transfer = max(TRANSFER_BYTES_MAX, proof, new_view) + SIGNATURE_BYTES + HEADER_BYTES_MAX + 4 * ELEMENT_OVERHEAD
         object.__setattr__(self, "votes_max", VOTES_PER_SLOT * self.window)
         object.__setattr__(self, "pre_prepared_max", pre_prepared)
+        object.__setattr__(self, "envelope_bytes_max", max(batch, new_view) + 4 * ELEMENT_OVERHEAD)
         object.__setattr__(self, "transfer_bytes_max", transfer)
         object.__setattr__(self, "peer_frame_bytes_max", transfer + certificate + FORWARDED_MAX * ELEMENT_OVERHEAD)
 

@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.configuration import ProtocolParameters
+from ledger.block import compute_batch_digest
+from ledger.configuration import PARAMETER_BOUNDS, ProtocolParameters
 from ledger.epochs import EpochLink
 from ledger.hashing import NULL_DIGEST
+from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction, sign_transaction
 from pbft.cli.evidence import evidence as command
 from pbft.core.actions import Evidence
-from pbft.core.messages import Commit, NewView, Prepare, SlotChoice, ViewChange
+from pbft.core.messages import Batch, Commit, Envelope, NewView, Prepare, PrePrepare, SlotChoice, ViewChange
 from pbft.node.evidence_judge import judge
-from pbft.node.evidence_store import PIECES_MAX, EvidenceStore, list_evidence
+from pbft.node.evidence_store import BYTES_MAX, PIECES_MAX, EvidenceStore, list_evidence
 from pbft.node.log import make_logger
 from pbft.simulation.cluster import Cluster
 from pbft.simulation.liars import sealed
 from pbft.simulation.membership import change_key, compute_next, has_entered, submit_votes
-from pbft.wire.evidence import InvalidEvidence, compute_evidence_id, encode_evidence
+from pbft.wire.codec import WireRules, parse_request
+from pbft.wire.evidence import EVIDENCE_BYTES_MAX, InvalidEvidence, compute_evidence_id, encode_evidence
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,58 @@ def test_one_offender_fills_only_its_own_share(tmp_path: Path, cluster: Cluster)
     assert store.record(two_prepares(cluster, 1, accused=3), no_links)
     assert store.record(false_new_view(cluster), no_links)
     assert store.accused == ((0, 1), (0, 2), (0, 3))
+
+
+def largest_proposals(cluster: Cluster) -> Evidence:
+    """Two proposals of r0, each with transactions of the greatest length up to the bytes that its batch may have."""
+    key, rules = cluster.client_key(0), WireRules.of(cluster.genesis.configuration)
+
+    def raw(nonce: int, padding: int) -> bytes:
+        transaction = Transaction(
+            network=cluster.genesis.network_id,
+            sender=key.public_key,
+            nonce=nonce,
+            expiry_height=1_000,
+            expiry_time=1_900_000_000,
+            gas_limit=100_000,
+            contract="register",
+            method="write",
+            arguments=(bytes(padding),),
+            commitments=(),
+        )
+        return sign_transaction(transaction, key).raw
+
+    padding = 130_000 + TRANSACTION_BYTES_MAX - len(raw(1_000, 130_000))
+    count = rules.batch_bytes_max // TRANSACTION_BYTES_MAX
+    requests = tuple(parse_request(raw(1_000 + number, padding), rules) for number in range(count))
+    assert sum(request.size_bytes for request in requests) == rules.batch_bytes_max
+
+    def proposal(time_ms: int) -> Envelope:
+        digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
+        batch = Batch(time_ms=time_ms, requests=requests, digest=digest)
+        return sealed(cluster, 0, PrePrepare(epoch=0, view=0, height=1, digest=digest, batch=batch))
+
+    first, second = proposal(1), proposal(2)
+    return Evidence(replica=0, kind="equivocation_pre_prepare", view=0, height=1, first=first, second=second)
+
+
+def test_the_largest_contradiction_is_kept_and_convicts(tmp_path: Path) -> None:
+    """M54, M17: what fills a share is kept where nothing else is, once, and no file is kept that its judge refuses."""
+    cluster = Cluster(protocol=ProtocolParameters(batch_bytes_max=PARAMETER_BOUNDS["batch_bytes_max"][1]))
+    store, piece = open_store(tmp_path, cluster), largest_proposals(cluster)
+    assert store.record(piece, no_links)
+    (file,) = list_evidence(tmp_path)
+    assert file.stat().st_size > BYTES_MAX
+    assert judge(file.read_bytes(), cluster.genesis_file).kind == "equivocation_pre_prepare"
+    assert not store.record(two_prepares(cluster, 5, accused=0), no_links)
+    assert store.record(two_prepares(cluster, 5), no_links)
+
+
+def test_every_envelope_that_a_genesis_allows_fits_into_a_file() -> None:
+    """M54: two NEW-VIEWs of the largest network take more than two proposals; the bound follows from both."""
+    widest = WireRules.widest(bytes(32))
+    assert widest.envelope_bytes_max > widest.batch_bytes_max
+    assert 4 * widest.envelope_bytes_max < EVIDENCE_BYTES_MAX
 
 
 def test_a_full_disk_loses_evidence_and_nothing_else(tmp_path: Path, cluster: Cluster) -> None:
