@@ -73,10 +73,15 @@ def accuse_of_two(state: ReplicaState, first: Envelope, second: Envelope, messag
 
 
 def accuse(state: ReplicaState, evidence: Evidence) -> None:
-    """A proof against a replica is kept; where it convicts the primary of this view in its office, it deposes it."""
-    state.actions.append(evidence)
+    """A proof against a replica is kept; where it convicts the primary of this view in its office, it deposes it.
+
+    Of those one is kept in a view: an observer stays (D37), and to write the largest again costs eight readings of it.
+    """
     if evidence.kind in OFFICE_KINDS and (evidence.view, evidence.replica) == (state.view, state.primary):
+        if state.conviction is not None and state.conviction.view == state.view:
+            return
         state.conviction = evidence
+    state.actions.append(evidence)
 
 
 def accuse_of_one(state: ReplicaState, envelope: Envelope, message: ViewChange | NewView) -> None:

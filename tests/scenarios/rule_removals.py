@@ -417,6 +417,8 @@ DEPOSAL = [
             deposal._compute_half, "(state.new_view, slot.proposal)", "(slot.proposal or state.new_view,)"),
     without("M28, D38", "deposal.test_m28_a_word_of_the_own_key_inside_a_proof_halts",
             Replica._receive_proof, "process_own(self._state, envelope, envelope.messages[0])", "pass"),
+    without("D37", "deposal.test_d37_an_observer_keeps_the_proof_and_says_nothing",
+            evidence.accuse, "state.conviction.view == state.view", "False"),
     without("M25, M27", "deposal.test_m25_no_correct_primary_contradicts_itself_over_restarts_and_offices",
             ordering.promise, "state.actions.append(Persist(key=pre_prepared_key(slot.height, slot.digest), "
             "value=encode_pre_prepared(state.view)))", "pass"),

@@ -275,12 +275,14 @@ def test_m24_the_requests_of_the_losing_proposal_go_on_in_the_next_view() -> Non
 
 
 def test_d37_an_observer_keeps_the_proof_and_says_nothing() -> None:
-    """D37: it has no voice in a view change; it follows the NEW-VIEW."""
+    """D37: it has no voice in a view change; it follows the NEW-VIEW, and keeps one piece however often it is shown."""
     bench = make_bench(2)
     bench.observes = True
     bench.start()
     bench.say(0, ONE)
-    bench.say(0, OTHER)
+    for _ in range(3):
+        bench.say(0, OTHER)
+        bench.receive(3, forward(0, OTHER, ONE))
     bench.tick(8)
     assert (stands(bench), len(bench.evidence)) == ((0, True), 1)
     assert not list(bench.said(ViewChange)) and not shown(bench)
