@@ -21,6 +21,7 @@ lane goes on at once with all that waits in it. Pure: no socket, no clock; proce
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeAlias
 
 from pbft.core.messages import Request
@@ -159,11 +160,20 @@ class RequestPool:
     """The lanes of one replica with verifier processes, and what these are asked."""
 
     def __init__(
-        self, memory: SignatureMemory, *, at_turn_end: Callable[[Callable[[], None]], object], metrics: Metrics
+        self,
+        memory: SignatureMemory,
+        *,
+        at_turn_end: Callable[[Callable[[], None]], object],
+        guard: AbstractContextManager[None],
+        metrics: Metrics,
     ) -> None:
-        """`at_turn_end` calls what it is given when all that this turn of the reactor brings has been handed in."""
+        """`at_turn_end` calls what it is given when all that this turn of the reactor brings has been handed in.
+
+        `guard` is entered around what goes on later than it came, with a verdict or without one.
+        """
         self._memory = memory
         self._at_turn_end = at_turn_end
+        self._guard = guard
         self._metrics = metrics
         self._frames_of: dict[bytes, list[_Frame]] = {}  # by identity of a signature without a verdict
         self._unsent: dict[PooledLane, deque[UncheckedSignature]] = {}  # in the order of whose turn it is
@@ -214,7 +224,7 @@ class RequestPool:
         self._bytes += frame.size_bytes
         if self._unsent and not self._is_sending:
             self._is_sending = True
-            self._at_turn_end(self._send)
+            self._at_turn_end(self._end_turn)
         return True
 
     def _may_wait_for_long(self, one: UncheckedSignature, frame: _Frame, frames: list[_Frame]) -> bool:
@@ -235,7 +245,8 @@ class RequestPool:
     def welcome(self, helper: Helper) -> None:
         """A verifier can be asked."""
         self._idle.append(helper)
-        self._send()
+        with self._guard:
+            self._send()
 
     def answer(self, helper: Helper, verdicts: Sequence[bool]) -> None:
         """What a verifier found: one verdict for each signature that it was asked about, ValueError for another number.
@@ -248,8 +259,9 @@ class RequestPool:
         self._memory.remember(held)
         self._metrics.verifier_verdicts_total["holds"] += len(held)
         self._metrics.verifier_verdicts_total["fails"] += len(asked) - len(held)
-        self._send()
-        self._settle(asked)
+        with self._guard:
+            self._send()
+            self._settle(asked)
 
     def lose(self, helper: Helper) -> None:
         """A verifier is gone, or not to be believed: what it had is checked here, where it stands. So is all that waits
@@ -260,11 +272,16 @@ class RequestPool:
         if not self.has_helpers:
             asked += self._next_message(self._unsent_count, math.inf)
         self._metrics.verifier_verdicts_total["none"] += len(asked)
-        self._settle(asked)
+        with self._guard:
+            self._settle(asked)
+
+    def _end_turn(self) -> None:
+        self._is_sending = False
+        with self._guard:
+            self._send()
 
     def _send(self) -> None:
         """Shares what waits among the verifiers that have nothing to do; a few alone are not worth their while."""
-        self._is_sending = False
         if not self._asked and self._unsent_count <= IN_PLACE_MAX:
             self._settle(self._next_message(IN_PLACE_MAX, math.inf))
             return

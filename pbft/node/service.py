@@ -215,14 +215,14 @@ class ReplicaService:
         """Where clients' signatures are checked: here, or in processes of their own, which start now."""
         if not self._config.verifiers:
             return InlineLanes()
-        pool = RequestPool(verifier, at_turn_end=lambda send: self._turn_end.callLater(0, send), metrics=self.metrics)
-        self._verifiers = VerifierProcesses(
-            self._reactor,
-            count=self._config.verifiers,
-            pool=pool,
-            metrics=self.metrics,
-            log=self._log,
+        pool = RequestPool(
+            verifier,
+            at_turn_end=lambda send: self._turn_end.callLater(0, send),
             guard=self._guard,
+            metrics=self.metrics,
+        )
+        self._verifiers = VerifierProcesses(
+            self._reactor, count=self._config.verifiers, pool=pool, metrics=self.metrics, log=self._log
         )
         self._verifiers.start()
         self._closers.append(self._verifiers.stop)

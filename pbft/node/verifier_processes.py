@@ -9,7 +9,6 @@ checks for itself. Who waits for which verdict is `request_lanes`', what a proce
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from twisted.internet import defer
@@ -41,18 +40,13 @@ class VerifierProcesses:
         pool: RequestPool,
         metrics: Metrics,
         log: Logger,
-        guard: AbstractContextManager[None],
         spawn: Spawn | None = None,
     ) -> None:
-        """`guard` is entered around everything that goes on with a verdict, or without one.
-
-        `spawn`: something else than a process, for tests.
-        """
+        """`spawn`: something else than a process, for tests."""
         self.reactor = reactor
         self.pool = pool
         self.metrics = metrics
         self.log = log
-        self.guard = guard
         self.spawn = spawn or self._spawn
         self._places = [_Place(self) for _ in range(count)]
 
@@ -113,7 +107,8 @@ class _Place:
 
     def ask(self, signatures: Sequence[UncheckedSignature]) -> None:
         """See `Helper.ask`."""
-        assert self.child is not None, "who is not there is not asked"
+        if self.child is None:
+            return  # the replica stops, and what its links still bring goes nowhere any more
         self._asked = len(signatures)
         self.child.send(encode_signatures(one[1:] for one in signatures))
         self._expect_answer(VERDICT_LOOKS_MAX)
@@ -124,8 +119,7 @@ class _Place:
         if child.missing:
             self._owner.log.warning("verifier_less_confined", worker_pid=child.pid, **child.missing)
         self._stop_waiting()
-        with self._owner.guard:
-            self._owner.pool.welcome(self)
+        self._owner.pool.welcome(self)
 
     def _receive(self, child: ChildProcess, message: bytes) -> None:
         if child is not self.child:
@@ -139,8 +133,7 @@ class _Place:
             return
         self._stop_waiting()
         self._asked = self._failures_in_a_row = 0
-        with self._owner.guard:
-            self._owner.pool.answer(self, verdicts)
+        self._owner.pool.answer(self, verdicts)
 
     def _replace(self, child: ChildProcess, cause: str, detail: str) -> None:
         """It is dead or as good as: end it, let its work be done here, and start another one."""
@@ -153,8 +146,7 @@ class _Place:
         self._owner.metrics.verifier_restarts_total[cause] += 1
         self._owner.log.warning("verifier_replaced", reason=cause, detail=detail, worker_pid=child.pid)
         self._wait(compute_backoff_seconds(self._failures_in_a_row), self.start)
-        with self._owner.guard:
-            self._owner.pool.lose(self)
+        self._owner.pool.lose(self)
 
     def stop(self) -> "defer.Deferred[None]":
         """End the process."""

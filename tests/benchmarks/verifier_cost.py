@@ -45,14 +45,13 @@ class VerifierHouse:
 
     def make_lanes(self, memory: Verifier) -> RequestPool:
         """The lanes of one node."""
-        pool = RequestPool(memory, at_turn_end=self._due.append, metrics=self.metrics)
+        pool = RequestPool(memory, at_turn_end=self._due.append, guard=nullcontext(), metrics=self.metrics)
         verifiers = VerifierProcesses(
             REACTOR,
             count=1,
             pool=pool,
             metrics=self.metrics,
             log=make_logger(replica=len(self.pools), stream=StringIO()),
-            guard=nullcontext(),
         )
         verifiers.start()
         self.pools.append(pool)

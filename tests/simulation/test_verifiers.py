@@ -5,6 +5,7 @@ checked by `pbft.simulation.checkers`.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -45,7 +46,7 @@ class Verifiers:
         self.cluster.at(delay_ms, action)
 
     def make_lanes(self, memory: Verifier) -> RequestPool:
-        pool = RequestPool(memory, at_turn_end=lambda send: self.at(0, send), metrics=self.metrics)
+        pool = RequestPool(memory, at_turn_end=lambda send: self.at(0, send), guard=nullcontext(), metrics=self.metrics)
         for _ in range(2):
             pool.welcome(SimulatedVerifier(self, pool, memory))
         return pool
@@ -125,7 +126,7 @@ class ByHand:
         self._nodes += 1
         if self._nodes != self._replica + 1:
             return InlineLanes()
-        self.pool = RequestPool(memory, at_turn_end=self._turn.append, metrics=Metrics())
+        self.pool = RequestPool(memory, at_turn_end=self._turn.append, guard=nullcontext(), metrics=Metrics())
         self.pool.welcome(self)
         return self.pool
 

@@ -1,6 +1,7 @@
 """The door: what is let in, what is answered from the ledger, who hears of an outcome, and that every table ends."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -76,7 +77,7 @@ class LateVerifier:
 
     def open_pool(self, memory: Verifier, metrics: Metrics) -> RequestPool:
         self.turn: list[Callable[[], None]] = []
-        self.pool = RequestPool(memory, at_turn_end=self.turn.append, metrics=metrics)
+        self.pool = RequestPool(memory, at_turn_end=self.turn.append, guard=nullcontext(), metrics=metrics)
         self.pool.welcome(self)
         return self.pool
 

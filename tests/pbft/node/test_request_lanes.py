@@ -4,15 +4,18 @@ No process and no socket: verifiers here are lists that tests answer for.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
 import pytest
 
+from ledger.errors import InvariantViolation
 from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
 from pbft.core.messages import Request
 from pbft.node import request_lanes
 from pbft.node.metrics import Metrics
+from pbft.node.process_edge import StopOnError
 from pbft.node.request_lanes import INLINE_LANE, Lane, RequestPool
 from pbft.wire.codec import UncheckedSignature
 
@@ -75,11 +78,13 @@ class Verifier:
 class House:
     """A pool, its verifiers, and what went on."""
 
-    def __init__(self, verifiers: int = 1) -> None:
+    def __init__(self, verifiers: int = 1, guard: AbstractContextManager[None] | None = None) -> None:
         self.memory = Memory()
         self.metrics = Metrics()
         self.turn: list[Callable[[], None]] = []
-        self.pool = RequestPool(self.memory, at_turn_end=self.turn.append, metrics=self.metrics)
+        self.pool = RequestPool(
+            self.memory, at_turn_end=self.turn.append, guard=guard or nullcontext(), metrics=self.metrics
+        )
         self.verifiers = [Verifier(self.pool) for _ in range(verifiers)]
         for verifier in self.verifiers:
             self.pool.welcome(verifier)
@@ -297,6 +302,28 @@ def test_when_the_last_verifier_dies_everything_goes_on_at_once() -> None:
     house.end_turn()
     house.verifiers[0].answer()
     assert house.gone_on[-1] == "again"
+
+
+@pytest.mark.parametrize("way", ["in place", "verdict", "death"])
+def test_an_error_behind_a_lane_stops_the_replica_whichever_way_it_went_on(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reactor would log it and go on with half a replica: the core must not be entered again after an error."""
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 1 if way == "in place" else 0)
+    failures: list[str] = []
+    house = House(guard=StopOnError(failures.append))
+
+    def contradict() -> None:
+        raise InvariantViolation("a contradiction")
+
+    assert house.pool.open().hold([request(1)], 100, contradict)
+    house.end_turn()
+    if way == "verdict":
+        house.verifiers[0].answer()
+    elif way == "death":
+        house.verifiers[0].die()
+    assert len(failures) == 1 and "a contradiction" in failures[0]
+    assert house.pool.waiting == 0
 
 
 def test_another_number_of_verdicts_is_refused() -> None:

@@ -175,14 +175,13 @@ class House:
         self.children: list[FakeChild] = []
         self.memory = Verifier(Epochs(GENESIS.configuration))
         self.turn: list[Callable[[], None]] = []
-        self.pool = RequestPool(self.memory, at_turn_end=self.turn.append, metrics=self.metrics)
+        self.pool = RequestPool(self.memory, at_turn_end=self.turn.append, guard=nullcontext(), metrics=self.metrics)
         self.verifiers = VerifierProcesses(
             self.clock,
             count=1,
             pool=self.pool,
             metrics=self.metrics,
             log=make_logger(replica=0, stream=StringIO()),
-            guard=nullcontext(),
             spawn=self._spawn,
         )
         self.lane = self.pool.open()
@@ -296,6 +295,12 @@ def test_stopping_starts_nothing_more(house: House) -> None:
     house.verifiers.stop()
     house.clock.advance(100)
     assert (len(house.children), house.children[0].is_killed, house.gone_on) == (1, True, [])
+    assert house.arrive(2), "a client's link outlives the verifiers for a moment: what it brings asks nobody, and waits"
+    idle = House()
+    idle.children[0].greet()
+    idle.verifiers.stop()
+    assert idle.arrive(1), "nobody is asked who is not there any more"
+    assert (len(idle.children[0].sent), idle.gone_on, idle.clock.getDelayedCalls()) == (0, [], [])
     dying = House()
     dying.children[0].die()
     dying.verifiers.stop()
@@ -311,9 +316,11 @@ def test_stopping_starts_nothing_more(house: House) -> None:
 async def test_a_real_verifier_judges_is_confined_and_is_replaced_when_killed() -> None:
     """The program itself: true and false signatures, SIGKILL, and its end with the replica's."""
     memory, metrics = Verifier(Epochs(GENESIS.configuration)), Metrics()
-    pool = RequestPool(memory, at_turn_end=lambda send: reactor.callLater(0, send), metrics=metrics)
+    pool = RequestPool(
+        memory, at_turn_end=lambda send: reactor.callLater(0, send), guard=nullcontext(), metrics=metrics
+    )
     verifiers = VerifierProcesses(
-        reactor, count=1, pool=pool, metrics=metrics, log=make_logger(replica=0, stream=StringIO()), guard=nullcontext()
+        reactor, count=1, pool=pool, metrics=metrics, log=make_logger(replica=0, stream=StringIO())
     )
     true, other = requests(1, 2)
     forged = Request(client=other.client, nonce=2, tx_id=b"", expiry_height=1, gas_limit=1, raw=true.raw[:64] + b"else")
