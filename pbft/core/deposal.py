@@ -8,7 +8,7 @@ VIEW-CHANGE (M35): nobody gains a power by this.
 A proof travels as what it is, a FORWARD of two envelopes. On each tick a replica has one of the others in turn, so that
 the largest proof is sent once a tick and arrives about once a tick, whatever n; and again, until it is not needed:
 
-    the view is left for a proof        the proof, until that one's VIEW-CHANGE for a later view is here
+    the view is left for a proof        the proof, until that one's VIEW-CHANGE for a later view is here, or W together
     W others contradict the own slot    what the slot was accepted by, NEW-VIEW and proposal: one of them is correct, so
                                         the primary has lied, and who accepted something else then holds both halves
 
@@ -22,7 +22,7 @@ from pbft.core.message_log import Slot
 from pbft.core.messages import Envelope, Forward
 from pbft.core.new_view import compute_view_change
 from pbft.core.replica_state import ReplicaState
-from pbft.core.view_change import start_view_change
+from pbft.core.view_change import compute_view_changes_held, start_view_change
 
 
 def process_conviction(state: ReplicaState) -> None:
@@ -66,13 +66,15 @@ def process_showing(state: ReplicaState) -> None:
 
 
 def _compute_proof(state: ReplicaState, peer: int) -> tuple[Envelope, ...]:
-    """Both envelopes, for who may still be in the view of the lie."""
+    """Both envelopes, for who may still be in the view of the lie, and could not leave it without them."""
     conviction = state.conviction
     if conviction is None or conviction.second is None or peer == conviction.replica:
         return ()
     known = state.view_changes.get(peer)
     if known is not None and compute_view_change(known).view > conviction.view:
         return ()
+    if len(compute_view_changes_held(state)) >= state.configuration.quorums.weak:
+        return ()  # they take it along, and its STATUS brings them (M33, M35): silence draws no megabytes
     return conviction.first, conviction.second
 
 

@@ -14,7 +14,7 @@ from simulation.bench import (
     make_envelope,
     make_request,
 )
-from simulation.bench_messages import T_TICKS, enter_view, pre_prepare, prepare, view_change
+from simulation.bench_messages import T_TICKS, enter_view, pre_prepare, prepare, status, view_change
 
 from ledger.hashing import NULL_DIGEST
 from pbft.core.config import SILENT_TICKS_MAX
@@ -174,19 +174,31 @@ def test_m28_a_word_of_the_own_key_inside_a_proof_halts() -> None:
 
 def test_m33_the_proof_is_shown_until_its_receiver_has_left() -> None:
     """M33, M54: one receiver a tick, the liar never; it is repeated, and ends with the receiver's VIEW-CHANGE."""
-    bench = make_bench(2)
+    bench = make_bench(2, 7)
     bench.receive(3, forward(0, ONE, OTHER))
-    bench.tick(8)
+    bench.tick(14)
     pair = forward(0, ONE, OTHER).envelopes
-    assert sorted(to for to, envelopes in shown(bench) if envelopes == pair) == [1, 1, 3, 3]
+    assert sorted(to for to, envelopes in shown(bench) if envelopes == pair) == [1, 1, 3, 3, 4, 4, 5, 5, 6, 6]
     bench.sent.clear()
     bench.say(3, view_change(1))
+    bench.tick(7)
+    assert sorted(to for to, envelopes in shown(bench) if envelopes == pair) == [1, 4, 5, 6]
+
+
+def test_m35_the_proof_is_not_shown_where_w_view_changes_do() -> None:
+    """M33, M35: W that have left take along whoever is told so, which a STATUS asks for: nobody draws a proof of
+    megabytes by silence."""
+    bench = make_bench(2)
+    bench.receive(3, forward(0, ONE, OTHER))
+    bench.say(3, view_change(1))
     bench.tick(8)
-    assert [to for to, envelopes in shown(bench) if envelopes == pair] == [1, 1]
-    bench.sent.clear()
-    bench.say(1, new_view(1, 2, 3))
-    bench.tick(8)
-    assert not shown(bench)
+    pair = forward(0, ONE, OTHER).envelopes
+    assert all(envelopes != pair for _, envelopes in shown(bench))
+    bench.receive(1, status(bench, view=0))
+    answers = [envelopes for to, envelopes in shown(bench) if to == 1]
+    behind = make_bench(1)
+    behind.receive(2, Forward(envelopes=answers[-1]))
+    assert stands(behind) == (1, True), "it leads view 1"
 
 
 def test_m17_w_contradictions_are_answered_with_the_own_half() -> None:
