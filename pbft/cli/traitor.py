@@ -67,7 +67,7 @@ class TraitorService(service.ReplicaService):
         n = len(self._config.definition.replicas)
         stage = Stage(node, self._config.identity.consensus, n, self._reactor, transport.send)
         hear = super()._receive_frame
-        stage.network.deliver = lambda _, sender, frame: hear(sender, frame, lambda: None)
+        stage.network.deliver = lambda _, sender, frame: hear(sender, frame, lambda: False)
         self._stage = stage
         self._others = [replica for replica in range(n) if replica != stage.replica]
         super()._begin(node, worker, transport, evidence)
@@ -90,7 +90,7 @@ class TraitorService(service.ReplicaService):
         for receiver in self._others:
             self._send(receiver, frame)
 
-    def _receive_frame(self, sender: int, frame: bytes, on_refused: Callable[[], None]) -> None:
+    def _receive_frame(self, sender: int, frame: bytes, on_refused: Callable[[], bool]) -> None:
         if self._parts is not None:
             self._stage.network.deliver(self._stage.replica, sender, frame)
 

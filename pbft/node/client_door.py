@@ -202,7 +202,8 @@ class ClientDoor:
             visit.held -= 1
             self._held -= 1
             self._held_bytes -= request.size_bytes
-            self._receive_checked(visit, correlation, signed, request)
+            if not visit.is_shown_out:  # each of its forgeries would cost a check here
+                self._receive_checked(visit, correlation, signed, request)
 
         if (
             len(visit.waiting) + visit.held >= WAITING_PER_VISIT_MAX

@@ -50,6 +50,7 @@ class _Connection:
         """It sent what only a faulty client sends: now, or before and the verdict came now."""
         self._faults += 1
         if self._faults >= FAULTS_MAX and not self.visit.is_closed:
+            self.visit.is_shown_out = True
             self._port.end(self, "too_many_faults")
 
     def _answer(self, frame: ReplicaFrame) -> None:

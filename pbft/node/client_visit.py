@@ -42,3 +42,4 @@ class Visit:
     waiting: "dict[Waiting, None]" = field(default_factory=dict)  # transactions that it handed in, the oldest first
     awaited: dict[bytes, int] = field(default_factory=dict)  # others whose outcome it waits for: id -> correlation
     is_closed: bool = False
+    is_shown_out: bool = False  # for its faults: what of it still waits for a verdict is not looked at any more

@@ -169,12 +169,13 @@ class Driver:
         """Why this node stopped for good, or None."""
         return self._halted
 
-    def on_frame(self, sender_replica_id: int, frame: bytes, on_refused: Callable[[], None] = lambda: None) -> None:
+    def on_frame(self, sender_replica_id: int, frame: bytes, on_refused: Callable[[], bool] = lambda: False) -> None:
         """A frame from the link of a replica: decoded, verified, given to the core; else counted and dropped (M5).
 
         `on_refused` is called, now or later, where it is refused and no correct replica sends its like: what is only of
-        no use here is not meant. Signatures cost far more than the rest, so the core is asked first what of the message
-        it wants; where they are checked elsewhere, it is asked again when the verdicts are there.
+        no use here is not meant. It says whether the sender is hung up on: what of it waits is then dropped. Signatures
+        cost far more than the rest, so the core is asked first what of the message it wants; where they are checked
+        elsewhere, it is asked again when the verdicts are there.
         """
         if self._halted is not None:
             return
@@ -185,23 +186,24 @@ class Driver:
         try:
             message = self._sealer.decode(frame)
         except WireError as error:
-            self._refuse(error, on_refused)
+            self._refuse(sender_replica_id, error, on_refused)
             return
         wanted = self._compute_wanted(sender_replica_id, message)
         if wanted is None:
             return
         epoch = self._replica.epoch
+        lane = self._lane_of.get(sender_replica_id)
+        if lane is None:
+            lane = self._lane_of[sender_replica_id] = self._lanes.open()
 
         def go_on() -> None:
             # In another epoch the id may be another's; what is missing is sent again (M50).
-            if self._halted is None and self._replica.epoch == epoch:
+            is_current = self._replica.epoch == epoch and self._lane_of.get(sender_replica_id) is lane
+            if self._halted is None and is_current:
                 still_wanted = self._compute_wanted(sender_replica_id, wanted)
                 if still_wanted is not None:
                     self._take(sender_replica_id, still_wanted, on_refused)
 
-        lane = self._lane_of.get(sender_replica_id)
-        if lane is None:
-            lane = self._lane_of[sender_replica_id] = self._lanes.open()
         if not lane.hold(requests_in(wanted), len(frame), go_on):
             self._take(sender_replica_id, wanted, on_refused)
 
@@ -214,12 +216,12 @@ class Driver:
             self._counters.count("message_dropped", f"unwanted_{type(message).__name__.lower()}")
         return wanted
 
-    def _take(self, sender_replica_id: int, wanted: PeerMessage, on_refused: Callable[[], None]) -> None:
+    def _take(self, sender_replica_id: int, wanted: PeerMessage, on_refused: Callable[[], bool]) -> None:
         """To the core, once every signature holds."""
         try:
             self._sealer.verify(wanted)
         except WireError as error:
-            self._refuse(error, on_refused)
+            self._refuse(sender_replica_id, error, on_refused)
             return
         self._counters.count("message", type(wanted).__name__)
         if isinstance(wanted, Relay):
@@ -227,10 +229,10 @@ class Driver:
         else:
             self._hand_in(sender_replica_id, wanted)
 
-    def _refuse(self, error: WireError, on_refused: Callable[[], None]) -> None:
+    def _refuse(self, sender_replica_id: int, error: WireError, on_refused: Callable[[], bool]) -> None:
         self._counters.count("frame_refused", error.code)
-        if error.code not in INNOCENT_REFUSALS:
-            on_refused()
+        if error.code not in INNOCENT_REFUSALS and on_refused():
+            self._lane_of.pop(sender_replica_id, None)  # each forgery that waits in it would cost a check here
 
     def _on_relay(self, sender_replica_id: int, relay: Relay) -> None:
         """The core gets requests that bring code when the worker has survived it, each by itself, the others at once:

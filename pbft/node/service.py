@@ -307,7 +307,7 @@ class ReplicaService:
             with self._guard:
                 self._parts.node.driver.on_request(request)
 
-    def _receive_frame(self, sender: int, frame: bytes, on_refused: Callable[[], None]) -> None:
+    def _receive_frame(self, sender: int, frame: bytes, on_refused: Callable[[], bool]) -> None:
         if self._parts is not None and not self._is_stopping:
             with self._guard:
                 self._parts.node.driver.on_frame(sender, frame, on_refused)

@@ -69,7 +69,7 @@ class PeerTransport:
         network: bytes,
         identity: TlsIdentity,
         rules: WireRules,
-        on_message: Callable[[int, bytes, Callable[[], None]], None],
+        on_message: Callable[[int, bytes, Callable[[], bool]], None],
         refused: Counter[str] | None = None,
         dropped: Counter[str] | None = None,
         jitter: random.Random | None = None,
@@ -255,10 +255,13 @@ class PeerTransport:
             self._heard[key] = self._reactor.seconds()
             self._on_message(peer.id, frame, partial(self._note_refusal, key))
 
-    def _note_refusal(self, key: bytes) -> None:
-        """A frame was refused, now or after its verdicts came; its link may have ended meanwhile."""
-        if self._conduct.note_refusal(key) and key in self._accepted:
+    def _note_refusal(self, key: bytes) -> bool:
+        """A frame was refused, now or after its verdicts came, when its link may have ended. Whether that was one too
+        many, and its sender is hung up on."""
+        is_one_too_many = self._conduct.note_refusal(key)
+        if is_one_too_many and key in self._accepted:
             self._accepted[key].refuse("refused_frames")
+        return is_one_too_many
 
     def _forget(self, key: bytes, link: Link) -> None:
         if self._accepted.get(key) is link:

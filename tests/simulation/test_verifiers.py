@@ -119,7 +119,8 @@ class ByHand:
         self._asked: list[list[UncheckedSignature]] = []
         self.cluster = Cluster()
         self.node = self.cluster.node(replica)
-        self.refused: list[str] = []
+        self.refused = 0
+        self.refusals_max = 100  # then the sender is hung up on
         self.cluster.run(200)
 
     def make_lanes(self, memory: Verifier) -> Lanes:
@@ -141,7 +142,11 @@ class ByHand:
             self.pool.answer(self, [holds(one) for one in self._asked.pop()])
 
     def receive(self, sender: int, message: PeerMessage) -> None:
-        self.node.driver.on_frame(sender, encode_peer(message), lambda: self.refused.append("refused"))
+        self.node.driver.on_frame(sender, encode_peer(message), self._refuse)
+
+    def _refuse(self) -> bool:
+        self.refused += 1
+        return self.refused >= self.refusals_max
 
     @property
     def proposals(self) -> list[int]:
@@ -204,7 +209,20 @@ def test_a_relay_with_a_forged_request_is_refused_when_its_verdict_is_there(by_h
     forged = replace(true, raw=bytes([true.raw[0] ^ 1]) + true.raw[1:])
     by_hand.receive(3, Relay(requests=(forged,)))
     by_hand.receive(3, Relay(requests=(true,)))
-    assert (by_hand.refused, by_hand.node.replica.pending_count) == ([], 0)
+    assert (by_hand.refused, by_hand.node.replica.pending_count) == (0, 0)
     by_hand.answer()
-    assert (by_hand.refused, by_hand.node.replica.pending_count) == (["refused"], 1)
+    assert (by_hand.refused, by_hand.node.replica.pending_count) == (1, 1)
     assert by_hand.cluster.machines[1].counters["frame_refused:request_signature"] == 1
+
+
+def test_who_is_hung_up_on_costs_no_more_checks(by_hand: ByHand) -> None:
+    """A liar costs the refusals that its link has, not a check for each forgery that waits when they are used up."""
+    signed = Workload(by_hand.cluster).submit(1, "add", [b"total", 1], through=[])
+    true = parse_request(signed.raw, by_hand.node.rules)
+    by_hand.refusals_max = 2
+    for number in range(1, 6):
+        by_hand.receive(3, Relay(requests=(replace(true, raw=bytes([true.raw[0] ^ number]) + true.raw[1:]),)))
+    by_hand.receive(2, Relay(requests=(true,)))
+    by_hand.answer()
+    assert by_hand.cluster.machines[1].counters["frame_refused:request_signature"] == 2
+    assert (by_hand.pool.waiting, by_hand.node.replica.pending_count) == (0, 1), "others' frames go on"

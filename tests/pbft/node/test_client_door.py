@@ -704,6 +704,23 @@ def test_a_bad_signature_is_refused_as_ever_when_its_verdict_is_there(late: Hous
     assert [request.nonce for request in late.submitted] == [1]
 
 
+def test_a_client_that_is_shown_out_costs_no_more_checks(late: House) -> None:
+    """What waits when its faults are too many is not judged: without verifiers it would not have been read."""
+    assert late.verifier is not None
+    visit, answers = late.visit()
+
+    def show_out() -> None:
+        visit.is_shown_out = True
+
+    visit.on_fault = show_out
+    for nonce in range(3):
+        late.door.receive(visit, Submit(correlation=nonce, transaction=forge(transaction(nonce))))
+    submit(late, visit, transaction(3), 3)
+    late.verifier.answer()
+    assert [answer.correlation for answer in answers] == [0] and late.submitted == []
+    assert (late.door._held, late.door._held_bytes, visit.held) == (0, 0, 0)
+
+
 def test_a_nonce_that_was_executed_meanwhile_is_answered_from_the_ledger(late: House) -> None:
     """What a verdict comes for is judged as if it came now (D43)."""
     assert late.verifier is not None

@@ -110,6 +110,7 @@ def test_a_client_that_keeps_failing_is_shown_out(opened: tuple[FakeLink, FakeDo
     link.on_frame(encode_client_frame(Submit(correlation=99, transaction=b"x" * 80)))
     assert link.closed == ["too_many_faults"]
     assert metrics.client_refused_total["too_many_faults"] == 1
+    assert door.visits[0].is_shown_out
     door.visits[0].on_fault()  # a verdict that comes when its client is gone
     assert link.closed == ["too_many_faults"]
 

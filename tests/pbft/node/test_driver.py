@@ -116,9 +116,14 @@ def test_bad_frames_are_counted_and_dropped() -> None:
     node, counters = cluster.node(1), cluster.machines[1].counters
     before = counters.copy()
     refusals: list[str] = []
-    node.driver.on_frame(0, b"", lambda: refusals.append("empty"))
-    node.driver.on_frame(0, b"\xff" * 100, lambda: refusals.append("garbage"))
-    node.driver.on_frame(0, encode_peer(Batches(batches=())), lambda: refusals.append("of no use is not refused"))
+
+    def refuse(why: str) -> bool:
+        refusals.append(why)
+        return False
+
+    node.driver.on_frame(0, b"", lambda: refuse("empty"))
+    node.driver.on_frame(0, b"\xff" * 100, lambda: refuse("garbage"))
+    node.driver.on_frame(0, encode_peer(Batches(batches=())), lambda: refuse("of no use is not refused"))
     assert refusals == ["empty", "garbage"]
     captured: list[bytes] = []
     deliver = cluster.network.deliver

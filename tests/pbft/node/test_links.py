@@ -118,7 +118,7 @@ class Peers:
         received: list[tuple[int, bytes]] = []
         refused, dropped = Counter(), Counter()
 
-        def receive(sender: int, frame: bytes, on_refused: Callable[[], None]) -> None:
+        def receive(sender: int, frame: bytes, on_refused: Callable[[], bool]) -> None:
             received.append((sender, frame))
             if frame == b"refused":
                 on_refused()
