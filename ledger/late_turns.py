@@ -6,8 +6,8 @@ together with what shares its pages (`ledger.late_values`, `ledger.late_records`
 Whoever reads the state of a store reads the ring too, and nothing is lost with a process.
 
 The format of a record: number of the turn (8 bytes); number of keys (4); the length of each key, then of each value
-(2 each); the keys, ascending; the values. All numbers are big-endian. Two lengths of a value are none: the key was
-removed, or its value is in the table already. A record without keys says that everything up to it is in the tables.
+(2 each); the keys, ascending; the values. All numbers are big-endian. One length of a value is none: the table has the
+value already, or the removed key no more. A record without keys says that everything up to it is in the tables.
 """
 
 import sys
@@ -25,11 +25,10 @@ TURNS: Final = 16
 _NEWEST_KEY: Final = b"newest"  # -> number of the last turn, 8 bytes; all other keys are the place of a turn, 1 byte
 _NUMBER_BYTES: Final = 8
 _HEAD_BYTES: Final = _NUMBER_BYTES + 4
-_REMOVED: Final = 0xFFFF
-_IN_TABLE: Final = 0xFFFE
+_IN_TABLE: Final = 0xFFFF
 
-Values = dict[bytes, bytes | None]
-"""By key; None: removed."""
+Values = dict[bytes, bytes]
+"""By key."""
 
 
 class Turn(NamedTuple):
@@ -47,9 +46,14 @@ def turn_operations(table: str, turn: Turn) -> list[Operation]:
 
 
 def read_turns(view: ReadView, table: str, known: int = 0, last: int = TURNS) -> Iterator[Turn]:
-    """Of so many last turns in the ring those above a known one, ascending. Raises InvariantViolation (damaged)."""
+    """Of so many last turns in the ring those above a known one, ascending.
+
+    Raises InvariantViolation: damaged, or the view is older than the known turn.
+    """
     data = view.get(table, _NEWEST_KEY)
     newest = 0 if data is None else int.from_bytes(data, "big")
+    if newest < known:
+        raise InvariantViolation("damaged", f"known turns of the table {table} are missing", expected=known, got=newest)
     for number in range(max(known, newest - last) + 1, newest + 1):
         data = view.get(table, bytes((number % TURNS,)))
         if data is None or data[:_NUMBER_BYTES] != number.to_bytes(_NUMBER_BYTES, "big"):
@@ -63,16 +67,11 @@ def read_turns(view: ReadView, table: str, known: int = 0, last: int = TURNS) ->
 def _write_content(turn: Turn) -> bytes:
     keys, values = turn.keys, turn.values
     lengths = array("H", map(len, keys))
-    if len(values) == len(keys) and None not in values.values():  # the same, faster
-        lengths.extend(map(len, values.values()))  # type: ignore[arg-type]
+    if len(values) == len(keys):  # the same, faster
+        lengths.extend(map(len, values.values()))
     else:
-        lengths.extend([_length(values[key]) if key in values else _IN_TABLE for key in keys])
-    content = [value for value in values.values() if value is not None]
-    return b"".join((len(keys).to_bytes(4, "big"), _big_endian(lengths).tobytes(), *keys, *content))
-
-
-def _length(value: bytes | None) -> int:
-    return _REMOVED if value is None else len(value)
+        lengths.extend([len(values[key]) if key in values else _IN_TABLE for key in keys])
+    return b"".join((len(keys).to_bytes(4, "big"), _big_endian(lengths).tobytes(), *keys, *values.values()))
 
 
 def _big_endian(numbers: "array[int]") -> "array[int]":
@@ -101,8 +100,6 @@ def _parse_turn(number: int, data: bytes) -> Turn | None:
         return None
     if not is_plain:
         for key, length in zip(keys, lengths[count:], strict=True):
-            if length == _REMOVED:
-                values[key] = None
-            elif length == _IN_TABLE:
+            if length == _IN_TABLE:
                 del values[key]
     return Turn(number, keys, values)

@@ -25,12 +25,13 @@ MAP_BYTES: Final = 64 * 1024**3
 replicas on one machine stay far below the 128 TiB of a process. Readers map the same size, so that they can follow a
 file that grows. A process limited by RLIMIT_AS must allow for it."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Of the tables' formats. Another one is refused: nothing has been released yet that would have to be upgraded.
 
 1: each bucket of the state in records of its own, an index of receipts in two tables
 2: buckets are one record and written late, the index of receipts is a table of runs, blocks have groups of receipts
 3: values are written late too, and the live generation is told by the number of snapshots installed
+4: values wait for eight turns, not sixteen, and removed keys for none
 """
 
 READERS_MAX: Final = 32

@@ -153,7 +153,7 @@ def test_nothing_waits_longer_than_its_place_in_the_ring() -> None:
             kept = {key for turn in ledger.values._turns for key in turn.keys}
             untouched = [key for key in last | set(stored) | set(ledger.content) if key not in kept]
             assert all(stored.get(key) == ledger.content.get(key) for key in untouched)
-    assert any(value is not None for turn in ledger.values._turns for value in turn.values.values())
+    assert any(turn.values for turn in ledger.values._turns)
 
 
 @pytest.mark.parametrize(("name", "limit"), [("TURN_BYTES_MAX", 4 * ENTRY_BYTES), ("KEYS_BYTES_MAX", 16)])
@@ -167,7 +167,7 @@ def test_what_waits_is_bounded(name: str, limit: int, monkeypatch: pytest.Monkey
         for values in (ledger.values, ledger.reader):
             assert len(values._turns) <= RANGES
             for turn in values._turns:
-                assert sum(ENTRY_BYTES + len(key) for key in turn.values) <= late_values.TURN_BYTES_MAX
+                assert sum(ENTRY_BYTES + len(key) for key in turn.keys) <= late_values.TURN_BYTES_MAX
                 assert sum(map(len, turn.keys)) <= late_values.KEYS_BYTES_MAX
             assert sum(len(turn.values) for turn in values._turns) >= len(values._waiting)
 
@@ -181,6 +181,55 @@ def test_a_long_value_is_written_once() -> None:
     assert all(len(data) < 40 for _, data in ledger.store.scan(RING))
     for values in (ledger.values, ledger.load()):
         assert values.get(ledger.store, b"k") == ledger.store.get(VALUES, b"k") == ledger.content[b"k"]
+
+
+def test_scans_take_no_time_for_what_they_do_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for what they do not come to. A contract pays for what a scan gives, so it could fill a map, empty it, and
+    scan it for all the gas of a block: with 35,000 removed keys that wait, each of 280,000 scans took 29 ms."""
+    ledger, count = Ledger(), 400
+    for start in range(0, 2 * count, count // 4):
+        ledger.write(
+            {
+                b"m/%d" % (number % count): None if start >= count else b"v"
+                for number in range(start, start + count // 4)
+            }
+        )
+    ledger.write({b"n/%d" % number: b"v" for number in range(count)})
+    ledger.reader.catch_up(ledger.store)
+    looks = 0
+
+    def find_range(keys: list[bytes], low: bytes, end: bytes | None) -> list[bytes]:
+        nonlocal looks
+        found = find(keys, low, end)
+        looks += len(found)
+        return found
+
+    find = late_values._range
+    monkeypatch.setattr(late_values, "_range", find_range)
+    for values in (ledger.values, ledger.reader):
+        looks = 0
+        for _ in range(100):
+            assert list(values.scan(ledger.store, b"m/")) == []
+            assert list(values.scan(ledger.store, b"o/")) == []
+            assert next(values.scan(ledger.store, b"n/")) == (b"n/0", b"v")
+        assert looks <= 2 * count
+    assert not any(key.startswith(b"m/") for key, _ in ledger.store.scan(VALUES)), "no rows that a scan would pass"
+    ledger.write({b"m/1": b"again"})
+    assert list(ledger.values.scan(ledger.store, b"m/")) == [(b"m/1", b"again")]
+
+
+def test_a_view_from_before_a_known_turn_is_refused() -> None:
+    """What waits is newer than it; and where the ring lost its newest turn, every later one would be overlooked."""
+    ledger = Ledger()
+    ledger.write({b"k": b"first"})
+    with ledger.store.snapshot() as view:
+        ledger.write({b"k": b"second"})
+        ledger.reader.catch_up(ledger.store)
+        with pytest.raises(InvariantViolation, match="known turns"):
+            ledger.reader.catch_up(view)
+    ledger.store.write([Delete(RING, b"newest")])
+    with pytest.raises(InvariantViolation, match="known turns"):
+        ledger.reader.catch_up(ledger.store)
 
 
 def test_a_reader_follows_the_store_through_installed_snapshots() -> None:
@@ -218,13 +267,13 @@ def clear(store: MemoryStore, generation: int) -> list[Delete]:
 # --- the ring ---
 
 keys = st.binary(min_size=1, max_size=480)
-turns = st.dictionaries(keys, st.none() | st.binary(max_size=600) | st.just(0), max_size=20)
+turns = st.dictionaries(keys, st.none() | st.binary(max_size=600), max_size=20)
 
 
 @given(turns, st.integers(1, 2**64 - 1))
-def test_a_turn_is_read_as_it_was_written(content: dict[bytes, bytes | int | None], number: int) -> None:
-    """0 stands for a value that is in the table."""
-    values = {key: value for key, value in sorted(content.items()) if not isinstance(value, int)}
+def test_a_turn_is_read_as_it_was_written(content: dict[bytes, bytes | None], number: int) -> None:
+    """None stands for a value that does not wait."""
+    values = {key: value for key, value in sorted(content.items()) if value is not None}
     turn = Turn(number, sorted(content), values)
     store = MemoryStore(STATE_TABLES)
     store.write(turn_operations(RING, turn))
