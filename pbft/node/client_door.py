@@ -103,6 +103,8 @@ class ClientDoor:
     def close(self, visit: Visit) -> None:
         """The connection is gone: nobody waits any more. What was handed in is still ordered."""
         visit.is_closed = True
+        if visit.is_shown_out:
+            visit.lane.release()  # to be dropped: verifiers are not asked about the rest of it
         for waiting in list(visit.waiting):
             self._waiting.forget(waiting)
         self._questions.leave(visit)
@@ -202,7 +204,7 @@ class ClientDoor:
             visit.held -= 1
             self._held -= 1
             self._held_bytes -= request.size_bytes
-            if not visit.is_shown_out:  # each of its forgeries would cost a check here
+            if not visit.is_shown_out:  # each of its forgeries would cost a check
                 self._receive_checked(visit, correlation, signed, request)
 
         if (

@@ -232,7 +232,9 @@ class Driver:
     def _refuse(self, sender_replica_id: int, error: WireError, on_refused: Callable[[], bool]) -> None:
         self._counters.count("frame_refused", error.code)
         if error.code not in INNOCENT_REFUSALS and on_refused():
-            self._lane_of.pop(sender_replica_id, None)  # each forgery that waits in it would cost a check here
+            lane = self._lane_of.pop(sender_replica_id, None)
+            if lane is not None:
+                lane.release()  # it is nobody's any more: each forgery that waits in it would cost a check
 
     def _on_relay(self, sender_replica_id: int, relay: Relay) -> None:
         """The core gets requests that bring code when the worker has survived it, each by itself, the others at once:

@@ -13,7 +13,7 @@ else; and nothing goes on before this process or a verifier has seen its signatu
 The rules of the pool: a message leaves when a turn ends, with all that the turn brought; while every verifier has one,
 what arrives is collected for the next. A few signatures that come alone are checked where they stand: a message would
 cost this process more. Nothing overtakes within a lane: a frame without signatures waits behind one that has some.
-Lanes take turns, so that a long queue delays another's frames by one message. A signature that is asked for twice is
+Lanes take turns, so that each long queue delays another's frames by one message. A signature that is asked for twice is
 sent once. What waits is bounded by `SIGNATURES_MAX`, `FRAMES_MAX` and `BYTES_MAX`; past them, and without a verifier, a
 lane goes on at once with all that waits in it. Pure: no socket, no clock; processes are `verifier_processes`'.
 """

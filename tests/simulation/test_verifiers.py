@@ -215,7 +215,7 @@ def test_a_relay_with_a_forged_request_is_refused_when_its_verdict_is_there(by_h
     assert by_hand.cluster.machines[1].counters["frame_refused:request_signature"] == 1
 
 
-def test_who_is_hung_up_on_costs_no_more_checks(by_hand: ByHand) -> None:
+def test_who_is_hung_up_on_costs_no_more_checks(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A liar costs the refusals that its link has, not a check for each forgery that waits when they are used up."""
     signed = Workload(by_hand.cluster).submit(1, "add", [b"total", 1], through=[])
     true = parse_request(signed.raw, by_hand.node.rules)
@@ -223,6 +223,10 @@ def test_who_is_hung_up_on_costs_no_more_checks(by_hand: ByHand) -> None:
     for number in range(1, 6):
         by_hand.receive(3, Relay(requests=(replace(true, raw=bytes([true.raw[0] ^ number]) + true.raw[1:]),)))
     by_hand.receive(2, Relay(requests=(true,)))
+    monkeypatch.setattr(
+        request_lanes, "MESSAGE_SIGNATURES_MAX", 2
+    )  # two are under way when the second forgery is found
     by_hand.answer()
+    assert sum(by_hand.pool._metrics.verifier_verdicts_total.values()) == 4
     assert by_hand.cluster.machines[1].counters["frame_refused:request_signature"] == 2
     assert (by_hand.pool.waiting, by_hand.node.replica.pending_count) == (0, 1), "others' frames go on"

@@ -704,19 +704,23 @@ def test_a_bad_signature_is_refused_as_ever_when_its_verdict_is_there(late: Hous
     assert [request.nonce for request in late.submitted] == [1]
 
 
-def test_a_client_that_is_shown_out_costs_no_more_checks(late: House) -> None:
-    """What waits when its faults are too many is not judged: without verifiers it would not have been read."""
+def test_a_client_that_is_shown_out_costs_no_more_checks(late: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits when its faults are too many is judged nowhere: without verifiers it would not have been read."""
+    monkeypatch.setattr(request_lanes, "MESSAGE_SIGNATURES_MAX", 1)
     assert late.verifier is not None
     visit, answers = late.visit()
 
     def show_out() -> None:
         visit.is_shown_out = True
+        late.door.close(visit)
 
     visit.on_fault = show_out
     for nonce in range(3):
         late.door.receive(visit, Submit(correlation=nonce, transaction=forge(transaction(nonce))))
     submit(late, visit, transaction(3), 3)
+    late.verifier.answer()  # the next message leaves first
     late.verifier.answer()
+    assert not late.verifier.is_asked
     assert [answer.correlation for answer in answers] == [0] and late.submitted == []
     assert (late.door._held, late.door._held_bytes, visit.held) == (0, 0, 0)
 
