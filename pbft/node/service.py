@@ -112,6 +112,9 @@ class ReplicaService:
         self._is_stopping = False
         self._flush_is_due = False
         self._turn_end = TurnEnd(self._wake)  # what is written to links leaves when the driver's turn has ended
+        self._turn_whole = TurnEnd(
+            self._wake
+        )  # what a turn brought for verifiers goes to them, or on: never in a block
         self._closers: list[Callable[[], Any]] = []  # called in reverse order; each may give a Deferred
         self._ticker = task.LoopingCall(self._tick)
         self._ticker.clock = reactor
@@ -217,7 +220,7 @@ class ReplicaService:
             return InlineLanes()
         pool = RequestPool(
             verifier,
-            at_turn_end=lambda send: self._turn_end.callLater(0, send),
+            at_turn_end=lambda send: self._turn_whole.callLater(0, send),
             guard=self._guard,
             metrics=self.metrics,
         )
@@ -320,6 +323,7 @@ class ReplicaService:
 
     def _flush(self) -> None:
         self._turn_end.run()  # answers about what is durable wait for no promise of this turn
+        self._turn_whole.run()
         if self._parts is not None and not self._is_stopping:
             with self._guard:
                 self._parts.node.driver.flush()

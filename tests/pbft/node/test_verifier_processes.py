@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from io import StringIO
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -23,13 +24,14 @@ from ledger.errors import EncodingError
 from ledger.hashing import Tag, signing_bytes
 from ledger.keys import SigningKey
 from pbft.core.messages import Request
-from pbft.node import request_lanes
+from pbft.node import request_lanes, service
 from pbft.node.child_process import BACKOFF_SECONDS_MAX
 from pbft.node.local_network import default_template
 from pbft.node.local_processes import start_time_of
 from pbft.node.log import make_logger
 from pbft.node.metrics import Metrics
-from pbft.node.request_lanes import RequestPool
+from pbft.node.request_lanes import Helper, RequestPool
+from pbft.node.service import ReplicaService, ServiceConfig
 from pbft.node.verifier import judge
 from pbft.node.verifier_count import compute_verifiers, count_verifiers
 from pbft.node.verifier_messages import KIND, encode_signatures, parse_verdicts, read_signatures
@@ -306,6 +308,29 @@ def test_stopping_starts_nothing_more(house: House) -> None:
     dying.verifiers.stop()
     dying.clock.advance(100)
     assert len(dying.children) == 1
+
+
+# --- in a replica ---
+
+
+def test_a_block_that_is_being_written_is_not_gone_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a write of the ledger the answers so far leave; what waits for its turn's end must not go on there.
+
+    It would be judged by the ledger that the block is about to change: a transaction of this block, handed in once
+    more, is neither in the ledger yet nor among those of whom clients are still told.
+    """
+    monkeypatch.setattr(request_lanes, "IN_PLACE_MAX", 1)
+    monkeypatch.setattr(service, "VerifierProcesses", lambda *_, **__: SimpleNamespace(start=int, stop=int))
+    clock, config = Clock(), SimpleNamespace(verifiers=1)
+    replica = ReplicaService(cast("ServiceConfig", config), clock, make_logger(replica=0, stream=StringIO()))
+    pool = cast("RequestPool", replica._make_lanes(Verifier(Epochs(GENESIS.configuration))))
+    pool.welcome(cast("Helper", object()))
+    gone_on: list[str] = []
+    assert pool.open().hold(requests(1), 100, lambda: gone_on.append("went on"))
+    replica._turn_end.run()  # what the execution calls between telling clients and writing
+    assert gone_on == []
+    clock.advance(0)
+    assert gone_on == ["went on"]
 
 
 # --- the real one ---
