@@ -56,8 +56,9 @@ LONG_RUN_MARGIN: Final = 1.3  # longer than the rate of eight seconds needs: a l
 GROWTH: Final = "growth"
 GROWTH_KEYS: Final = (100_000, 1_000_000, 10_000_000)
 PROFILE: Final = "profile"
+VERIFIERS: Final = "verifiers"
 CHAIN_BLOCKS: Final = (1_000, 10_000, 100_000)
-ALL: Final = (*RUNS, *SWEEPS, OPEN_LOOP, LONG_RUN, PROFILE, GROWTH, CHAIN, BYTES)
+ALL: Final = (*RUNS, *SWEEPS, OPEN_LOOP, LONG_RUN, PROFILE, VERIFIERS, GROWTH, CHAIN, BYTES)
 PARTS: Final = (  # of a replica's work: first match by the path of a function's file wins
     ("signatures", ("nacl", "ledger/keys.py", "wire/verify.py")),
     ("state tree", ("ledger/world_state.py", "ledger/state_", "ledger/stored_trie.py", "/hashing.py", "/merkle.py")),
@@ -178,6 +179,8 @@ def main(argv: list[str] | None = None) -> None:
             figures[name] = grow()
         elif name == CHAIN:
             figures[name] = describe_rows(measure_alone("chain_growth", "--blocks", *map(str, asked.blocks)))
+        elif name == VERIFIERS:
+            figures[name] = describe_rows(measure_alone("verifier_cost"))
         elif name == BYTES:
             figures[name] = describe_rows(measure_alone("ledger_bytes"))
         else:

@@ -23,6 +23,7 @@ def write_page(figures: dict[str, Any]) -> str:
     ]
     out += [*write_sweeps(runs), *write_growth(figures)]
     out += ["", PROFILE_HEAD.format(**figures["profile"]), *parts_table(figures["profile"]), "", TAIL]
+    out += verifiers_table(figures["verifiers"]) if "verifiers" in figures else []
     out += ["## How each run was made", "", *settings_table(runs)]
     return "\n".join(out) + "\n"
 
@@ -92,6 +93,13 @@ and its worker both map, counts once.
 """
 
 
+VERIFIERS_HEAD: Final = """## Signatures off the reactor
+
+On a host with processors to spare a replica has clients' signatures checked in processes of their own
+([pbft/README.md](../pbft/README.md), "Verifier processes"). Then its main process, which bounds the throughput of a
+host with one replica, has less to do; the verifiers' own time is not in these figures. On a machine whose processors
+are all busy, as in the runs above, there are none.
+"""
 RUNS_HEAD: Final = (
     "| run | requests/s | of the limit | CPU of the limit | p50 / p99 / p99.9 ms | us at a replica (worker) "
     "| requests per block | syncs per block, replica | bytes a request: peers, clients, disk | MB |"
@@ -183,6 +191,20 @@ def parts_table(profile: dict[str, Any]) -> list[str]:
     """The parts of a transfer's cost."""
     lines = ["| part | us |", "|---|---|"]
     return lines + [f"| {part} | {us} |" for part, us in profile["parts"].items()]
+
+
+def verifiers_table(measured: dict[str, Any]) -> list[str]:
+    """What verifier processes leave of a main process's work; by `benchmarks.verifier_cost`."""
+    lines = [
+        VERIFIERS_HEAD,
+        "| transfers a block | us of the main process | with a verifier | of it |",
+        "|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        inline, verified = row["inline_us"], row["verified_us"]
+        lines.append(f"| {row['batch']:,} | {inline} | {verified} | {verified / inline:.2f} |")
+    made = "`PYTHONPATH=tests python -m benchmarks.verifier_cost`, commit {}, load before {}.".format
+    return [*lines, "", made(measured["commit"], measured["machine"]["load_average"]), ""]
 
 
 def settings_table(runs: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """What verifier processes take off a replica's main process: its processor time for a transfer, with and without.
 
-    make costs        (PYTHONPATH=tests python -m benchmarks.verifier_cost [--batch 500 ...] [--repeats 5])
+    make costs        (PYTHONPATH=tests python -m benchmarks.verifier_cost [--batch 500 ...] [--repeats 5] [--json])
 
 Two networks of four production nodes each in this process (`replica_cost`), one of which has a real verifier process
 for each node, on its socket, in Twisted's reactor. They take turns, batch by batch, on the same transfers; the figure
@@ -9,6 +9,7 @@ what the host must have to spare. A host with one replica gains the ratio where 
 """
 
 import argparse
+import json
 import resource
 import tempfile
 from collections.abc import Callable, Iterator
@@ -141,23 +142,30 @@ def measure(*, replicas: int = 4, batch: int = 500, accounts: int = 2_000, repea
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints a line for each size of batch."""
+    """Prints a line for each size of batch, or one JSON array of them."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--replicas", type=int, default=4)
     options.add_argument("--batch", type=int, nargs="+", default=[500, 50, 1])
     options.add_argument("--accounts", type=int, default=20_000)
     options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--json", action="store_true")
     asked = options.parse_args(argv)
+    rows: list[dict[str, Any]] = []
     for batch in asked.batch:
         repeats = asked.repeats if batch > 100 else 10 * asked.repeats
         cost = measure(replicas=asked.replicas, batch=batch, accounts=asked.accounts, repeats=repeats)
         expected = batch * asked.replicas * repeats if batch > IN_PLACE_MAX else 0
         assert cost.verdicts == expected, "signatures were not checked where they should have been"
         inline, verified = cost.inline_seconds * 1e6, cost.verified_seconds * 1e6
-        print(
-            f"batch {batch}: {inline:.1f} us of the main process per transfer and replica, {verified:.1f} us with a "
-            f"verifier: {cost.ratio:.2f} of it, so {1 / cost.ratio:.2f} times as many transfers in the same time"
-        )
+        rows.append({"batch": batch, "inline_us": round(inline, 1), "verified_us": round(verified, 1)})
+        if not asked.json:
+            print(
+                f"batch {batch}: {inline:.1f} us of the main process per transfer and replica, {verified:.1f} us with "
+                f"a verifier: {cost.ratio:.2f} of it, so {1 / cost.ratio:.2f} times as many transfers in the same time"
+            )
+    if asked.json:
+        print(json.dumps(rows))
+        return
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"verifiers: {used.ru_utime + used.ru_stime:.1f} s of processor time")
 
