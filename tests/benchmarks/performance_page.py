@@ -56,11 +56,11 @@ thousandths of the reference of the guard in `make test`. The shares are those o
 TAIL: Final = """Row by row, for what was missed:
 
 - **Transfers, processor time, share of the limit.** The signature can only be saved by signing more at once, as a
-  gateway does with its readings. The rest is the interpreter: canonical encoding, state tree and contract engine are
-  Python, some thousand small operations for each transfer. A cluster adds TLS, links, the answers of witnesses, the
-  pipe to the worker, and processor caches that four replicas and their workers share.
-  With 5,000 accounts instead of 100,000 (the run `batch 500`) a transfer costs three quarters: the keys of a block then
-  share buckets and pages, which are looked up, hashed and written once for several.
+  gateway does with its readings. The rest is the interpreter: state tree, contract engine and canonical encoding are
+  Python, some two hundred calls of functions for each transfer at each replica, and no part stands out. Blocks of 1,000
+  (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
+  at most 500 (`default settings`) a transfer costs more, with larger ones still it costs more again, because what a
+  block touches no longer fits the processors' caches, which four replicas and their workers share.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
@@ -70,8 +70,8 @@ TAIL: Final = """Row by row, for what was missed:
   requests are served at all. A rule of throughput, as Aardvark has it, would be another protocol.
 
 Done so far: the collector of cycles looks less often; a bucket of the state tree is one record, each level is rehashed
-once per block, from below, and a write goes through each table in the order of its pages; changed buckets are written
-a sixteenth of the tree with each block and the index of receipts in sorted runs, so that what changes shares its
+once per block, from below, and a write goes through each table in the order of its pages; values and buckets are
+written late, a range of them with each block, and the index of receipts in sorted runs, so that what changes shares its
 pages; readings travel and are kept in columns, and a whole interval of a group that simply continues the one before is
 found by comparing lists; a transaction is parsed once at each replica, the receipts of a block are parsed once, and
 plans and outcomes travel to the worker by column; short rows of arguments and of storage are read in one pass, and
@@ -79,19 +79,21 @@ short forms written without the encoder; the journal is one appended file with o
 is not sent again with every STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of
 a block leave together; what a turn writes leaves when it ends, and clients hear of a block before the ledger's own
 write; votes that come after their quorum are not checked; an idle head is voted on when it stands still; nonce windows
-of active clients are kept in memory; pages of the ledger's file are mapped one by one and let go of.
+of active clients are kept in memory; pages of the ledger's file are mapped one by one and let go of; a primary that is
+proven to lie is deposed at once.
 
 Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine);
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
-values inside their bucket (the worker's reads get dearer). Known and not done: receipts in groups; values written late,
-which the worker would need to be told; a block's plan to the worker before it is committed.
+values inside their bucket (the worker's reads get dearer); huge pages for the interpreter's memory (within the noise);
+pages of the ledger let go of less often (the same). Known and not done: receipts in groups; the keys in a bucket's
+record, almost half of it, in a table of their own; a block's plan to the worker before it is committed.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 
 Memory is proportional: a page that k processes map counts a k-th in each, so that the ledger's file, which a replica
-and its worker both map, counts once.
+and its worker both map, counts once. Processor time is read at the edges of the window, so that all replicas and the
+clients together never use more than the machine has.
 """
-
 
 VERIFIERS_HEAD: Final = """## Signatures off the reactor
 
