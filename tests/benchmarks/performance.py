@@ -63,8 +63,8 @@ PARTS: Final = (  # of a replica's work: first match by the path of a function's
     ("signatures", ("nacl", "ledger/keys.py", "wire/verify.py")),
     ("state tree", ("ledger/world_state.py", "ledger/state_", "ledger/stored_trie.py", "/hashing.py", "/merkle.py")),
     (
-        "store: LMDB, checksums",
-        ("_store.py", "ledger/checksum.py", "ledger/store.py", "node/journal.py"),
+        "store: LMDB, checksums, what is written late",
+        ("_store.py", "ledger/checksum.py", "ledger/store.py", "ledger/late_", "node/journal.py"),
     ),
     ("canonical encoding", ("ledger/encoding.py", "ledger/shapes.py")),
     ("contract engine", ("contracts/",)),
