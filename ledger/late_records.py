@@ -31,6 +31,7 @@ LATE_BYTES_MAX: Final = 16_777_216
 turn, so that no block writes all."""
 RECORD_BYTES: Final = 160
 """What the interpreter takes for a record and its key besides the record's bytes."""
+
 Record = tuple[bytes, bytes | None]
 """(key in the trie's table, record): None where nothing is stored any more."""
 

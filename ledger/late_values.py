@@ -33,7 +33,8 @@ WAITING_BYTES_MAX: Final = 512
 """Of a value that waits. A longer one shares its page with few others, and would be written twice for little."""
 TURN_BYTES_MAX: Final = 1_048_576
 """Of a block's keys and values, and what the interpreter takes for them: if there is more, values are written at once.
-So what waits takes 8 MB at most, in each process that reads the state; under full load half of that."""
+So what waits takes eight times that, in each process that reads the state, and a list of references for each prefix
+that was scanned; under full load of transfers about half."""
 ENTRY_BYTES: Final = 200
 """What the interpreter takes for a key and its value besides their bytes."""
 KEYS_BYTES_MAX: Final = 1_048_576

@@ -3,10 +3,9 @@
 It owns admission (form, network, signature, limits, expiry, nonce) and the tables of who waits for which transaction.
 Its rules: what passes is a well-formed transaction with its whole private payload (D50) and its client's valid
 signature, whatever it asks for (D42); a refusal here is never final (D47); a used nonce is answered with its first
-receipt, at once (D43); every table has a bound, and closing a connection frees its places.
-A transaction whose signature is checked elsewhere (`request_lanes`) has its place while it waits for the verdict; it
-is then judged as if it came now. Bytes and connections are
-left to `client_port`, order to the core, views and proofs to `client_reads`.
+receipt, at once (D43); every table has a bound, and closing a connection frees its places. A transaction whose
+signature is checked elsewhere (`request_lanes`) has its place while it waits for the verdict; it is then judged as if
+it came now. Bytes and connections are left to `client_port`, order to the core, views and proofs to `client_reads`.
 """
 
 from collections.abc import Callable, Sequence

@@ -112,9 +112,7 @@ class ReplicaService:
         self._is_stopping = False
         self._flush_is_due = False
         self._turn_end = TurnEnd(self._wake)  # what is written to links leaves when the driver's turn has ended
-        self._turn_whole = TurnEnd(
-            self._wake
-        )  # what a turn brought for verifiers goes to them, or on: never in a block
+        self._turn_whole = TurnEnd(self._wake)  # what a turn brought for verifiers goes to them or on: never in a block
         self._closers: list[Callable[[], Any]] = []  # called in reverse order; each may give a Deferred
         self._ticker = task.LoopingCall(self._tick)
         self._ticker.clock = reactor

@@ -1,8 +1,8 @@
 """What a replica and its contract worker load: every module is memory that each of them holds for good.
 
 A replica has three interpreters: its own, its worker's, and that of the worker that waits to take over; where the host
-has processors to spare, those of its verifiers too. What one of
-them needs only at times, or for others, is imported there, and here is the list of what must not come along.
+has processors to spare, those of its verifiers too. What one of them needs only at times, or for others, is imported
+there, and here is the list of what must not come along.
 """
 
 import ast
