@@ -57,7 +57,7 @@ TAIL: Final = """Row by row, for what was missed:
 
 - **Processor time of transfers.** The signature can only be saved by signing more at once, as a
   gateway does with its readings. The rest is the interpreter: state tree, contract engine and canonical encoding are
-  Python, some two hundred calls of functions for each transfer at each replica, and no part stands out. Blocks of 1,000
+  Python, many small calls of functions for each transfer at each replica, and no part stands out. Blocks of 1,000
   (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
   at most 500 (`default settings`) a transfer costs more. Still larger ones saved nothing in a trial.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
@@ -87,7 +87,7 @@ Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
 values inside their bucket (the worker's reads get dearer); huge pages for the interpreter's memory (within the noise);
 pages of the ledger let go of less often (the same). Known and not done: receipts in groups; the keys in a bucket's
-record, almost half of it, in a table of their own; a block's plan to the worker before it is committed.
+record in a table of their own; a block's plan to the worker before it is committed.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 
