@@ -261,13 +261,21 @@ class Weaver(CallWeaver):
     # --- branches and loops ---
 
     def _weave_if(self, node: Node) -> Statement:
-        test = self.expression(node.children[0])
-        before = set(self.assigned)
-        then = self.block(node.children[1])
-        after_then, self.assigned = self.assigned, set(before)
-        otherwise = self.block(node.children[2])
-        self.assigned &= after_then
+        """With all its `elif`: they stand in a row, so that a chain of two hundred nests no deeper than one."""
+        before, after = set(self.assigned), []
+        arms: list[tuple[int, Expression, Statement]] = []
+        cost: int | None = 0  # of the first one its own run has paid
+        while cost is not None:
+            arms.append((cost, self.expression(node.children[0]), self.block(node.children[1])))
+            after.append(self.assigned)
+            self.assigned, last = set(before), node.children[2]
+            cost = compute_elif_cost(last)
+            node = last.children[0] if cost is not None else node
+        otherwise = self.block(last)
+        self.assigned.intersection_update(*after)
+        return self._choose(arms, otherwise) if len(arms) > 1 else self._branch(arms[0][1], arms[0][2], otherwise)
 
+    def _branch(self, test: Expression, then: Statement, otherwise: Statement) -> Statement:
         def branch(env: Env) -> Any:
             verdict = test(env)
             if verdict is True:
@@ -277,6 +285,23 @@ class Weaver(CallWeaver):
             raise Fault("TYPE")
 
         return branch
+
+    def _choose(self, arms: list[tuple[int, Expression, Statement]], otherwise: Statement) -> Statement:
+        machine = self.machine
+
+        def choose(env: Env) -> Any:
+            for cost, test, then in arms:
+                machine.gas -= cost
+                if machine.gas < 0:
+                    raise OutOfGas
+                verdict = test(env)
+                if verdict is True:
+                    return then(env)
+                if verdict is not False:
+                    raise Fault("TYPE")
+            return otherwise(env)
+
+        return choose
 
     def _weave_while(self, node: Node) -> Statement:
         machine, cost = self.machine, GAS.loop_step + compute_run_cost(node.children[0])
@@ -336,6 +361,13 @@ class Weaver(CallWeaver):
             return None
 
         return loop
+
+
+def compute_elif_cost(block: Node) -> int | None:
+    """The gas of the run that an `else` is, where it is one `if` and nothing else, as an `elif` is; else None."""
+    if len(block.children) != 1 or block.children[0].kind != "if":
+        return None
+    return compute_run_cost(block.children[0])
 
 
 def routine_name(function: Function) -> str:

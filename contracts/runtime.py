@@ -44,8 +44,9 @@ may use unless its network says otherwise; the dearest standard contract, `membe
 can have, uses 0.7 million."""
 RETRIES_MAX: Final = 3
 """Later blocks in which a failed scheduled call is tried again, before it is parked (D65)."""
-RECURSION_MAX: Final = 200 * CALL_DEPTH_MAX
-"""Interpreter frames: each call of the language nests at most 16 blocks and 40 expressions, some with two frames."""
+RECURSION_MAX: Final = 1_000 * CALL_DEPTH_MAX
+"""Interpreter frames, which are no C stack: each call of the language nests at most 16 blocks and 40 expressions, which
+are 200 frames of the closures; the walker nests the 200 `elif` of a file as well, with four frames each."""
 NO_SENDER: Final = bytes(32)
 """Who calls @init in genesis."""
 NO_TRANSACTION: Final = bytes(32)

@@ -99,29 +99,30 @@ class MapHandle:
 
     __slots__ = ("codec", "inner", "is_indexed", "key_hint", "machine", "prefix", "write_key")
 
-    def __init__(self, boundary: Boundary, hint: Hint, prefix: bytes) -> None:
-        self.machine = boundary.machine
+    def __init__(
+        self,
+        machine: Machine,
+        prefix: bytes,
+        key_hint: Hint,
+        write_key: KeyWriter,
+        codec: Codec | None,
+        inner: "MapHandle | VecHandle | None",
+        *,
+        is_indexed: bool,
+    ) -> None:
+        """Either `codec`, of plain values, or `inner`, the map or row one level down at no prefix."""
+        self.machine = machine
         self.prefix = prefix
-        self.is_indexed = hint.kind == "indexed"
-        self.key_hint, value_hint = hint.arguments
-        self.write_key = make_key_writer(self.key_hint)
-        is_handle = value_hint.kind in {"map", "indexed", "vec"}
-        self.inner: MapHandle | VecHandle | None = None
-        self.codec: Codec | None = None
-        if is_handle:
-            inner = make_handle(boundary, value_hint, b"")
-            assert isinstance(inner, MapHandle | VecHandle)
-            self.inner = inner
-        else:
-            self.codec = make_codec(boundary, value_hint)
+        self.key_hint = key_hint
+        self.write_key = write_key
+        self.codec = codec
+        self.inner = inner
+        self.is_indexed = is_indexed
 
     def at(self, prefix: bytes) -> "MapHandle":
         """The same map below another prefix."""
-        handle = MapHandle.__new__(MapHandle)
-        handle.machine, handle.prefix, handle.is_indexed = self.machine, prefix, self.is_indexed
-        handle.key_hint, handle.write_key = self.key_hint, self.write_key
-        handle.inner, handle.codec = self.inner, self.codec
-        return handle
+        key_hint, write_key, codec, inner = self.key_hint, self.write_key, self.codec, self.inner
+        return MapHandle(self.machine, prefix, key_hint, write_key, codec, inner, is_indexed=self.is_indexed)
 
     def key_of(self, key: Any) -> bytes:
         place = self.prefix + self.write_key(key)
@@ -298,7 +299,17 @@ def make_handle(boundary: Boundary, hint: Hint, prefix: bytes) -> Handle:
         return LedgerHandle(integers, prefix)
     if hint.kind == "vec":
         return VecHandle(boundary.machine, make_codec(boundary, hint.arguments[0]), integers, prefix)
-    return MapHandle(boundary, hint, prefix)
+    key_hint, value_hint = hint.arguments
+    inner: MapHandle | VecHandle | None = None
+    codec: Codec | None = None
+    if value_hint.kind in {"map", "indexed", "vec"}:
+        made = make_handle(boundary, value_hint, b"")
+        assert isinstance(made, MapHandle | VecHandle)
+        inner = made
+    else:
+        codec = make_codec(boundary, value_hint)
+    write_key, is_indexed = make_key_writer(key_hint), hint.kind == "indexed"
+    return MapHandle(boundary.machine, prefix, key_hint, write_key, codec, inner, is_indexed=is_indexed)
 
 
 def field_prefix(contract: str, field: str) -> bytes:

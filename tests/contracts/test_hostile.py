@@ -12,7 +12,11 @@ import pytest
 from contracts_corpus.sources import BEFORE, FIELDS
 from contracts_corpus.stopped import MANY_TEXTS, STOPPED
 
+from contracts.compiler import Weave, weave_contract
+from contracts.gate import ELIF_MAX
+from contracts.runtime import Runtime
 from contracts.testing import Chain
+from contracts.walker import walk_contract
 
 SENDER = b"\x01" * 32
 GAS_LIMIT = 5_000_000
@@ -90,3 +94,16 @@ def test_the_deepest_legal_recursion_is_a_verdict(source_of: Callable[..., bytes
         contract = chain.deploy(source_of(f"return {call}", before=deep + "\n\n" + sorting), name="trial")
         outcome = chain.attempt(contract, "run", sender=SENDER)
         assert (outcome.status, outcome.code) == ("error", "DEPTH")
+
+
+@pytest.mark.parametrize("weave", [weave_contract, walk_contract])
+def test_a_chain_of_elif_is_no_nesting(source_of: Callable[..., bytes], weave: Weave) -> None:
+    """As many `elif` as a file may have, passed in each of as many calls as may nest: DEPTH, not INTERNAL, by both."""
+    arms = "".join(f"    elif n == -{number}:\n        return {number}\n" for number in range(1, ELIF_MAX + 1))
+    last = "    else:\n        return chosen(n + 1)\n"
+    chosen = f"def chosen(n: int) -> int:\n    if n == 0:\n        return 0\n{arms}{last}"
+    chain = Chain()
+    chain.runtime = Runtime(weave=weave)
+    contract = chain.deploy(source_of("return chosen(1)", before=chosen), name="trial")
+    outcome = chain.attempt(contract, "run", sender=SENDER)
+    assert (outcome.status, outcome.code) == ("error", "DEPTH")
