@@ -53,7 +53,8 @@ class WaitingTable:
         return self._count
 
     def __iter__(self) -> Iterator[Waiting]:
-        return (waiting for everybody in self._waiting.values() for waiting in everybody)
+        for everybody in self._waiting.values():
+            yield from everybody
 
     def add(self, visit: Visit, correlation: int, signed: SignedTransaction) -> None:
         """Remember who asked. Asking again on the same connection moves the answer to the newest question."""

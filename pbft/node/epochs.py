@@ -46,8 +46,8 @@ class EpochBook:
         refused; what a batch may hold the core judges by its own epoch."""
         newest = self._chain.epochs.newest
         if newest.epoch != self._rules_epoch:
-            known = (self._chain.epochs.of(epoch) for epoch in range(newest.epoch + 1))
-            self._rules = WireRules.of(*(configuration for configuration in known if configuration is not None))
+            known = [self._chain.epochs.of(epoch) for epoch in range(newest.epoch + 1)]
+            self._rules = WireRules.of(*[configuration for configuration in known if configuration is not None])
             self._rules_epoch = newest.epoch
         return self._rules
 

@@ -140,7 +140,7 @@ ReplicaFrame: TypeAlias = Replies | OneAnswer
 def encode_client_frame(frame: ClientFrame) -> bytes:
     """The bytes of a client's frame."""
     if isinstance(frame, Await):
-        entries = b"".join(_ENTRY.pack(correlation, tx_id) for correlation, tx_id in frame.entries)
+        entries = b"".join([_ENTRY.pack(correlation, tx_id) for correlation, tx_id in frame.entries])
         return pb.ClientFrame(awaited=pb.Await(entries=entries)).SerializeToString(deterministic=True)
     return _write(pb.ClientFrame(correlation=frame.correlation), frame, CLIENT_BODIES)
 

@@ -6,7 +6,7 @@ transaction ids recomputed. Whether a message is timely, wanted or honest is the
 signatures hold is `verify`'s.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 from ledger.block import HEADER_BYTES_MAX, TIME_MAX_MS, compute_batch_digest
@@ -192,8 +192,8 @@ def _view_change(message: pb.ViewChange, epoch: int, rules: WireRules) -> ViewCh
     heights = range(certified_height + 1, certified_height + rules.window + 1)
     prepared = tuple(_slot_entry(entry, view, heights) for entry in message.prepared)
     pre_prepared = tuple(_slot_entry(entry, view, heights) for entry in message.pre_prepared)
-    _require_distinct((entry.height for entry in prepared), "P set")
-    _require_distinct(((entry.height, entry.digest) for entry in pre_prepared), "Q set")
+    _require_distinct([entry.height for entry in prepared], "P set")
+    _require_distinct([(entry.height, entry.digest) for entry in pre_prepared], "Q set")
     return ViewChange(
         epoch=epoch,
         view=view,
@@ -216,7 +216,7 @@ def _slot_entry(entry: pb.SlotEntry, view: int, heights: range) -> SlotEntry:
 def _new_view(message: pb.NewView, epoch: int, rules: WireRules) -> NewView:
     """V holds one VIEW-CHANGE each of distinct replicas; X is contiguous. Whether X follows from V the core checks."""
     view_changes = tuple(_envelope(envelope, rules, kind="view_change") for envelope in message.view_changes)
-    _require_distinct((envelope.sender for envelope in view_changes), "VIEW-CHANGEs")
+    _require_distinct([envelope.sender for envelope in view_changes], "VIEW-CHANGEs")
     choices = tuple(
         SlotChoice(height=_height(choice.height, "height"), digest=_hash(choice.digest, "digest"))
         for choice in message.choices
@@ -387,7 +387,6 @@ def _signature(value: bytes) -> bytes:
     return value
 
 
-def _require_distinct(items: Iterable[Hashable], what: str) -> None:
-    listed = list(items)
-    if len(set(listed)) != len(listed):
+def _require_distinct(items: Sequence[Hashable], what: str) -> None:
+    if len(set(items)) != len(items):
         raise WireError("duplicate", f"{what}: an entry stands twice")

@@ -79,7 +79,7 @@ def encode_peer(message: PeerMessage) -> bytes:
             _write_certificate(frame.certificate_notice, message.certificate)
         case Relay():
             frame.relay.SetInParent()
-            frame.relay.requests.extend(request.raw for request in message.requests)
+            frame.relay.requests.extend([request.raw for request in message.requests])
             frame.relay.private_payloads.extend(_payloads(message.requests))
         case Forward():
             frame.forward.SetInParent()
@@ -229,7 +229,7 @@ def _write_envelope(written: pb.Envelope, envelope: Envelope) -> None:
 def _write_batch(written: pb.Batch, batch: Batch) -> None:
     written.SetInParent()
     written.time_ms = batch.time_ms
-    written.requests.extend(request.raw for request in batch.requests)
+    written.requests.extend([request.raw for request in batch.requests])
 
 
 def _write_vote(written: pb.Vote, message: SignedMessage) -> None:
