@@ -1,7 +1,8 @@
 """Checks of decoded values: each returns the value at its type or raises `EncodingError` with code ``shape``.
 
 Parsers of the ledger's formats are lists of these calls, so every field of every format is checked the same way.
-`what` names the field in the error. Booleans are never integers here.
+`what` names the field in the error. Booleans are never integers here. Any object may be asked about, also one that
+`decode` never gives: it is refused like the others.
 """
 
 import re
@@ -14,7 +15,7 @@ NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Names of contracts, methods and events."""
 
 
-def expect_array(value: Value, what: str, count: int | None = None) -> list[Value]:
+def expect_array(value: object, what: str, count: int | None = None) -> list[Value]:
     """An array, of exactly `count` elements if given."""
     if type(value) is not list:
         raise EncodingError("shape", f"{what}: an array is expected", got=type(value).__name__)
@@ -23,7 +24,7 @@ def expect_array(value: Value, what: str, count: int | None = None) -> list[Valu
     return value
 
 
-def expect_int(value: Value, what: str, low: int, high: int) -> int:
+def expect_int(value: object, what: str, low: int, high: int) -> int:
     """An integer in [low, high]."""
     if type(value) is not int:
         raise EncodingError("shape", f"{what}: an integer is expected", got=type(value).__name__)
@@ -32,7 +33,7 @@ def expect_int(value: Value, what: str, low: int, high: int) -> int:
     return value
 
 
-def expect_bytes(value: Value, what: str, length: int | None = None) -> bytes:
+def expect_bytes(value: object, what: str, length: int | None = None) -> bytes:
     """A byte string, of exactly `length` bytes if given."""
     if type(value) is not bytes:
         raise EncodingError("shape", f"{what}: bytes are expected", got=type(value).__name__)
@@ -41,7 +42,7 @@ def expect_bytes(value: Value, what: str, length: int | None = None) -> bytes:
     return value
 
 
-def expect_str(value: Value, what: str, length_max: int) -> str:
+def expect_str(value: object, what: str, length_max: int) -> str:
     """A string of at most `length_max` characters."""
     if type(value) is not str:
         raise EncodingError("shape", f"{what}: a string is expected", got=type(value).__name__)
@@ -50,7 +51,7 @@ def expect_str(value: Value, what: str, length_max: int) -> str:
     return value
 
 
-def expect_name(value: Value, what: str) -> str:
+def expect_name(value: object, what: str) -> str:
     """A string of `NAME_PATTERN`."""
     if type(value) is not str or NAME_PATTERN.fullmatch(value) is None:
         raise EncodingError("shape", f"{what}: a name is expected", pattern=NAME_PATTERN.pattern, got=value)

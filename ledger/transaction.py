@@ -312,13 +312,9 @@ def expect_status(value: Value) -> str:
 
 def parse_events(value: Value) -> tuple[Event, ...]:
     """Events from their decoded array of [contract, name, fields]. Raises EncodingError."""
-    return tuple(
-        make_event(
-            (
-                expect_name(contract, "event contract"),
-                expect_str(name, "event name", 64),
-                expect_bytes(fields, "event fields"),
-            )
-        )
-        for contract, name, fields in (expect_array(item, "event", 3) for item in expect_array(value, "events"))
-    )
+    events: list[Event] = []
+    for item in expect_array(value, "events"):
+        contract, name, fields = expect_array(item, "event", 3)
+        contract, name = expect_name(contract, "event contract"), expect_str(name, "event name", 64)
+        events.append(make_event((contract, name, expect_bytes(fields, "event fields"))))
+    return tuple(events)

@@ -323,3 +323,10 @@ def test_malformed_receipts_are_refused(index: int, value: object) -> None:
         parse_receipt(encode(fields))
     with pytest.raises(EncodingError):
         parse_receipt(encode(fields[:index] + fields[index + 1 :]))
+
+
+@pytest.mark.parametrize(("events", "fault"), [([["Cash", "Moved", b""], 1], "contract"), ([1, ["Cash"]], "array")])
+def test_of_several_faults_the_first_is_told(events: list[object], fault: str) -> None:
+    """One event after the other, each in its order: all replicas and tools say the same about the same bytes."""
+    with pytest.raises(EncodingError, match=f"event.*{fault}"):
+        parse_receipt(encode([*decode(RECEIPT.to_bytes())[:7], events]))  # type: ignore[index]
