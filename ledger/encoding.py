@@ -94,8 +94,8 @@ def decode_at(data: bytes, at: int, depth: int) -> tuple[Value, int]:
 
 
 def _refuse_length(data: bytes, max_bytes: int) -> NoReturn:
-    if type(data) is not bytes:
-        raise EncodingError("not_bytes", "only bytes can be decoded", got=type(data).__name__)
+    if type(data) is not bytes:  # nothing from outside is: a mistake of ours, as for the compiled decoder
+        raise TypeError(f"only bytes can be decoded, got {type(data).__name__}")
     raise EncodingError("too_long", "more bytes than this format allows", expected_max=max_bytes, got=len(data))
 
 

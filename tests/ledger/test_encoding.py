@@ -175,8 +175,10 @@ def test_the_callers_limit_holds() -> None:
         decode(data, max_bytes=9)
     with pytest.raises(EncodingError, match="too_long"):
         decode_array(encode([b"12345678"]), max_bytes=9)
-    with pytest.raises(EncodingError, match="not_bytes"):
-        decode(bytearray(data))  # type: ignore[arg-type]
+    for other in (bytearray(data), memoryview(data), "1", None):
+        for read in (decode, decode_array):
+            with pytest.raises(TypeError, match="bytes"):
+                read(other)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc0", b"\x80", b"\x91", b"\x90\x90", b"\xdc\x00\x01\x00", b"\xdd\x00"])
