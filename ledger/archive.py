@@ -192,7 +192,7 @@ class Archive:
 
     def epoch_links(self, epoch: int) -> tuple[EpochLink, ...]:
         """The way from genesis to an epoch that has begun here: the end of every epoch before it, ascending."""
-        links = (self.epoch_link(before) for before in range(epoch))
+        links = [self.epoch_link(before) for before in range(epoch)]
         return tuple(link for link in links if link is not None)
 
     def first_certificate(self, height: int) -> QuorumCertificate | None:

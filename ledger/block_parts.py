@@ -54,7 +54,7 @@ def merge_writes(
     for key, _ in writes:
         if key.startswith(NONCES_PREFIX):
             raise InvariantViolation("write", "the runtime wrote a nonce window", got=key)
-    return sorted([*writes, *((nonce_key(client), window.to_bytes()) for client, window in windows)])
+    return sorted([*writes, *[(nonce_key(client), window.to_bytes()) for client, window in windows]])
 
 
 def earliest_due_ms(

@@ -58,7 +58,7 @@ def contract_address(name: str) -> bytes:
 
 def scheduled_call_id(height: int, due: int, call_id: int) -> bytes:
     """What stands for the transaction id in the receipt of a scheduled call run at `height`."""
-    return tagged_hash(Tag.SCHEDULED_CALL, *(number.to_bytes(8, "big") for number in (height, due, call_id)))
+    return tagged_hash(Tag.SCHEDULED_CALL, *[number.to_bytes(8, "big") for number in (height, due, call_id)])
 
 
 class Call(NamedTuple):
@@ -143,7 +143,7 @@ class BlockOutcome:
     def to_bytes(self) -> bytes:
         """Canonical bytes: what ran by schedule, then rows, codes, results, and events (names,
         rows, fields) of those calls and the planned."""
-        outcomes = [*(run.outcome for run in self.scheduled), *self.calls]
+        outcomes = [*[run.outcome for run in self.scheduled], *self.calls]
         place_of = STATUSES.index
         return encode(
             (

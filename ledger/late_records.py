@@ -14,7 +14,6 @@ have moved into parts or out of them, and everything is written: that is a state
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from operator import add
 from typing import Final
 
@@ -95,17 +94,18 @@ class LateRecords:
                 if key[0] >> _PART_SHIFT != number:
                     break
                 changed.setdefault(key, record)
-            yield from ((key, record) for key, record in sorted(changed.items()) if record)
+            for key, record in sorted(changed.items()):
+                if record:
+                    yield key, record
 
     def last_until(self, view: ReadView, key: bytes) -> bytes:
         """The greatest key of the table at or below this one; nothing where there is none."""
-        stored = (
-            found
-            for found, _ in view.scan(self._trie_table, start=key, reverse=True)
-            if found not in self._parts[found[0] >> _PART_SHIFT]
-        )
-        waiting = (found for part in self._parts for found, record in part.items() if record)
-        return max(chain(islice(stored, 1), (found for found in waiting if found <= key)), default=b"")
+        waiting = [found for part in self._parts for found, record in part.items() if record and found <= key]
+        last = max(waiting, default=b"")
+        for found, _ in view.scan(self._trie_table, start=key, reverse=True):
+            if found not in self._parts[found[0] >> _PART_SHIFT]:
+                return max(last, found)
+        return last
 
     # --- a block ---
 

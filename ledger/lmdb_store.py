@@ -156,7 +156,7 @@ def _apply(transaction: Any, table: Any, changes: _Changes) -> None:
         transaction.drop(table, delete=False)
     values = sorted(changes.values.items())
     with transaction.cursor(db=table) as cursor:
-        cursor.putmulti(protect_many((key, value) for key, value in values if value is not None))
+        cursor.putmulti(protect_many([(key, value) for key, value in values if value is not None]))
     for key, value in values:
         if value is None:
             transaction.delete(key, db=table)

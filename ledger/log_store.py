@@ -149,7 +149,7 @@ class LogStore:
     def _replace(self, body: bytes = b"") -> None:
         """A new file with what lives, and a write on top of it, takes the place of the old one: whole and durable
         before it has its name."""
-        alive = self._encode(Put(name, key, value) for name in self._names for key, value in self._memory.scan(name))
+        alive = self._encode([PutMany(name, list(self._memory.scan(name))) for name in self._names])
         self._salt = os.urandom(SALT_BYTES)
         size = max(self._file_bytes, GROWTH * (len(alive) + len(body) + 4 * BLOCK_BYTES))
         size = -(-size // BLOCK_BYTES) * BLOCK_BYTES

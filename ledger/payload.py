@@ -99,7 +99,7 @@ def _parse_parts(payload: bytes, count: int | None) -> tuple[PayloadPart, ...]:
         )
         # Values behind the head of a long array are an array of them: one walk counts all.
         if has_more_values(
-            b"\xdd" + len(parts).to_bytes(4, "big") + b"".join(part.value for part in parts), PAYLOAD_VALUES_MAX
+            b"\xdd" + len(parts).to_bytes(4, "big") + b"".join([part.value for part in parts]), PAYLOAD_VALUES_MAX
         ):
             raise InvalidTransaction("limit", "values of a payload", expected_max=PAYLOAD_VALUES_MAX)
         for part in parts:

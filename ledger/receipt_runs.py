@@ -105,8 +105,8 @@ def parse_directory(value: Value) -> Directory:
 
 def find_value(view: ReadView, directory: Directory, key: bytes) -> bytes | None:
     """The greatest value of a key, in all runs."""
-    found = (_find_in_run(view, run, key) for run in directory.runs())
-    return max((value for value in found if value is not None), default=None)
+    found = [_find_in_run(view, run, key) for run in directory.runs()]
+    return max([value for value in found if value is not None], default=None)
 
 
 def _find_in_run(view: ReadView, run: int, key: bytes) -> bytes | None:

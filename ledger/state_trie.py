@@ -90,7 +90,7 @@ def compute_subtree(entries: Sequence[Entry], depth: int, index: int, nodes: Nod
     parts: list[list[Entry]] = [[], [], [], []]
     for entry in entries:
         parts[digit(entry[0], depth)].append(entry)
-    children = b"".join(compute_subtree(part, depth + 1, index * 4 + i, nodes) for i, part in enumerate(parts))
+    children = b"".join([compute_subtree(part, depth + 1, index * 4 + i, nodes) for i, part in enumerate(parts)])
     nodes[depth, index] = children
     return hash_node(children)
 

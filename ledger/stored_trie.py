@@ -77,7 +77,7 @@ class StateTrie:
             if depth >= self.resident_depth:
                 raise InvariantViolation("state_nodes", "a node of the world state is missing", depth=depth)
             self._mark(depth, index, depth + 1)
-            children = b"".join(self._load(view, depth + 1, index * 4 + branch) for branch in range(4))
+            children = b"".join([self._load(view, depth + 1, index * 4 + branch) for branch in range(4)])
             self.keep({depth: {index: children}}, ())
             return hash_node(children)
         return EMPTY
@@ -115,7 +115,9 @@ class StateTrie:
         first = self.late.last_until(view, lowest + b"\xff")
         for _, record in self.late.scan(view, first):
             if record[0]:
-                yield from ((key_hash, key) for key_hash, _, key in read_bucket(record) if key_hash >= lowest)
+                for key_hash, _, key in read_bucket(record):
+                    if key_hash >= lowest:
+                        yield key_hash, key
 
     def resident_node(self, depth: int, index: int) -> bytearray:
         """The four subtree hashes of a place above RESIDENT_DEPTH, to be kept by the caller; NO_CHILDREN for a bucket:

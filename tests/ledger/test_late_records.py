@@ -1,6 +1,7 @@
 """Records that wait in memory: what is read, what a block writes, and what is left after a crash at any block."""
 
 import random
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from ledger import late_records, late_values
 from ledger.late_records import PARTS
 from ledger.state_records import place_key
 from ledger.state_trie import compute_subtree, hash_entry, hash_key, verify_state_proof
-from ledger.store import Delete, MemoryStore, PutMany
+from ledger.store import Delete, MemoryStore, PutMany, ReadView
 from ledger.world_state import GENERATIONS, STATE_TABLES, StateUpdate, WorldState
 
 TABLES = GENERATIONS[0]
@@ -105,6 +106,37 @@ def test_what_is_read_is_the_table_as_it_will_be() -> None:
         for _ in range(2 * PARTS):
             ledger.write_some()
         assert list(twin.scan(view, 0)) == sorted((hash_key(key), key) for key in before)
+
+
+class CountedScans:
+    """A view that counts the records that its scans were asked for."""
+
+    def __init__(self, view: ReadView) -> None:
+        self.get, self.get_many = view.get, view.get_many
+        self._view = view
+        self.count = 0
+
+    def scan(
+        self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for record in self._view.scan(table, prefix, start=start, reverse=reverse):
+            self.count += 1
+            yield record
+
+
+def test_a_look_for_the_last_key_walks_over_what_waits_alone() -> None:
+    """Not over the table below the key: each chunk of a snapshot looks once, and the table is as large as the state."""
+    ledger = Ledger()
+    for _ in range(PARTS):
+        ledger.write_some()
+    late, view = ledger.state.trie.late, CountedScans(ledger.store)
+    keys = [key for key, _ in ledger.settled()]
+    waiting = [key for part in late._parts for key in part]
+    assert 0 < len(waiting) < len(keys) // 2
+    for key in keys:
+        view.count = 0
+        assert late.last_until(view, key) == key
+        assert view.count <= len(waiting) + 1
 
 
 def test_proofs_know_what_waits() -> None:
