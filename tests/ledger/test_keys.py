@@ -100,15 +100,15 @@ def _flip(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("table", "changed"),
     [
-        ("SIGNATURES", [replace(known_answers.SIGNATURES[0], holds=False)]),
-        ("SIGNATURES", [replace(known_answers.SIGNATURES[5], holds=True)]),
-        ("SIGNERS", [replace(known_answers.SIGNERS[0], s=bytes(32))]),
-        ("TAGGED_HASHES", [(known_answers.TAGGED_HASHES[0][0], bytes(32))]),
-        ("ENCODINGS", [(known_answers.ENCODINGS[0][0], b"\xc0")]),
-        ("REFUSED_ENCODINGS", [("nil", b"\xc0")]),
+        ("SIGNATURES", (replace(known_answers.SIGNATURES[0], holds=False),)),
+        ("SIGNATURES", (replace(known_answers.SIGNATURES[5], holds=True),)),
+        ("SIGNERS", (replace(known_answers.SIGNERS[0], s=bytes(32)),)),
+        ("TAGGED_HASHES", ((known_answers.TAGGED_HASHES[0][0], bytes(32)),)),
+        ("ENCODINGS", ((known_answers.ENCODINGS[0][0], b"\xc0"),)),
+        ("REFUSED_ENCODINGS", (("nil", b"\xc0"),)),
     ],
 )
-def test_self_test_refuses_any_difference(table: str, changed: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_self_test_refuses_any_difference(table: str, changed: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     """One answer that differs stops the replica (D8, D62)."""
     monkeypatch.setattr(keys.known_answers, table, changed)
     with pytest.raises(InvariantViolation, match="self_test"):
