@@ -184,7 +184,7 @@ class Boundary:
 
     def _dict_writer(self, hint: Hint, depth: int) -> Convert:
         machine = self.machine
-        write_key, write_value = (self.writer(part, depth + 1) for part in hint.arguments)
+        write_key, write_value = [self.writer(part, depth + 1) for part in hint.arguments]
 
         def write_dict(value: Any) -> Any:
             if type(value) is not dict:

@@ -31,6 +31,8 @@ DATA_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 """Private memory: more than twice what the memory cells of a transaction can hold (D54)."""
 OPEN_FILES_MAX: Final = 32
 STACK_BYTES_MAX: Final = 64 * 1024 * 1024
+"""An interpreter nests calls of Python in its heap, but a compiled engine nests them here. The deepest contract takes
+1 MiB (`tests/contracts_corpus/deepest.py`); no contract can take more, so 8 MiB would do, the usual limit of Linux."""
 COLLECT_AFTER: Final = 50_000
 """New containers between two looks for cycles, of which blocks leave few; the interpreter's own default is 700. A
 contract can hide any amount of memory behind few containers: the runtime looks too, by what calls took."""

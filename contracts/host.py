@@ -15,6 +15,7 @@ from contracts.code import GOVERNANCE_CONTRACT, MEMBERS_CONTRACT, address_key, h
 from contracts.compiler import Entry, Weave, Woven, weave_contract
 from contracts.errors import Fault, OutOfGas, Revert, RuntimeInconsistency
 from contracts.gas import (
+    CALL_DEPTH_MAX,
     EVENT_BYTES_MAX,
     EVENTS_MAX,
     GAS,
@@ -197,10 +198,14 @@ class Host:
             raise Revert("ROLE")
         if MEMBERS_CONTRACT in machine.calling[:-1]:
             raise Fault("REENTRY")
+        machine.depth += 1  # `members` may mark `has_role` too: then each answer takes another question
+        if machine.depth > CALL_DEPTH_MAX:
+            raise Fault("DEPTH")
         running = machine.calling
         machine.calling = []  # `members` may mark its own methods with @role: nothing of it has run yet
         answer = self.enter(MEMBERS_CONTRACT, "has_role", encode([sender, role]), machine.address, {"view"})
         machine.calling = running
+        machine.depth -= 1
         if answer != encode(True):
             raise Revert("ROLE")
 

@@ -23,6 +23,7 @@ class Machine:
         "call",
         "calling",
         "cells",
+        "cells_max",
         "contract",
         "depth",
         "epoch",
@@ -46,6 +47,8 @@ class Machine:
         self.overlay = overlay
         self.gas = 0
         self.cells = 0
+        self.cells_max = MEMORY_CELLS_MAX
+        """Of each transaction; a test that is to meet the end of memory sooner gives less."""
         self.depth = 0
         self.contract = ""
         self.address = b""
@@ -74,7 +77,7 @@ class Machine:
     def begin(self, gas_limit: int) -> None:
         """A new transaction: full meter, no effects."""
         self.gas = gas_limit
-        self.cells = MEMORY_CELLS_MAX
+        self.cells = self.cells_max
         self.depth = 0
         self.read_only = False
         self.result = None

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from contracts.compiler import Weave, weave_contract
 from contracts.errors import Abort, ContractRefused, Fault, OutOfGas, RuntimeInconsistency
-from contracts.gas import CALL_DEPTH_MAX, GAS, MEMORY_CELLS_MAX
+from contracts.gas import CALL_DEPTH_MAX, GAS
 from contracts.host import (
     PARKED_PREFIX,
     SCHEDULE_PREFIX,
@@ -44,9 +44,9 @@ may use unless its network says otherwise; the dearest standard contract, `membe
 can have, uses 0.7 million."""
 RETRIES_MAX: Final = 3
 """Later blocks in which a failed scheduled call is tried again, before it is parked (D65)."""
-RECURSION_MAX: Final = 1_000 * CALL_DEPTH_MAX
-"""Interpreter frames, which are no C stack: each call of the language nests at most 16 blocks and 40 expressions, which
-are 200 frames of the closures; the walker nests the 200 `elif` of a file as well, with four frames each."""
+RECURSION_MAX: Final = 200 * CALL_DEPTH_MAX
+"""Interpreter frames: each call of the language nests at most 16 blocks and 40 expressions, some with two frames; a
+chain of `elif` is one block. Compiled closures are no frames, but nest on the C stack: `tests/contracts_corpus`."""
 NO_SENDER: Final = bytes(32)
 """Who calls @init in genesis."""
 NO_TRANSACTION: Final = bytes(32)
@@ -270,7 +270,7 @@ class Runtime:
         """A list may hold itself, and what it holds then outlives its call. So that all calls together never hold more
         than two calls may (D54), rings are collected when those that ended may have left as much as one more."""
         self._cells_taken += taken
-        if self._cells_taken > MEMORY_CELLS_MAX and self._collect_rings is not None:
+        if self._cells_taken > self._machine.cells_max and self._collect_rings is not None:
             self._cells_taken = 0
             self._collect_rings()
 

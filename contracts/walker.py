@@ -14,6 +14,7 @@ The rest of the definition: `walker_expressions.py`, `walker_operations.py` (ope
 `walker_values.py` (comparison, crossing), `walker_storage.py`.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,6 +45,8 @@ class Leave:
     value: Any = None
 
 
+WALK_RECURSION_MAX: Final = 1_000 * CALL_DEPTH_MAX
+"""Interpreter frames: by definition each `elif` nests in the one before, 200 in a file, with four frames each."""
 READ_ONLY_KINDS: Final = {"view", "invariant"}
 
 
@@ -163,6 +166,7 @@ def walk_contract(
     call_contract: CallContract,
 ) -> Woven:
     """A contract that runs by walking its tree; stands where `weave_contract` stands."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), WALK_RECURSION_MAX))
     walker = Walker(tree_bytes, contract, machine, host, call_contract)
     return describe_contract(
         walker.tree,

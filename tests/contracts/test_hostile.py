@@ -107,3 +107,20 @@ def test_a_chain_of_elif_is_no_nesting(source_of: Callable[..., bytes], weave: W
     contract = chain.deploy(source_of("return chosen(1)", before=chosen), name="trial")
     outcome = chain.attempt(contract, "run", sender=SENDER)
     assert (outcome.status, outcome.code) == ("error", "DEPTH")
+
+
+def test_a_role_that_asks_for_a_role_ends() -> None:
+    """`members` could ask for a role before it says who has one. No method runs on the way, so none counts: DEPTH."""
+    source = b"""from contracts import Address, Contract, role, view
+
+
+class Members(Contract):
+    @view
+    @role("asker")
+    def has_role(self, who: Address, name: str) -> bool:
+        return True
+"""
+    chain = Chain()
+    contract = chain.deploy(source, name="members")
+    outcome = chain.attempt(contract, "has_role", SENDER, "asker", sender=SENDER, gas=GAS_LIMIT)
+    assert (outcome.status, outcome.code) == ("error", "DEPTH")

@@ -107,8 +107,9 @@ class Rows(Contract):
 @pytest.mark.parametrize("cells", range(16, 50))
 def test_a_stored_row_is_read_before_its_step_is_paid(cells: int) -> None:
     """Found by fuzzing: where memory ends while a comprehension reads storage, the step was paid on one side only."""
-    with patch("contracts.machine.MEMORY_CELLS_MAX", cells):
-        Campaign().compare(6, STORED_ROWS)
+    campaign = Campaign()
+    campaign.limit_memory(cells)
+    campaign.compare(6, STORED_ROWS)
 
 
 BODIES = {

@@ -132,13 +132,14 @@ class Counter(Contract):
 """
 
 
-def test_what_calls_leave_in_rings_is_freed_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_calls_leave_in_rings_is_freed_while_the_block_runs() -> None:
     """Each call leaves a list that holds itself. Together they never hold more than two calls may (D54), or a block of
     a few such calls could end every worker there is."""
-    monkeypatch.setattr("contracts.runtime.MEMORY_CELLS_MAX", 10_000)
     chain = Chain()
     chain.deploy(RINGS, name="counter")
-    answers, most = Answers(make_runtime(), lambda _calls: nullcontext(chain.state), GREETING), 0
+    runtime, most = make_runtime(), 0
+    runtime._machine.cells_max = 10_000
+    answers = Answers(runtime, lambda _calls: nullcontext(chain.state), GREETING)
     gc.collect()
     gc.disable()
     try:

@@ -6,10 +6,12 @@ A code INTERNAL or a worker that died would be a defect of the engine, and is ne
 from collections import Counter
 from collections.abc import Generator
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import pytest_twisted
 from contracts_corpus.benign import BENIGN
+from contracts_corpus.deepest import DEEPEST
 from contracts_corpus.refused import BODIES, FILES
 from contracts_corpus.sources import BEFORE, FIELDS, contract_of
 from contracts_corpus.stopped import STOPPED
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.drill
 
 GAS = 5_000_000  # what the verdicts of STOPPED are for
 NO_ARGUMENTS = encode([])
+STACK_BYTES_USUAL = 8 * 1024 * 1024  # what Linux gives a process that nobody gave another limit
 ONE_CODE_MAX = 15  # sources that share a refusal code: more would say little about the checker
 REFUSED = {name: (contract_of(body, before=BEFORE, fields=FIELDS), code) for name, (body, code) in BODIES.items()}
 REFUSED |= FILES
@@ -77,6 +80,25 @@ async def test_works(trial: ContractTrial, name: str) -> None:
     outcome = await run(trial, body)
     assert (outcome.status, outcome.code) == ("ok", "")
     assert decode(outcome.result) == result
+
+
+@pytest.mark.parametrize("method", ["plain", "by_key"])
+@pytest_twisted.ensureDeferred
+async def test_the_deepest_program_leaves_most_of_the_stack(trial: ContractTrial, method: str) -> None:
+    """Compiled, the engine nests on the C stack, and a process that has none left dies: of the stack that a process
+    has unless an operator gives it less, the deepest program takes a third at most."""
+    assert (await trial.deploy(DEEPEST, NO_ARGUMENTS)).status == "ok"
+    outcome = await trial.call(method, NO_ARGUMENTS, gas=GAS, count=1)
+    assert (outcome.status, outcome.code) == ("error", "DEPTH")
+    assert 0 < stack_of(trial.pid) < STACK_BYTES_USUAL // 3
+
+
+def stack_of(pid: int | None) -> int:
+    """The most that the stack of a process has been so far, in bytes: the kernel never takes its pages back."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmStk:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the kernel does not say")
 
 
 async def run(trial: ContractTrial, body: str) -> CallOutcome:
