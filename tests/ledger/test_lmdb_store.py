@@ -137,6 +137,24 @@ def test_a_read_without_a_free_slot_is_a_store_error(tmp_path: Path, monkeypatch
     store.close()
 
 
+def is_read(store: LmdbStore) -> bool:
+    """Whether somebody reads: LMDB's list has a title, and a dash where a slot is kept for the next read."""
+    return any(not line.endswith("-") for line in store._environment.readers().splitlines()[1:])
+
+
+def test_a_scan_that_is_left_keeps_no_pages(tmp_path: Path) -> None:
+    """It reads no more once it is forgotten, closed or not: else the file would grow with each block from then on."""
+    store = open_store(tmp_path / "s")
+    store.write([Put("a", b"k", b"1"), Put("a", b"l", b"2")])
+    with store.snapshot() as view:
+        assert is_read(store)
+        next(view.scan("a"))
+    for reverse in (False, True):
+        next(store.scan("a", reverse=reverse))
+        assert not is_read(store)
+    store.close()
+
+
 def test_every_write_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment is opened with the flags of a synced store: nothing here may trade durability for speed."""
     seen: dict = {}

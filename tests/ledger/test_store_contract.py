@@ -1,5 +1,6 @@
 """What every Store promises. The same suite runs on memory, on LMDB and on an appended file; these two use a disk."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,18 @@ def test_a_scan_is_not_disturbed_by_writes(store: Store) -> None:
     store.write([Put("a", b"\x03", b"new"), Delete("a", b"\x04"), Put("a", b"\x06", b"new")])
     seen += scan
     assert seen == [(bytes((number,)), b"old") for number in range(1, 6)]
+
+
+def test_a_scan_that_is_left_holds_nothing(store: Store) -> None:
+    """Nobody closes the scan of which one record is asked for; the state that it saw goes with it."""
+    value = bytearray(100).decode().encode()  # an object of its own
+    references = sys.getrefcount(value)
+    store.write([Put("a", b"k", value), Put("a", b"l", b"1")])
+    scan = store.scan("a")
+    assert next(scan)[0] == b"k"
+    del scan
+    store.write([Delete("a", b"k")])
+    assert sys.getrefcount(value) == references
 
 
 def test_a_closed_store_refuses(store: Store) -> None:
