@@ -63,22 +63,9 @@ class Transaction(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """The signed bytes (body). Raises EncodingError for arguments without a canonical form."""
-        return encode(
-            (
-                1,
-                self.network,
-                self.sender,
-                self.nonce,
-                self.expiry_height,
-                self.expiry_time,
-                self.gas_limit,
-                self.follows,
-                self.contract,
-                self.method,
-                self.arguments,
-                self.commitments,
-            )
-        )
+        # As objects, since programs of others fill the fields: read by its name, compiled, a bool would be a number.
+        fields: tuple[object, ...] = self
+        return encode((1, *fields[:6], fields[10], *fields[6:10]))  # `follows` is the last here, before the names there
 
 
 class SignedTransaction(NamedTuple):

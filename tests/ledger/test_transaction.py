@@ -1,6 +1,7 @@
 """Transactions and receipts: one form, every limit, and what a signature covers."""
 
 import json
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,29 @@ def test_parsing_is_total(data: bytes) -> None:
     """Random bytes are refused with InvalidTransaction alone."""
     with pytest.raises(InvalidTransaction):
         parse_transaction(data)
+
+
+class Gas(IntEnum):
+    LIMIT = 100
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("nonce", True),
+        ("gas_limit", Gas.LIMIT),
+        ("expiry_time", 1.0),
+        ("expiry_height", None),
+        ("network", bytearray(32)),
+        ("contract", b"notes"),
+        ("arguments", 5),
+        ("commitments", (1,)),
+    ],
+)
+def test_a_field_of_another_type_is_refused_at_signing(field: str, value: object) -> None:
+    """Nothing is made a number or bytes of on the way: what the caller did not mean is never signed."""
+    with pytest.raises(InvalidTransaction, match="malformed"):
+        sign_transaction(SIGNED.transaction._replace(**{field: value}), sample.CLIENT)
 
 
 def test_arguments_without_a_form_are_refused_at_signing() -> None:
