@@ -8,8 +8,8 @@ A digest covers the verdict at deploy, the hash of the tree, and of each call st
 writes. *Recorded* are the sources that pin the language (the corpus, the runs of make_vectors.py, and
 transactions that bring code: code_runs.py). *Compared*
 among interpreters and hash seeds, and not recorded because they change for reasons of their own, are the standard
-contracts, the examples, random programs and random rows of tokens. Where a parser refuses, only that it does: where is
-the parser's business.
+contracts, the examples, random programs, hostile arguments and random rows of tokens. Where a parser refuses, only that
+it does: where is the parser's business.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "tests" / "vectors" / "contracts" / "golden.json"
 PROGRAMS = 150
 SNIPPETS = 1_500
+ARGUMENT_PARTS, ARGUMENT_BLOCKS = 6, 20  # 6,000 calls
 SEED = 90_000_000_000
 GAS = 100_000  # enough to be stopped while running; what a source does with more, the corpus test knows
 
@@ -128,6 +129,13 @@ def random_programs() -> Iterator[tuple[str, str]]:
         yield f"random: {seed}", digest(*done)
 
 
+def hostile_arguments() -> Iterator[tuple[str, str]]:
+    """What comes of arguments that fit, nearly fit, and do not."""
+    from contracts_fuzz.arguments import blocks
+
+    yield from ((name, digest(*done)) for name, done in blocks(SEED, ARGUMENT_PARTS, ARGUMENT_BLOCKS))
+
+
 def main() -> int:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     from vectors.contracts.code_runs import code_runs
@@ -137,7 +145,7 @@ def main() -> int:
     compiled = lru_cache(maxsize=4)(compile_source)  # a deploy compiles a source again that was just judged
     with patch("contracts.lifecycle.compile_source", compiled), patch("contracts.compiler.compile_source", compiled):
         recorded = dict([*corpus(), *recorded_runs(), *code_runs()])
-        compared = dict([*contract_files(), *random_snippets(), *random_programs()])
+        compared = dict([*contract_files(), *random_snippets(), *random_programs(), *hostile_arguments()])
     if "--write" in sys.argv:
         FILE.write_text(json.dumps(recorded, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     else:
