@@ -1,6 +1,7 @@
 """The canonical encoding: round trips, an independent oracle, and the refusal of every other form."""
 
 import json
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -165,6 +166,39 @@ def test_depth_is_bounded_both_ways() -> None:
             encode(container)
     with pytest.raises(EncodingError, match="depth"):
         decode(b"\x81\xa1a" + encode(value))
+
+
+def test_the_deepest_value_takes_little_stack() -> None:
+    """Compiled functions nest on the C stack, which no limit of the interpreter guards: a thread of 256 KiB is enough
+    for what is as deep as a value may be in each kind of container, and for what would be deeper."""
+    deepest: list[object] = []
+    for wrap in (
+        lambda inner: [inner] * 2,
+        lambda inner: [0] * 16 + [inner],
+        lambda inner: {**dict.fromkeys(range(16)), 16: inner},
+    ):
+        value: object = 0
+        for _ in range(DEPTH_MAX):
+            value = wrap(value)
+        deepest.append(value)
+    done: list[str] = []
+
+    def read_and_write() -> None:
+        for value in deepest:
+            assert decode(encode(value)) == value
+        for head in (b"\x91", b"\x81\x00", b"\xdc\x00\x10", b"\xdd\x00\x01\x00\x00", b"\xde\x00\x10\x00"):
+            with pytest.raises(EncodingError, match="depth"):
+                decode(head * 10_000)
+        done.append("all")
+
+    before = threading.stack_size(256 * 1024)
+    try:
+        thread = threading.Thread(target=read_and_write)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert done == ["all"]
 
 
 def test_the_callers_limit_holds() -> None:
