@@ -5,7 +5,8 @@ and somebody tried: a counter of the product, a fault, a lie that arrived, a mes
 that was sampled. `RULES` names for each rule what that is; any one of it is enough. That a function which names a rule
 ran would prove less: most functions run in every seed.
 
-Functions are noted on every `WATCHED_EVERY`-th seed alone, because noting doubles the cost of a run.
+Functions are noted on every `WATCHED_EVERY`-th seed alone, because noting doubles the cost of a run. The interpreter
+sees its own alone: a compiled build runs the same histories, and its reports name no function of a compiled module.
 """
 
 import ast
