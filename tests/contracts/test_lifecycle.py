@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.code import SIZE_KEY, address_key, hash_key, source_key, tree_key, version_key
-from contracts.compiler import Weave, compile_source, judge_source, weave_contract
+from contracts.compiler import Weave, Woven, compile_source, judge_source, weave_contract
 from contracts.gas import GAS
 from contracts.runtime import Runtime
 from contracts.standard import source_of
@@ -352,18 +353,18 @@ def test_code_that_failed_to_come_in_takes_no_memory(network: Network) -> None:
     for number in range(3):
         network.bring("deploy", f"failed_{number}", COUNTER, 0)
     network.decide("counter", NEXT, [])
-    woven: list[str] = []
-    real = network.chain.runtime._host._weave
+    host, woven = network.chain.runtime._host, []
+    weave = host._run_tree
 
-    def weave(contract: str, code_hash: bytes) -> object:
+    def weave_and_note(tree: bytes, contract: str, *lent: Any) -> Woven:
         woven.append(contract)
-        return real(contract, code_hash)
+        return weave(tree, contract, *lent)
 
-    with patch.object(network.chain.runtime._host, "_weave", weave):
-        assert network.bring("upgrade", "counter", NEXT, []).code == "NOBODY"
-        network.contract("counter", COUNTER).count(sender=STRANGER)
+    host._run_tree = weave_and_note
+    assert network.bring("upgrade", "counter", NEXT, []).code == "NOBODY"
+    network.contract("counter", COUNTER).count(sender=STRANGER)
     assert woven == ["counter"]
-    assert set(network.chain.runtime._host._woven) == {"governance", "code", "counter"}
+    assert set(host._woven) == {"governance", "code", "counter"}
 
 
 ELSEWHERE = b"""

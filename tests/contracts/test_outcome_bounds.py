@@ -20,7 +20,7 @@ from contracts.gas import (
 )
 from contracts.host import PARKED_PREFIX, SCHEDULE_PREFIX, schedule_key
 from contracts.language import CODE_CHARS_MAX
-from contracts.overlay import ENTRY_BYTES, Overlay
+from contracts.overlay import READ_BYTES_KEPT_MAX, Overlay
 from contracts.runtime import RETRIES_MAX, Runtime
 from contracts.testing import Chain, MemoryState
 from contracts.walker import walk_contract
@@ -350,10 +350,10 @@ def test_only_the_scheduled_calls_that_run_are_read(attacked: Chain) -> None:
     assert state.read == 2 * (len(ran) + 1)
 
 
-def test_what_was_only_read_is_forgotten_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_only_read_is_forgotten_before_it_fills_the_memory() -> None:
     """Whatever is forgotten, the block sees the same; what it wrote, and can undo, is kept."""
-    monkeypatch.setattr("contracts.overlay.READ_BYTES_KEPT_MAX", 10 * ENTRY_BYTES)
-    state = MemoryState({bytes([n]): bytes([n]) * 50 for n in range(100)})
+    large = bytes(READ_BYTES_KEPT_MAX // 10)  # one object for all keys: the overlay counts what it was given
+    state = MemoryState({bytes([n]): large for n in range(100)} | {b"\x06": b"six"})
     overlay = Overlay(state)
     overlay.get(b"\x05")
     overlay.put(b"\x05", b"new")
@@ -361,11 +361,10 @@ def test_what_was_only_read_is_forgotten_before_it_fills_the_memory(monkeypatch:
     overlay.put(b"\x06", None)
     overlay.put(b"\x05", b"newer")
     for n in range(100):
-        expected = {5: b"newer", 6: None}.get(n, bytes([n]) * 50)
-        assert overlay.get(bytes([n])) == expected
+        assert overlay.get(bytes([n])) == {5: b"newer", 6: None}.get(n, large)
         assert len(overlay._known) <= 12
     overlay.rollback(mark)
-    assert (overlay.get(b"\x05"), overlay.get(b"\x06")) == (b"new", b"\x06" * 50)
+    assert (overlay.get(b"\x05"), overlay.get(b"\x06")) == (b"new", b"six")
     assert overlay.collect_writes() == ((b"\x05", b"new"),)
 
 
