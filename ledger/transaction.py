@@ -139,23 +139,26 @@ def _parse_common(body: bytes) -> tuple[Transaction, int, int] | None:
     match = _COMMON_HEAD.match(body)
     if match is None:
         return None
-    network, sender, *numbers, follows_number, contract_head, contract, method_head, method = match.groups()
-    nonce, expiry_height, expiry_time, gas_limit = map(_read_number, numbers)
-    follows = None if follows_number is None else _read_number(follows_number)
-    if (contract_head[0], method_head[0]) != (0xA0 | len(contract), 0xA0 | len(method)):
+    network, sender, first, second, third, fourth, last, contract_head, contract, method_head, method = match.groups()
+    if contract_head[0] != 0xA0 | len(contract) or method_head[0] != 0xA0 | len(method):
         return None  # nothing behind them is read: it begins elsewhere, and no value of it was counted
+    nonce, expiry_height, expiry_time = _read_number(first), _read_number(second), _read_number(third)
+    gas_limit, follows = _read_number(fourth), None if last is None else _read_number(last)
     start = match.end()
     arguments, end = decode_at(body, start, 1)
     if (
         type(arguments) is not list
         or body[end:] != _NO_COMMITMENTS
-        or max(nonce, expiry_height, follows or 0) > NONCE_MAX
+        or nonce > NONCE_MAX
+        or expiry_height > NONCE_MAX
+        or (follows is not None and follows > NONCE_MAX)
         or expiry_time > TIME_MAX_S
         or gas_limit > TRANSACTION_GAS_MAX
     ):
         return None
-    head = (network, sender, nonce, expiry_height, expiry_time, gas_limit)
-    return _make_transaction((*head, contract.decode(), method.decode(), tuple(arguments), (), follows)), start, end
+    names = contract.decode(), method.decode()
+    numbers = nonce, expiry_height, expiry_time, gas_limit
+    return _make_transaction((network, sender, *numbers, *names, tuple(arguments), (), follows)), start, end
 
 
 _NO_COMMITMENTS: Final = encode([])
