@@ -4,12 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED_VENV := .venv-compiled
+COMPILED := $(COMPILED_VENV)/.ready
+SOURCES := $(shell find ledger contracts pbft meters -name '*.py' -o -name '*.contract')
 
-.PHONY: help demo test lint bench costs mutants clean
+.PHONY: help demo test lint compiled bench costs mutants clean
 help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
+	@echo "make compiled  the wheel for validators of this platform, with its hot modules compiled (dist/; needs gcc)"
 	@echo "make bench  a whole network measured in many ways: docs/performance.md (half an hour; ONLY='NAME ...' for some)"
 	@echo "make costs  what a transfer costs a replica, in one process and step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
@@ -25,6 +29,20 @@ $(READY): requirements.lock setup.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The wheel that validators install, and an environment in which it alone is installed: no source of this folder.
+$(COMPILED): $(READY) pyproject.toml $(SOURCES)
+	@command -v gcc >/dev/null || { echo "make: gcc is missing; on Debian: apt-get install gcc" >&2; exit 1; }
+	@$(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { echo "make: Python.h is missing; on Debian: apt-get install python3-dev" >&2; exit 1; }
+	@echo "compiling into dist and $(COMPILED_VENV): a minute or two" >&2
+	@rm -rf build dist/gridquorum-*.whl
+	@GRIDQUORUM_COMPILED=1 LDFLAGS=-s $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@test -x $(COMPILED_VENV)/bin/pip || $(PYTHON) -m venv $(COMPILED_VENV)
+	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/gridquorum-*.whl
+	@touch $@
+
+compiled: $(COMPILED)
 
 demo: $(READY)
 	@$(BIN)/gridquorum demo
@@ -50,4 +68,4 @@ mutants: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.mutant_runs $(NAME)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .gridquorum
+	rm -rf $(VENV) $(COMPILED_VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .gridquorum

@@ -1,8 +1,15 @@
-"""Packaging of GridQuorum: four import packages, one command. Tool settings live in pyproject.toml."""
+"""Packaging of GridQuorum: four import packages, one command. Tool settings live in pyproject.toml.
 
+With GRIDQUORUM_COMPILED=1 the wheel is made for this platform: the modules that pyproject.toml names are compiled by
+mypyc and lie beside their sources (docs/operate.md, "The compiled build"). Without, as in an editable installation,
+there is nothing to compile.
+"""
+
+import os
+import tomllib
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 VERSION = "0.1.0"
 
@@ -33,6 +40,19 @@ DEVELOPMENT = [
     "types-protobuf>=6.30",  # types of the protobuf runtime
 ]
 
+
+def make_extensions() -> list[Extension]:
+    """The modules on the path of every request, compiled; none unless GRIDQUORUM_COMPILED=1."""
+    if os.environ.get("GRIDQUORUM_COMPILED") != "1":
+        return []
+    from mypyc.build import mypycify  # only here: who does not compile needs neither it nor a compiler
+
+    settings = tomllib.loads((Path(__file__).parent / "pyproject.toml").read_text(encoding="utf-8"))
+    compiled: dict[str, list[str]] = settings["tool"]["gridquorum"]["compiled"]
+    paths = [f"{folder}/{name}.py" for folder, names in compiled.items() for name in names]
+    return list(mypycify(paths, opt_level="2", debug_level="0", multi_file=True))
+
+
 setup(
     name="gridquorum",
     version=VERSION,
@@ -42,6 +62,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pbft*", "ledger*", "contracts*", "meters*"]),
+    ext_modules=make_extensions(),
     package_data={
         "pbft": ["py.typed", "wire/*.proto", "wire/*.pyi", "simulation/*.contract", "bench/*.contract"],
         "ledger": ["py.typed"],

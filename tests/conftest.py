@@ -1,6 +1,30 @@
-"""Settings of all properties: no example has a deadline, because the machine's neighbours would decide the verdict."""
+"""Settings of all properties: no example has a deadline, because the machine's neighbours would decide the verdict.
 
+With the compiled build (`tests/compiled`), what stands in a compiled module cannot be replaced: its functions refer to each other
+and to its constants directly. A test that wants to is skipped there; with the sources, all of them run.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
 from hypothesis import settings
+
+from ledger.build import BUILD
 
 settings.register_profile("gridquorum", deadline=None)
 settings.load_profile("gridquorum")
+
+_replace: Final = pytest.MonkeyPatch.setattr
+
+
+def _replace_or_skip(self: pytest.MonkeyPatch, target: Any, *arguments: Any, **options: Any) -> None:
+    module = target if isinstance(target, ModuleType) else sys.modules.get(getattr(target, "__module__", ""))
+    if (getattr(module, "__file__", None) or "").endswith(".so"):
+        pytest.skip("what is compiled cannot be replaced")
+    _replace(self, target, *arguments, **options)
+
+
+if BUILD == "compiled":
+    pytest.MonkeyPatch.setattr = _replace_or_skip  # type: ignore[method-assign]

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.build import BUILD
 from pbft.bench.gauge import MEGABYTE, Usage
 from pbft.bench.run import BenchResult
 
@@ -68,6 +69,7 @@ def make_report(result: BenchResult) -> dict[str, Any]:
         "commit": read_commit(),
         "machine": describe_machine(),
         "version": version("gridquorum"),
+        "build": BUILD,
         "correctness": "synced, TLS 1.3, every signature at every replica, metered worker, state root per block",
     }
 
@@ -163,6 +165,7 @@ def describe_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("bytes of disk per request and replica", f"{report['disk_bytes_per_request_and_replica']}"),
         ("failed, sent again, refused", f"{report['failed']}, {report['resent']}, {sum(report['refused'].values())}"),
         ("primitives", f"signature {report['verify_us']} us, floor {report['floor_us']} us"),
+        ("build", report["build"]),
         ("interpreter", f"{report['interpreter_ms']} ms for 50,000 steps"),
         ("machine", f"{machine['cores']} x {machine['processor']}, Python {machine['python']}"),
         ("commit", f"{report['commit']}"),

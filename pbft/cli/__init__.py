@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
+from ledger.build import BUILD
 from pbft.cli.surface import CommandError, ExitCode, say
 
 COMMANDS: Final = {  # name: (module, attribute, one line of help)
@@ -83,7 +84,7 @@ def _added() -> list[EntryPoint]:
 
 
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("gridquorum"), message="gridquorum %(version)s")
+@click.version_option(version("gridquorum"), message=f"gridquorum %(version)s, {BUILD}")
 def app() -> None:
     """GridQuorum: a permissioned energy ledger, ordered by PBFT, settled to the watt-hour.
 

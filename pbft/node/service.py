@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from ledger import ecdsa, keys
 from ledger.block import Block, Header
+from ledger.build import BUILD
 from ledger.chain import LEDGER_TABLES
 from ledger.errors import InvalidConfiguration, InvariantViolation, LedgerError
 from ledger.genesis import Genesis
@@ -294,7 +295,8 @@ class ReplicaService:
         ports = {"p2p": entry.p2p_port, "client": entry.client_port, "ops": entry.ops_port}
         if self._parts is not None and not self._is_stopping:
             parts = self._parts
-            self._log.info("started", ports=ports, height=parts.node.chain.height, worker_pid=parts.worker.pid)
+            height, worker_pid = parts.node.chain.height, parts.worker.pid
+            self._log.info("started", ports=ports, height=height, worker_pid=worker_pid, build=BUILD)
             self._ticker.start(TICK_SECONDS)
 
     def _not_opened(self, failure: Failure) -> None:
