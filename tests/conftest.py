@@ -1,7 +1,7 @@
 """Settings of all properties: no example has a deadline, because the machine's neighbours would decide the verdict.
 
-With the compiled build (`tests/compiled`), what stands in a compiled module cannot be replaced: its functions refer to each other
-and to its constants directly. A test that wants to is skipped there; with the sources, all of them run.
+With the compiled build (`tests/compiled`), what stands in a compiled module cannot be replaced: its functions refer to
+each other and to its constants directly. A test that wants to is skipped there; with the sources, all of them run.
 """
 
 import sys

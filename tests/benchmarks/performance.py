@@ -4,7 +4,8 @@
 
 Each run is the command as a user types it; its JSON goes into docs/performance.json, replacing that of an earlier run
 of the same name, and the page and picture are drawn from that file alone. So a part can be measured again by itself,
-and every row says with which commit, machine and load it was made.
+and every row says with which commit, build, machine and load it was made. What is measured is the compiled build, which
+`make bench` makes; `interpreted`, and the parts of the profile, are the sources as they are.
 """
 
 import argparse
@@ -25,15 +26,20 @@ from benchmarks.replica_cost import CostMeter
 
 from pbft.bench.report import describe_machine, read_commit
 
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+ROOT: Final = Path(__file__).resolve().parents[2]
+COMPILED: Final = ROOT / ".venv-compiled" / "bin" / "python"
+DOCS: Final = ROOT / "docs"
 FIGURES: Final = DOCS / "performance.json"
 PAGE: Final = DOCS / "performance.md"
 PICTURE: Final = DOCS / "performance.svg"
 RUN_SECONDS_MAX: Final = 1_800.0  # of one bench, preparation and end included
 
+TRANSFERS: Final = "transfers"
+INTERPRETED: Final = "interpreted"
 DEFAULTS: Final = "default settings"  # of network and bench; the long run has them too
 RUNS: Final[dict[str, tuple[str, ...]]] = {
-    "transfers": (*TRANSFER, "--clients", "2000", "--batch", "1000"),  # as many as pays: larger blocks save nothing
+    TRANSFERS: (*TRANSFER, "--clients", "2000", "--batch", "1000"),  # as many as pays: larger blocks save nothing
+    INTERPRETED: (*TRANSFER, "--clients", "2000", "--batch", "1000"),
     DEFAULTS: (*TRANSFER, "--clients", "1000"),
     "lone request": (*FEW, "--clients", "1"),
     "null": ("--workload", "null", "--clients", "1000"),
@@ -76,16 +82,22 @@ PARTS: Final = (  # of a replica's work: first match by the path of a function's
 )
 
 
+def measured_python(name: str) -> list[str]:
+    """The interpreter of a run, with the option that no source of this folder shadows what is installed."""
+    return [sys.executable if name == INTERPRETED or not COMPILED.exists() else str(COMPILED), "-P"]
+
+
 def measure(name: str, arguments: tuple[str, ...], seconds: float) -> dict[str, Any]:
     """One run. Raises SystemExit with its own words where it fails."""
-    command = [sys.executable, "-m", "pbft.cli", "bench", *arguments, "--seconds", f"{seconds:g}", "--json"]
-    print(f"{name}: gridquorum {' '.join(command[3:])}", file=sys.stderr)
+    asked = ["bench", *arguments, "--seconds", f"{seconds:g}", "--json"]
+    command = [*measured_python(name), "-m", "pbft.cli", *asked]
+    print(f"{name}: gridquorum {' '.join(asked)}", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{name} failed with {done.returncode}")
     report: dict[str, Any] = json.loads(done.stdout)
     del report["replicas"]
-    report["command"] = " ".join(["gridquorum", *command[3:-1]])
+    report["command"] = " ".join(["gridquorum", *asked[:-1]])
     return report
 
 
@@ -114,6 +126,7 @@ def profile_parts() -> dict[str, Any]:
         "us": round(us, 1),
         "ratio": round(cost.ratio, 1),
         "parts": {part: round(us * count / spent.total(), 1) for part, count in spent.most_common()},
+        "compiled": measure_alone("replica_cost", "--batch", "1000", "--accounts", "100000")[0],
     }
 
 
@@ -128,7 +141,7 @@ def grow() -> dict[str, Any]:
 def measure_alone(module: str, *arguments: str) -> list[dict[str, Any]]:
     """The rows that another module of this package prints, in a process of its own."""
     print(f"{module}: {' '.join(arguments)}", file=sys.stderr)
-    command = [sys.executable, "-m", f"benchmarks.{module}", "--json", *arguments]
+    command = [*measured_python(module), "-m", f"benchmarks.{module}", "--json", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=True)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
@@ -154,7 +167,7 @@ def measure_run(name: str, runs: dict[str, Any], asked: argparse.Namespace) -> d
     if name in SWEEPS:
         return measure(name, SWEEPS[name], min(asked.seconds, SWEEP_SECONDS))
     if name == OPEN_LOOP:
-        rate = max(int(0.7 * runs["transfers"]["requests_per_second"]), 1)
+        rate = max(int(0.7 * runs[TRANSFERS]["requests_per_second"]), 1)
         return measure(name, (*FEW, "--clients", "2000", "--rate", str(rate)), asked.seconds)
     rate = runs[DEFAULTS]["requests_per_second"]
     return measure(name, RUNS[DEFAULTS], round(LONG_RUN_MARGIN * asked.requests / rate))

@@ -34,7 +34,9 @@ Made by `make bench` from [performance.json](performance.json): figures are meas
 from real processes: `gridquorum run` with its contract worker, TLS 1.3, every write synced, every client's signature
 checked at every replica, contracts metered in the worker, a state root per block. There is no switch for any of it.
 Requests are counted in blocks that f + 1 replicas have executed, latency until W replicas have answered alike. Replicas
-and clients share one machine; requests are signed before the window.
+and clients share one machine; requests are signed before the window. What runs is the compiled build
+([operate.md](operate.md#the-compiled-build)), but for the run `interpreted`: the sources as they are, like `transfers`
+otherwise.
 
 The limit is that of a request that costs a signature and the floor of a bare skeleton (23 us, scaled by a hash
 measured in the same run), on all cores: `cores / (replicas x (signature + floor))`. *Of the limit* compares throughput;
@@ -49,15 +51,17 @@ measured in the same run), on all cores: `cores / (replicas x (signature + floor
 PROFILE_HEAD: Final = """## What stands between
 
 One transfer at one replica, all of it in one process ([replica_cost.py](../tests/benchmarks/replica_cost.py):
-production nodes without sockets and TLS, 100,000 accounts, blocks of 1,000): {us} us of processor time, {ratio}
-thousandths of the reference of the guard in `make test`. The shares are those of samples of processor time:
+production nodes without sockets and TLS, 100,000 accounts, blocks of 1,000): {compiled[us]} us of processor time in the
+compiled build, {compiled[ratio]} thousandths of the reference of the guard in `make test`; {us} us and {ratio}
+thousandths as the sources are. The shares are those of samples of the latter's processor time, because nothing but the
+interpreter says where it is:
 """
 
 TAIL: Final = """Row by row, for what was missed:
 
-- **Processor time of transfers.** The signature can only be saved by signing more at once, as a
-  gateway does with its readings. The rest is the interpreter: state tree, contract engine and canonical encoding are
-  Python, many small calls of functions for each transfer at each replica, and no part stands out. Blocks of 1,000
+- **Processor time and throughput of transfers.** The signature can only be saved by signing more at once, as a
+  gateway does with its readings. The rest is many small functions for each transfer at each replica, and no part stands
+  out; compiled, they are still Python's objects, calls and dictionaries. Blocks of 1,000
   (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
   at most 500 (`default settings`) a transfer costs more. Still larger ones saved nothing in a trial.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
@@ -81,9 +85,9 @@ is not sent again with every STATUS; witnesses are asked for outcomes by id when
 a block leave together; what a turn writes leaves when it ends, and clients hear of a block before the ledger's own
 write; votes that come after their quorum are not checked; an idle head is voted on when it stands still; nonce windows
 of active clients are kept in memory; pages of the ledger's file are mapped one by one and let go of; a primary that is
-proven to lie is deposed at once.
+proven to lie is deposed at once; the modules on the way of every request are compiled.
 
-Tried or reckoned, and not kept: the ledger compiled by mypyc (too little, for a compiler on every operator's machine);
+Tried or reckoned, and not kept:
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
 values inside their bucket (the worker's reads get dearer); huge pages for the interpreter's memory (within the noise);
 pages of the ledger let go of less often (the same). Known and not done: receipts in groups; the keys in a bucket's
@@ -218,7 +222,7 @@ def settings_table(runs: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {name} | `{run['command']}` | {run['commit']} | {machine['cores']} x {machine['processor']}, "
             f"{machine['memory_gb']:.0f} GB, Linux {machine['kernel']}, Python {machine['python']} "
-            f"(interpreter {run['interpreter_ms']} ms) "
+            f"({run.get('build', 'interpreted')}; interpreter {run['interpreter_ms']} ms) "
             f"| {machine['load_average']} |"
         )
     return lines

@@ -11,6 +11,7 @@ about the same shares - the interpreter over small objects, Ed25519, SHA-256 - s
 import argparse
 import cProfile
 import hashlib
+import json
 import math
 import pstats
 import tempfile
@@ -24,6 +25,7 @@ from time import process_time
 import nacl.bindings
 
 from contracts.runtime import Runtime
+from ledger.build import BUILD
 from ledger.chain import LEDGER_TABLES
 from ledger.configuration import ProtocolParameters
 from ledger.execution import BlockOutcome, BlockPlan, parse_block_outcome, parse_block_plan
@@ -289,6 +291,7 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--accounts", type=int, default=20_000)
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--profile", action="store_true")
+    options.add_argument("--json", action="store_true")
     asked = options.parse_args(argv)
     with ExitStack() as stack:
         meter = CostMeter(stack, replicas=asked.replicas, batch=asked.batch, accounts=asked.accounts)
@@ -301,6 +304,9 @@ def main(argv: list[str] | None = None) -> None:
             return
         for _ in range(asked.repeats):
             cost = meter.measure()
+    if asked.json:
+        print(json.dumps([{"us": round(cost.seconds * 1e6, 1), "ratio": round(cost.ratio, 1), "build": BUILD}]))
+        return
     print(f"{cost.seconds * 1e6:.1f} us per transfer and replica: {cost.ratio:.1f} thousandths of the reference")
 
 

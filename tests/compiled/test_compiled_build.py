@@ -32,7 +32,9 @@ SUITES: Final = (  # what gives the same bytes, verdicts and money, wherever a p
 
 pytestmark = [
     pytest.mark.drill,
-    pytest.mark.skipif(not COMPILED.exists(), reason="nothing is compiled here: make compiled (needs gcc, python3-dev)"),
+    pytest.mark.skipif(
+        not COMPILED.exists(), reason="nothing is compiled here: make compiled (needs gcc, python3-dev)"
+    ),
 ]
 
 
