@@ -1,10 +1,12 @@
 """Settings of all properties: no example has a deadline, because the machine's neighbours would decide the verdict.
 
 With the compiled build (`tests/compiled`), what stands in a compiled module cannot be replaced: its functions refer to
-each other and to its constants directly. A test that wants to is skipped there; with the sources, all of them run.
+each other and to its constants directly, and no class of a test inherits from its classes. A test that wants to is
+skipped there; with the sources, all of them run.
 """
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final
 
@@ -24,6 +26,17 @@ def _replace_or_skip(self: pytest.MonkeyPatch, target: Any, *arguments: Any, **o
     if (getattr(module, "__file__", None) or "").endswith(".so"):
         pytest.skip("what is compiled cannot be replaced")
     _replace(self, target, *arguments, **options)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skips a test whose double would inherit from a compiled class."""
+    try:
+        return (yield)
+    except TypeError as error:
+        if BUILD == "compiled" and "interpreted classes cannot inherit from compiled" in str(error):
+            pytest.skip("a compiled class has no heirs")
+        raise
 
 
 if BUILD == "compiled":
