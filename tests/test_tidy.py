@@ -6,6 +6,7 @@ A line of code should know its room and what it may touch; this file says so. It
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,6 +243,28 @@ def test_there_is_one_driver() -> None:
             if isinstance(node, ast.ClassDef) and node.name.endswith("Driver"):
                 drivers.append(f"{name_of(path)}:{node.name}")
     assert drivers == ["pbft/node/driver.py:Driver"]
+
+
+def test_a_compiled_class_has_no_interpreted_heir() -> None:
+    """Making an object of one is a TypeError, on the compiled build alone: hold the other object instead."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders: dict[str, list[str]] = settings["tool"]["gridquorum"]["compiled"]
+    compiled = {f"{folder}/{name}.py" for folder, names in folders.items() for name in names}
+    assert compiled <= {name_of(path) for path in product_files()}
+    heirs = []
+    for path in product_files():
+        tree = tree_of(path)
+        origins = {
+            alias.asname or alias.name: f"{node.module.replace('.', '/')}.py"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and name_of(path) not in compiled:
+                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                heirs += [f"{name_of(path)}:{node.name}({base})" for base in bases if origins.get(base) in compiled]
+    assert not heirs, "\n".join(heirs)
 
 
 def readme_tables() -> list[Path]:

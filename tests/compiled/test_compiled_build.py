@@ -107,6 +107,15 @@ def test_the_suite_passes_with_the_compiled_build(suite: tuple[str, ...]) -> Non
     assert " passed" in out.splitlines()[-1], out[-2_000:]
 
 
+def test_the_compiled_engine_gives_the_golden_digests() -> None:
+    """Trees, verdicts, gas, results, events and writes, and the fate of hostile arguments: those of the sources."""
+    sources, compiled = (
+        json.loads(run(python, "-P", *options, REPOSITORY / "tests" / "contracts" / "golden.py"))
+        for python, options in ((sys.executable, ("-s", "-S")), (COMPILED, ()))
+    )
+    assert compiled == sources
+
+
 # --- one network of both builds ---
 
 

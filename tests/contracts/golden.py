@@ -137,7 +137,7 @@ def hostile_arguments() -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    sys.path += [str(ROOT), str(ROOT / "tests")]  # behind an installed build, of which `tests/compiled` asks the same
     from vectors.contracts.code_runs import code_runs
 
     from contracts.compiler import compile_source
