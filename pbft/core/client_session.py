@@ -277,13 +277,18 @@ class ClientSession:
         self._interval_ticks = min(self._interval_ticks * 2, self._timing.resend_max_ticks)
         return self._resend_actions()
 
+    @property
+    def _is_decided(self) -> bool:
+        """Asked again after each step that may decide; compiled code would believe what it knows of the attribute."""
+        return self.outcome is not None
+
     def receive_reply(self, replica: int, content: bytes) -> list[SessionAction]:
         """Count a reply from the replica at the other end of the link. Sets `outcome` when W agree.
 
         Where another transaction used the nonce, the witnesses, who were asked about this one, have nothing to say:
         everybody is asked now.
         """
-        if self.outcome is not None or not self._is_member(replica):
+        if self._is_decided or not self._is_member(replica):
             return []
         try:
             reply = parse_reply(content)
@@ -299,7 +304,7 @@ class ClientSession:
         voters = tuple(sorted(voter for voter, vote in self._replies.items() if vote == content))
         if len(voters) >= self._weak_quorum:
             self._decide(reply, voters)
-        if self.outcome is None and reply.tx_id != self.submission.tx_id and not self._asked_everybody:
+        if not self._is_decided and reply.tx_id != self.submission.tx_id and not self._asked_everybody:
             self._next_send_tick = self._tick + self._interval_ticks
             return self._resend_actions()
         return []

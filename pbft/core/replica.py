@@ -283,15 +283,20 @@ class Replica:
                 self._state.actions.append(Dropped(sender=envelope.sender, code=error.code, detail=error.detail))
             deposal.process_conviction(self._state)
 
+    @property
+    def _is_halted(self) -> bool:
+        """Asked again after each step that may halt; compiled code would believe what it knows of the attribute."""
+        return self._state.halted is not None
+
     def _receive_signed(self, sender: int, envelope: Envelope, message: SignedMessage) -> None:
-        if self._state.halted is not None:
+        if self._is_halted:
             return
         if message.epoch != self.epoch:
             epochs.process_foreign(self._state, sender, envelope, message)
             return
         if sender != self._state.replica_id:  # not the own envelope, back from its sealing
             process_own(self._state, envelope, message)
-        if self._state.halted is None:
+        if not self._is_halted:
             SIGNED[type(message)](self._state, envelope.sender, envelope, message)
 
     def _receive_early(self) -> None:

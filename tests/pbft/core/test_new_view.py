@@ -1,6 +1,7 @@
 """The decision of a new view against a slow transcription of its definition, and the safety that follows from it."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from itertools import combinations
 
 import pytest
@@ -15,6 +16,7 @@ from pbft.core.errors import InvalidMessage
 from pbft.core.messages import NewView, SlotChoice, SlotEntry, ViewChange
 from pbft.core.new_view import compute_new_view, validate_view_change, verify_new_view
 
+NAMES = [field.name for field in fields(ViewChange)]
 DIGESTS = [bytes([i]) * 32 for i in (1, 2)] + [NULL_DIGEST]
 
 
@@ -218,7 +220,7 @@ def test_the_highest_certified_height_is_the_start() -> None:
 def change(**fields: object) -> ViewChange:
     """A good VIEW-CHANGE with some fields replaced."""
     good = make_view_change(2, {3: (DIGESTS[0], 1)}, {})
-    values = {name: getattr(good, name) for name in ViewChange.__slots__}
+    values = {name: getattr(good, name) for name in NAMES}
     return ViewChange(**(values | fields))
 
 
@@ -262,7 +264,7 @@ def test_invalid_new_views_are_refused(
 ) -> None:
     """M43: V needs Q distinct members for the very view, and the choices must follow from V."""
     empty = make_view_change(0, {}, {})
-    values = {name: getattr(empty, name) for name in ViewChange.__slots__}
+    values = {name: getattr(empty, name) for name in NAMES}
     envelopes = tuple(
         make_envelope(sender, ViewChange(**(values | {"view": view})))
         for sender, view in zip(senders, views, strict=True)
