@@ -38,8 +38,8 @@ TRANSFERS: Final = "transfers"
 INTERPRETED: Final = "interpreted"
 DEFAULTS: Final = "default settings"  # of network and bench; the long run has them too
 RUNS: Final[dict[str, tuple[str, ...]]] = {
-    TRANSFERS: (*TRANSFER, "--clients", "2000", "--batch", "1000"),  # as many as pays: larger blocks save nothing
-    INTERPRETED: (*TRANSFER, "--clients", "2000", "--batch", "1000"),
+    TRANSFERS: (*TRANSFER, "--clients", "2500", "--batch", "1000"),  # enough for full blocks; larger ones save nothing
+    INTERPRETED: (*TRANSFER, "--clients", "2500", "--batch", "1000"),
     DEFAULTS: (*TRANSFER, "--clients", "1000"),
     "lone request": (*FEW, "--clients", "1"),
     "null": ("--workload", "null", "--clients", "1000"),
