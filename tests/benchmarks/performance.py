@@ -148,8 +148,9 @@ def measure_alone(module: str, *arguments: str) -> list[dict[str, Any]]:
 
 
 def describe_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows with the commit and the machine that gave them."""
-    return {"commit": read_commit(), "machine": describe_machine(), "rows": rows}
+    """Rows with the commit, the build and the machine that gave them."""
+    build = "compiled" if COMPILED.exists() else "interpreted"
+    return {"commit": read_commit(), "build": build, "machine": describe_machine(), "rows": rows}
 
 
 def part_of(path: str) -> str:

@@ -54,8 +54,8 @@ def growth_table(growth: dict[str, Any]) -> list[str]:
             f"| {row['keys']:,} | {row['root_us']:.1f} | {row['write_us']:.1f} | {factor:.2f} "
             f"| {row['start_seconds']:.1f} | {row['private_mb']:.0f} | {row['disk_mb']:,.0f} |"
         )
-    made = "`PYTHONPATH=tests python -m benchmarks.growth`, commit {}, load before {}.".format
-    return [*lines, "", made(growth["commit"], growth["machine"]["load_average"])]
+    made = "`PYTHONPATH=tests python -m benchmarks.growth`, commit {}, {}, load before {}.".format
+    return [*lines, "", made(growth["commit"], growth.get("build", "interpreted"), growth["machine"]["load_average"])]
 
 
 def chain_table(chain: dict[str, Any]) -> list[str]:
@@ -67,8 +67,8 @@ def chain_table(chain: dict[str, Any]) -> list[str]:
             f"| {row['missed_seconds']:.1f} ({row['missed_wait_seconds']:.1f}) "
             f"| {row['empty_seconds']:.1f} ({row['empty_wait_seconds']:.1f}) |"
         )
-    made = "`PYTHONPATH=tests python -m benchmarks.chain_growth`, commit {}, load before {}.".format
-    return [*lines, "", made(chain["commit"], chain["machine"]["load_average"])]
+    made = "`PYTHONPATH=tests python -m benchmarks.chain_growth`, commit {}, {}, load before {}.".format
+    return [*lines, "", made(chain["commit"], chain.get("build", "interpreted"), chain["machine"]["load_average"])]
 
 
 def bytes_table(measured: dict[str, Any]) -> list[str]:
@@ -82,8 +82,12 @@ def bytes_table(measured: dict[str, Any]) -> list[str]:
         lines.append(f"| {part} | " + " | ".join(f"{row['parts'][part]:.1f}" for row in rows) + " |")
     lines.append("| all tables | " + " | ".join(f"{sum(row['parts'].values()):.1f}" for row in rows) + " |")
     lines.append("| growth of the file | " + " | ".join(f"{row['file_bytes']:.1f}" for row in rows) + " |")
-    made = "`PYTHONPATH=tests python -m benchmarks.ledger_bytes`, commit {}, load before {}.".format
-    return [*lines, "", made(measured["commit"], measured["machine"]["load_average"])]
+    made = "`PYTHONPATH=tests python -m benchmarks.ledger_bytes`, commit {}, {}, load before {}.".format
+    return [
+        *lines,
+        "",
+        made(measured["commit"], measured.get("build", "interpreted"), measured["machine"]["load_average"]),
+    ]
 
 
 def describe_long_run(run: dict[str, Any]) -> str:

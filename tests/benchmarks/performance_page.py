@@ -210,8 +210,13 @@ def verifiers_table(measured: dict[str, Any]) -> list[str]:
     for row in measured["rows"]:
         inline, verified = row["inline_us"], row["verified_us"]
         lines.append(f"| {row['batch']:,} | {inline} | {verified} | {verified / inline:.2f} |")
-    made = "`PYTHONPATH=tests python -m benchmarks.verifier_cost`, commit {}, load before {}.".format
-    return [*lines, "", made(measured["commit"], measured["machine"]["load_average"]), ""]
+    made = "`PYTHONPATH=tests python -m benchmarks.verifier_cost`, commit {}, {}, load before {}.".format
+    return [
+        *lines,
+        "",
+        made(measured["commit"], measured.get("build", "interpreted"), measured["machine"]["load_average"]),
+        "",
+    ]
 
 
 def settings_table(runs: dict[str, Any]) -> list[str]:
