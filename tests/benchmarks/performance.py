@@ -38,7 +38,7 @@ TRANSFERS: Final = "transfers"
 INTERPRETED: Final = "interpreted"
 DEFAULTS: Final = "default settings"  # of network and bench; the long run has them too
 RUNS: Final[dict[str, tuple[str, ...]]] = {
-    TRANSFERS: (*TRANSFER, "--clients", "2500", "--batch", "1000"),  # enough for full blocks; larger ones save nothing
+    TRANSFERS: (*TRANSFER, "--clients", "2500", "--batch", "1000"),  # enough for full blocks; larger ones save little
     INTERPRETED: (*TRANSFER, "--clients", "2500", "--batch", "1000"),
     DEFAULTS: (*TRANSFER, "--clients", "1000"),
     "lone request": (*FEW, "--clients", "1"),
@@ -83,8 +83,8 @@ PARTS: Final = (  # of a replica's work: first match by the path of a function's
 
 
 def measured_python(name: str) -> list[str]:
-    """The interpreter of a run, with the option that no source of this folder shadows what is installed."""
-    return [sys.executable if name == INTERPRETED or not COMPILED.exists() else str(COMPILED), "-P"]
+    """The interpreter of a run: with the compiled build, no source of this folder shadows what is installed."""
+    return [sys.executable] if name == INTERPRETED or not COMPILED.exists() else [str(COMPILED), "-P"]
 
 
 def measure(name: str, arguments: tuple[str, ...], seconds: float) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def measure(name: str, arguments: tuple[str, ...], seconds: float) -> dict[str, 
     asked = ["bench", *arguments, "--seconds", f"{seconds:g}", "--json"]
     command = [*measured_python(name), "-m", "pbft.cli", *asked]
     print(f"{name}: gridquorum {' '.join(asked)}", file=sys.stderr)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=False)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{name} failed with {done.returncode}")
     report: dict[str, Any] = json.loads(done.stdout)
@@ -142,7 +142,7 @@ def measure_alone(module: str, *arguments: str) -> list[dict[str, Any]]:
     """The rows that another module of this package prints, in a process of its own."""
     print(f"{module}: {' '.join(arguments)}", file=sys.stderr)
     command = [*measured_python(module), "-m", f"benchmarks.{module}", "--json", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=RUN_SECONDS_MAX, check=True)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 

@@ -30,6 +30,11 @@ fifth is left out, because accounts and caches are met for the first time in it;
 pages of the ledger come and go with each few blocks."""
 
 
+def origin(measured: dict[str, Any]) -> tuple[str, str, float]:
+    """Commit, build and load of rows."""
+    return measured["commit"], measured.get("build", "interpreted"), measured["machine"]["load_average"]
+
+
 def write_growth(figures: dict[str, Any]) -> list[str]:
     """The section's lines; none where nothing of it was measured."""
     out: list[str] = []
@@ -55,7 +60,7 @@ def growth_table(growth: dict[str, Any]) -> list[str]:
             f"| {row['start_seconds']:.1f} | {row['private_mb']:.0f} | {row['disk_mb']:,.0f} |"
         )
     made = "`PYTHONPATH=tests python -m benchmarks.growth`, commit {}, {}, load before {}.".format
-    return [*lines, "", made(growth["commit"], growth.get("build", "interpreted"), growth["machine"]["load_average"])]
+    return [*lines, "", made(*origin(growth))]
 
 
 def chain_table(chain: dict[str, Any]) -> list[str]:
@@ -68,7 +73,7 @@ def chain_table(chain: dict[str, Any]) -> list[str]:
             f"| {row['empty_seconds']:.1f} ({row['empty_wait_seconds']:.1f}) |"
         )
     made = "`PYTHONPATH=tests python -m benchmarks.chain_growth`, commit {}, {}, load before {}.".format
-    return [*lines, "", made(chain["commit"], chain.get("build", "interpreted"), chain["machine"]["load_average"])]
+    return [*lines, "", made(*origin(chain))]
 
 
 def bytes_table(measured: dict[str, Any]) -> list[str]:
@@ -86,7 +91,7 @@ def bytes_table(measured: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        made(measured["commit"], measured.get("build", "interpreted"), measured["machine"]["load_average"]),
+        made(*origin(measured)),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from benchmarks.performance_growth import LONG_RUN, write_growth
+from benchmarks.performance_growth import LONG_RUN, origin, write_growth
 from benchmarks.performance_sweeps import SWEEPS, write_sweeps
 
 
@@ -35,8 +35,8 @@ from real processes: `gridquorum run` with its contract worker, TLS 1.3, every w
 checked at every replica, contracts metered in the worker, a state root per block. There is no switch for any of it.
 Requests are counted in blocks that f + 1 replicas have executed, latency until W replicas have answered alike. Replicas
 and clients share one machine; requests are signed before the window. What runs is the compiled build
-([operate.md](operate.md#the-compiled-build)), but for the run `interpreted`: the sources as they are, like `transfers`
-otherwise.
+([operate.md](operate.md#the-compiled-build)), but where the last table, or the line below another, says `interpreted`:
+the sources as they are. The run of that name is like `transfers` otherwise.
 
 The limit is that of a request that costs a signature and the floor of a bare skeleton (23 us, scaled by a hash
 measured in the same run), on all cores: `cores / (replicas x (signature + floor))`. *Of the limit* compares throughput;
@@ -61,9 +61,10 @@ TAIL: Final = """Row by row, for what was missed:
 
 - **Processor time and throughput of transfers.** The signature can only be saved by signing more at once, as a
   gateway does with its readings. The rest is many small functions for each transfer at each replica, and no part stands
-  out; compiled, they are still Python's objects, calls and dictionaries. Blocks of 1,000
+  out; compiled, they are still Python's objects, calls and dictionaries. Two fifths of a main process's time are
+  signatures by then. Blocks of 1,000
   (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
-  at most 500 (`default settings`) a transfer costs more. Still larger ones saved nothing in a trial.
+  at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a trial, for more memory.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
@@ -214,7 +215,7 @@ def verifiers_table(measured: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        made(measured["commit"], measured.get("build", "interpreted"), measured["machine"]["load_average"]),
+        made(*origin(measured)),
         "",
     ]
 
