@@ -89,7 +89,7 @@ class _Update:
         waiting = _group(self._trie.find_places([change[0] for change in changes]), changes)
         while waiting:
             keys = place_keys(waiting)
-            found = self._trie.late.get_many(self._view, keys).get
+            found = self._trie.late.take_many(self._view, keys).get
             below: dict[Place, list[Change]] = {}
             for key, (place, part) in zip(keys, waiting.items(), strict=True):
                 record = found(key)

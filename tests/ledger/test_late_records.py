@@ -1,7 +1,7 @@
 """Records that wait in memory: what is read, what a block writes, and what is left after a crash at any block."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -92,7 +92,8 @@ def test_what_is_read_is_the_table_as_it_will_be() -> None:
     assert list(late.scan(store, b"")) == expected
     keys = [key for key, _ in expected]
     absent = [key[:-1] + bytes((key[-1] + 1,)) for key in keys]
-    assert late.get_many(store, keys + absent) == dict(expected)
+    for _ in range(2):  # what the first one takes is read from the table by the second
+        assert late.take_many(store, keys + absent) == dict(expected)
     assert [late.get(store, key) for key in keys + absent] == [record for _, record in expected] + [None] * len(absent)
     assert late.last_until(store, b"") == b""
     for (lower, _), (upper, record) in pairwise(expected):
@@ -108,13 +109,56 @@ def test_what_is_read_is_the_table_as_it_will_be() -> None:
         assert list(twin.scan(view, 0)) == sorted((hash_key(key), key) for key in before)
 
 
+@pytest.mark.parametrize("limit", [0, 3, 1_024])
+def test_what_is_kept_is_what_the_table_holds(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of keys that do not wait: after changes, splits, merges and removals, and after parts written before their turn;
+    and no more of each part than there is room for."""
+    monkeypatch.setattr(late_records, "KEPT_RECORDS_MAX", limit)
+    monkeypatch.setattr(late_records, "LATE_BYTES_MAX", 40_000)
+    ledger = Ledger()
+    late, count = ledger.state.trie.late, 0
+    for _ in range(6 * PARTS):
+        ledger.write_some(60)
+        for part, kept in zip(late._parts, late._kept, strict=True):
+            assert len(kept) <= limit
+            for key in kept.keys() - part.keys():
+                assert ledger.store.get(TABLES.trie, key) == (kept[key] or None)
+                count += 1
+    assert (count > 1_000) == (limit > 0)
+    ledger.write(dict.fromkeys(ledger.content))
+    assert ledger.state.root == compute_root({})
+
+
+@pytest.mark.parametrize("limit", [0, late_records.KEPT_RECORDS_MAX])
+def test_what_was_written_lately_is_not_read_again(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is room for it, a block asks the table for nothing that one before it changed."""
+    monkeypatch.setattr(late_records, "KEPT_RECORDS_MAX", limit)
+    ledger = Ledger()
+    asked: list[bytes] = []
+
+    class View(CountedScans):
+        def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+            asked.extend(keys)
+            return ledger.store.get_many(table, keys)
+
+    for block in range(3 * PARTS):
+        writes = sorted({b"key %d" % (number * 7): b"%d" % block for number in range(80)}.items())
+        update = ledger.state.compute_update(View(ledger.store), writes)
+        ledger.store.write(update.operations)
+        ledger.state.adopt(update)
+    assert bool(asked) == (limit == 0)
+
+
 class CountedScans:
     """A view that counts the records that its scans were asked for."""
 
     def __init__(self, view: ReadView) -> None:
-        self.get, self.get_many = view.get, view.get_many
+        self.get = view.get
         self._view = view
         self.count = 0
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        return self._view.get_many(table, keys)
 
     def scan(
         self, table: str, prefix: bytes = b"", *, start: bytes | None = None, reverse: bool = False
@@ -144,7 +188,7 @@ def test_proofs_know_what_waits() -> None:
     ledger = Ledger()
     for _ in range(PARTS):
         update = ledger.write_some()
-        assert update.late is not None and any(update.late.kept)
+        assert update.late is not None and any(update.late.waiting)
     for number in range(0, 2 * KEYS, 17):
         proof = ledger.state.prove(ledger.store, b"key %d" % number)
         assert proof.value == ledger.content.get(b"key %d" % number)
@@ -166,9 +210,9 @@ def test_a_block_writes_one_part() -> None:
             )
         ]
         assert update.late is not None
-        assert {key[0] >> 4 for key in written} <= update.late.written
+        assert {key[0] >> 4 for key in written} <= update.late.written.keys()
         assert len(set(written)) == len(written)
-        assert update.late.written == {(block + 2) % PARTS}
+        assert update.late.written.keys() == {(block + 2) % PARTS}
     for _ in range(PARTS):
         ledger.write({b"key 0": b"again"})
     place = place_key(*ledger.state.trie.find_places([hash_key(b"key 0")])[0])
@@ -222,7 +266,7 @@ def test_no_part_is_written_before_its_turn_while_there_is_room(monkeypatch: pyt
         update = ledger.write({b"key %d" % (number * 31 % KEYS): b"%d" % block for number in range(block, block + 40)})
         assert update.late is not None
         if block < 2 * PARTS:
-            kept = sum(late_records.RECORD_BYTES + len(record) for part in update.late.kept for _, record in part)
+            kept = sum(late_records.RECORD_BYTES + len(record) for part in update.late.waiting for _, record in part)
             changed = max(changed, kept * PARTS // (PARTS - 1))
             monkeypatch.setattr(late_records, "LATE_BYTES_MAX", changed * PARTS * 3 // 4)
         else:
