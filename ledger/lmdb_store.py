@@ -9,6 +9,7 @@ environment of another one is refused. `lmdb` is imported nowhere else.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Self
 from zlib import crc32
@@ -154,7 +155,7 @@ class _Changes:
 def _apply(transaction: Any, table: Any, changes: _Changes) -> None:
     if changes.is_cleared:
         transaction.drop(table, delete=False)
-    values = sorted(changes.values.items())
+    values = sorted(changes.values.items(), key=itemgetter(0))
     with transaction.cursor(db=table) as cursor:
         cursor.putmulti(protect_many([(key, value) for key, value in values if value is not None]))
     for key, value in values:

@@ -11,6 +11,7 @@ blocks and their order are `ledger.chain`'s.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Final, Self
 
 from ledger.errors import InvariantViolation, StoreError
@@ -156,7 +157,7 @@ class WorldState:
         if not writes:
             return StateUpdate(root=self.root, operations=[], resident={}, reshaped=(), values=None, late=None)
         changes = _compute_changes(writes)
-        changes.sort()
+        changes.sort(key=itemgetter(0))  # the same order, key hashes being distinct, and compared as bytes
         change = compute_trie_change(self.trie, view, changes)
         values = self.values.compute_step(writes)
         late = self.trie.late.compute_step(change.records, values.turn.number, values.is_settled)
