@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED_VENV := .venv-compiled
 COMPILED := $(COMPILED_VENV)/.ready
+WHEEL := $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist
 HAS_COMPILER := $(shell command -v gcc >/dev/null && $(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 2>/dev/null && echo yes)
 SOURCES := $(shell find ledger contracts pbft meters -name '*.py' -o -name '*.contract')
 
@@ -14,7 +15,7 @@ help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
-	@echo "make compiled  the wheel for validators of this platform, with its hot modules compiled (dist/; needs gcc)"
+	@echo "make compiled  the wheels for validators of this platform, with the hot modules compiled (dist/; needs gcc)"
 	@echo "make bench  a whole network measured in many ways: docs/performance.md (half an hour; ONLY='NAME ...' for some)"
 	@echo "make costs  what a transfer costs a replica, in one process and step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
@@ -31,15 +32,19 @@ $(READY): requirements.lock setup.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The wheel that validators install, and an environment in which it alone is installed: no source of this folder.
+# The wheels that validators install, and an environment in which they are installed: no source of this folder. PyNaCl is
+# the one release that the lock names, compiled here too: its wheels' libsodium calls a function for each multiplication
+# in the field; inlined, a signature is checked in nine tenths of the time (docs/operate.md, "The compiled build").
 $(COMPILED): $(READY) pyproject.toml $(SOURCES)
 	@test -n "$(HAS_COMPILER)" || { echo "make: gcc or Python.h is missing; on Debian: apt-get install gcc python3-dev" >&2; exit 1; }
 	@echo "compiling into dist and $(COMPILED_VENV): a minute or two" >&2
-	@rm -rf build dist/gridquorum-*.whl
-	@GRIDQUORUM_COMPILED=1 LDFLAGS=-s $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build dist/gridquorum-*.whl dist/pynacl-*.whl
+	@GRIDQUORUM_COMPILED=1 LDFLAGS=-s $(WHEEL) .
+	@mkdir -p build && awk '/^[^ ]/ { wanted = /^pynacl==/ } wanted' requirements.lock > build/pynacl.lock
+	@CFLAGS="-O3 -finline-limit=3000" LDFLAGS=-s LIBSODIUM_MAKE_ARGS=--jobs=2 $(WHEEL) --quiet --no-binary pynacl --require-hashes --requirement build/pynacl.lock
 	@test -x $(COMPILED_VENV)/bin/pip || $(PYTHON) -m venv $(COMPILED_VENV)
 	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/gridquorum-*.whl
+	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/gridquorum-*.whl dist/pynacl-*.whl
 	@touch $@
 
 compiled: $(COMPILED)

@@ -85,14 +85,16 @@ short forms written without the encoder; the journal is one appended file with o
 is not sent again with every STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of
 a block leave together; what a turn writes leaves when it ends, and clients hear of a block before the ledger's own
 write; votes that come after their quorum are not checked; an idle head is voted on when it stands still; nonce windows
-of active clients are kept in memory; pages of the ledger's file are mapped one by one and let go of; a primary that is
-proven to lie is deposed at once; the modules on the way of every request are compiled.
+of active clients are kept in memory, and so are buckets that were written lately; pages of the ledger's file are mapped
+one by one and let go of; a primary that is proven to lie is deposed at once; the modules on the way of every request
+are compiled, and libsodium with them.
 
 Tried or reckoned, and not kept:
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
 values inside their bucket (the worker's reads get dearer); huge pages for the interpreter's memory (within the noise);
-pages of the ledger let go of less often (the same). Known and not done: receipts in groups; the keys in a bucket's
-record in a table of their own; a block's plan to the worker before it is committed.
+pages of the ledger let go of less often, and longer slices of the scheduler (the same); a faster CRC (records are
+short); the keys in a bucket's record in a table of their own (a transfer changes keys, not only values: its nonce is
+new). Known and not done: receipts in groups; a block's plan to the worker before it is committed.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 

@@ -79,6 +79,15 @@ def test_the_build_is_of_these_sources_and_has_every_module_named_compiled() -> 
             assert copy.read_bytes() == source.read_bytes(), f"{source.name} was edited since: make compiled"
 
 
+def test_its_signatures_are_checked_by_the_library_that_was_compiled_with_it() -> None:
+    """Of the release that is pinned, but not the package index's wheel, which is for any Linux and slower."""
+    about = "import importlib.metadata as m; d = m.distribution('pynacl'); print(d.version, d.read_text('WHEEL'))"
+    version, _, wheel = run(COMPILED, "-P", "-c", about).partition(" ")
+    assert f"pynacl=={version} " in (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    assert "-linux_" in wheel
+    assert "manylinux" not in wheel
+
+
 @pytest.mark.parametrize(("python", "build"), [(COMPILED, "compiled"), (Path(sys.executable), "interpreted")])
 def test_the_program_says_which_build_it_is(python: Path, build: str) -> None:
     assert run(python, "-P", "-m", "pbft.cli", "--version").endswith(f", {build}\n")
