@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED_VENV := .venv-compiled
 COMPILED := $(COMPILED_VENV)/.ready
+LIBSODIUM := dist/.libsodium
 WHEEL := $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist
 HAS_COMPILER := $(shell command -v gcc >/dev/null && $(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 2>/dev/null && echo yes)
+NEED_COMPILER := test -n "$(HAS_COMPILER)" || { echo "make: gcc or Python.h is missing; on Debian: apt-get install gcc python3-dev" >&2; exit 1; }
 SOURCES := $(shell find ledger contracts pbft meters -name '*.py' -o -name '*.contract')
 
 .PHONY: help demo test lint compiled bench costs mutants clean
@@ -32,16 +34,23 @@ $(READY): requirements.lock setup.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The wheels that validators install, and an environment in which they are installed: no source of this folder. PyNaCl is
-# the one release that the lock names, compiled here too: its wheels' libsodium calls a function for each multiplication
-# in the field; inlined, a signature is checked in nine tenths of the time (docs/operate.md, "The compiled build").
-$(COMPILED): $(READY) pyproject.toml $(SOURCES)
-	@test -n "$(HAS_COMPILER)" || { echo "make: gcc or Python.h is missing; on Debian: apt-get install gcc python3-dev" >&2; exit 1; }
+# PyNaCl, the one release that the lock names, but compiled here: the libsodium of its wheels calls a function for each
+# multiplication in the field; inlined, a signature is checked in nine tenths of the time (docs/operate.md, "The
+# compiled build"). The second --quiet is for a warning about pip's cache.
+$(LIBSODIUM): $(READY)
+	@$(NEED_COMPILER)
+	@echo "compiling libsodium into dist (once)" >&2
+	@mkdir -p dist && rm -f dist/pynacl-*.whl
+	@awk '/^[^ ]/ { wanted = /^pynacl==/ } wanted' requirements.lock > $(VENV)/pynacl.lock
+	@CFLAGS="-O3 -finline-limit=3000" LDFLAGS=-s LIBSODIUM_MAKE_ARGS=--jobs=2 $(WHEEL) --quiet --no-binary pynacl --require-hashes --requirement $(VENV)/pynacl.lock
+	@touch $@
+
+# The wheels that validators install, and an environment in which they are installed: no source of this folder.
+$(COMPILED): $(READY) $(LIBSODIUM) pyproject.toml $(SOURCES)
+	@$(NEED_COMPILER)
 	@echo "compiling into dist and $(COMPILED_VENV): a minute or two" >&2
-	@rm -rf build dist/gridquorum-*.whl dist/pynacl-*.whl
+	@rm -rf build dist/gridquorum-*.whl
 	@GRIDQUORUM_COMPILED=1 LDFLAGS=-s $(WHEEL) .
-	@mkdir -p build && awk '/^[^ ]/ { wanted = /^pynacl==/ } wanted' requirements.lock > build/pynacl.lock
-	@CFLAGS="-O3 -finline-limit=3000" LDFLAGS=-s LIBSODIUM_MAKE_ARGS=--jobs=2 $(WHEEL) --quiet --no-binary pynacl --require-hashes --requirement build/pynacl.lock
 	@test -x $(COMPILED_VENV)/bin/pip || $(PYTHON) -m venv $(COMPILED_VENV)
 	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(COMPILED_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/gridquorum-*.whl dist/pynacl-*.whl
