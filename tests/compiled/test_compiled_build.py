@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ ROOMS: Final = ("ledger", "contracts", "pbft", "meters")
 SECONDS_MAX: Final = 300  # of any one command on a loaded machine of two cores
 SEEDS: Final = "1-12"
 SUITES: Final = (  # the same bytes, codes, gas and money; the other tests are about what is not compiled, or take long
-    ("tests/ledger",),
+    ("tests/ledger", "tests/pbft/wire", "tests/pbft/core", "tests/scenarios"),
     (
         "tests/contracts/test_walker.py",  # random programs, and the language's definition beside them
         "tests/contracts/test_vectors.py",
@@ -32,7 +33,6 @@ SUITES: Final = (  # the same bytes, codes, gas and money; the other tests are a
         "tests/contracts/test_lifecycle.py",
         "tests/contracts/standard",
     ),
-    ("tests/pbft/wire", "tests/pbft/core", "tests/scenarios"),
 )
 
 pytestmark = [
@@ -109,11 +109,12 @@ def read_histories(report: Path) -> dict[int, dict[str, Any]]:
     return {seed["seed"]: {name: what for name, what in seed.items() if name != "functions"} for seed in told}
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=["ledger", "contracts", "pbft"])
-def test_the_suite_passes_with_the_compiled_build(suite: tuple[str, ...]) -> None:
-    """Less the tests that replace a part of a compiled module, which is not to be had (`tests/conftest.py`)."""
-    out = run(COMPILED, "-P", "-m", "pytest", *suite)
-    assert " passed" in out.splitlines()[-1], out[-2_000:]
+def test_the_suites_pass_with_the_compiled_build() -> None:
+    """Less the tests that replace a part of a compiled module, which is not to be had (`tests/conftest.py`). Both at
+    once: they take a minute and a half one after the other."""
+    with ThreadPoolExecutor() as pool:
+        for out in pool.map(lambda suite: run(COMPILED, "-P", "-m", "pytest", *suite), SUITES):
+            assert " passed" in out.splitlines()[-1], out[-2_000:]
 
 
 def test_the_compiled_engine_gives_the_golden_digests() -> None:
