@@ -17,7 +17,6 @@ have moved into parts or out of them, and everything is written: that is a state
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from operator import add
 from typing import Final
 
@@ -35,9 +34,9 @@ turn, so that no block writes all."""
 RECORD_BYTES: Final = 160
 """What the interpreter takes for a record and its key besides the record's bytes."""
 
-KEPT_RECORDS_MAX: Final = 2_048
-"""Of each part, that the table holds too: all of a state of 200,000 keys, in 16 MB, and at most 26 MB of a larger one.
-They save two hundredths of a transfer's processor time, and pages of the table that else were mapped."""
+KEPT_BYTES_MAX: Final = 16_777_216
+"""Of records that the table holds too, and what the interpreter takes for each: half of a state of 200,000 keys. They
+save two hundredths of a transfer's processor time, and pages of the table that else were mapped."""
 
 Record = tuple[bytes, bytes | None]
 """(key in the trie's table, record): None where nothing is stored any more."""
@@ -168,8 +167,11 @@ class LateRecords:
         """Keeps what the table holds from now on, and of what it held before the latest that there is room for."""
         kept = self._kept[number]
         kept.update(written)
-        for key in list(islice(kept, max(len(kept) - KEPT_RECORDS_MAX, 0))):
-            del kept[key]
+        size = RECORD_BYTES * len(kept) + sum(map(len, kept.values()))
+        for key in list(kept):
+            if size <= KEPT_BYTES_MAX // PARTS:
+                break
+            size -= RECORD_BYTES + len(kept.pop(key))
 
     # --- the start ---
 

@@ -109,18 +109,18 @@ def test_what_is_read_is_the_table_as_it_will_be() -> None:
         assert list(twin.scan(view, 0)) == sorted((hash_key(key), key) for key in before)
 
 
-@pytest.mark.parametrize("limit", [0, 3, 1_024])
+@pytest.mark.parametrize("limit", [0, 12_000, late_records.KEPT_BYTES_MAX])
 def test_what_is_kept_is_what_the_table_holds(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of keys that do not wait: after changes, splits, merges and removals, and after parts written before their turn;
     and no more of each part than there is room for."""
-    monkeypatch.setattr(late_records, "KEPT_RECORDS_MAX", limit)
+    monkeypatch.setattr(late_records, "KEPT_BYTES_MAX", limit)
     monkeypatch.setattr(late_records, "LATE_BYTES_MAX", 40_000)
     ledger = Ledger()
     late, count = ledger.state.trie.late, 0
     for _ in range(6 * PARTS):
         ledger.write_some(60)
         for part, kept in zip(late._parts, late._kept, strict=True):
-            assert len(kept) <= limit
+            assert sum(late_records.RECORD_BYTES + len(record) for record in kept.values()) <= limit // PARTS
             for key in kept.keys() - part.keys():
                 assert ledger.store.get(TABLES.trie, key) == (kept[key] or None)
                 count += 1
@@ -129,10 +129,10 @@ def test_what_is_kept_is_what_the_table_holds(limit: int, monkeypatch: pytest.Mo
     assert ledger.state.root == compute_root({})
 
 
-@pytest.mark.parametrize("limit", [0, late_records.KEPT_RECORDS_MAX])
+@pytest.mark.parametrize("limit", [0, late_records.KEPT_BYTES_MAX])
 def test_what_was_written_lately_is_not_read_again(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """While there is room for it, a block asks the table for nothing that one before it changed."""
-    monkeypatch.setattr(late_records, "KEPT_RECORDS_MAX", limit)
+    monkeypatch.setattr(late_records, "KEPT_BYTES_MAX", limit)
     ledger = Ledger()
     asked: list[bytes] = []
 
@@ -266,8 +266,8 @@ def test_no_part_is_written_before_its_turn_while_there_is_room(monkeypatch: pyt
         update = ledger.write({b"key %d" % (number * 31 % KEYS): b"%d" % block for number in range(block, block + 40)})
         assert update.late is not None
         if block < 2 * PARTS:
-            kept = sum(late_records.RECORD_BYTES + len(record) for part in update.late.waiting for _, record in part)
-            changed = max(changed, kept * PARTS // (PARTS - 1))
+            waiting = sum(late_records.RECORD_BYTES + len(record) for part in update.late.waiting for _, record in part)
+            changed = max(changed, waiting * PARTS // (PARTS - 1))
             monkeypatch.setattr(late_records, "LATE_BYTES_MAX", changed * PARTS * 3 // 4)
         else:
             assert len(update.late.written) == 1

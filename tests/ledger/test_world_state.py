@@ -181,7 +181,7 @@ def test_a_node_that_is_missing_stops_the_replica(monkeypatch: pytest.MonkeyPatc
 def test_a_bucket_that_is_missing_stops_the_replica(resident_depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its node says that something is there: a change of one of its keys does not begin an empty one in its place."""
     monkeypatch.setattr(stored_trie, "RESIDENT_DEPTH", resident_depth)
-    monkeypatch.setattr(late_records, "KEPT_RECORDS_MAX", 0)  # a bucket that is kept is not missed
+    monkeypatch.setattr(late_records, "KEPT_BYTES_MAX", 0)  # a bucket that is kept is not missed
     fixture = Fixture()
     fixture.apply({b"%d" % number: b"v" for number in range(200)})
     lost, record = next((key, record) for key, record in fixture.store.scan(TRIE_TABLE) if record[0])
