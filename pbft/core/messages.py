@@ -45,8 +45,8 @@ class Request:
         payload: bytes | None = b"",
         signed: SignedTransaction | None = None,
     ) -> None:
-        """As `dataclass` would write it, so that it is compiled with the module: a third of the time, and there is no
-        other dataclass of which every request needs one."""
+        """As `dataclass` would write it, so that it is compiled with the module: a third of the time, once for
+        every request."""
         _set(self, "client", client)
         _set(self, "nonce", nonce)
         _set(self, "tx_id", tx_id)

@@ -3,6 +3,9 @@
 One test per rule, quoting its source: sections of Castro and Liskov (OSDI 1999), D- and M-numbers of pbft/README.md.
 """
 
+from dataclasses import fields
+from typing import Any
+
 from simulation.bench import (
     make_batch,
     make_bench,
@@ -16,6 +19,7 @@ from pbft.core.messages import (
     Prepare,
     PrePrepare,
     Relay,
+    Request,
     ViewChange,
 )
 
@@ -146,3 +150,21 @@ def test_m55_pending_requests_are_bounded() -> None:
         bench.replica.receive(0, ClientRequest(request=make_request(nonce)))
     assert bench.replica.pending_count == 10_000
     assert not bench.replica.has_room(1)
+
+
+def test_a_request_has_what_it_was_made_of() -> None:
+    """Its constructor is written out: it sets every field, and the defaults are those of the fields."""
+    required: dict[str, Any] = {
+        "client": b"c",
+        "nonce": 1,
+        "tx_id": b"t",
+        "expiry_height": 2,
+        "gas_limit": 3,
+        "raw": b"r",
+    }
+    optional: dict[str, Any] = {"has_code": True, "payload": None, "signed": None}
+    assert {field.name for field in fields(Request)} == required.keys() | optional.keys()
+    made, whole = Request(**required), Request(**required, **optional)
+    for field in fields(Request):
+        assert getattr(made, field.name) == required.get(field.name, field.default)
+        assert getattr(whole, field.name) == (required | optional)[field.name]
