@@ -66,7 +66,7 @@ TAIL: Final = """Row by row, for what was missed:
   (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
   at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a trial, for more memory.
   On a machine with slower cores all of this costs in proportion: a signature 42 us instead of 38, a step of the
-  interpreter a fifth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the commit of the
+  interpreter a sixth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the commit of the
   run `transfers` (libsodium compiled too, buckets kept in memory) takes 0.96 of its time in one process there, turn by
   turn, and 0.985 in a network, which is within the noise of five runs.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
