@@ -214,6 +214,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
         process_certificate(state, decision.certificate)
     choices = [choice for choice in decision.choices if choice.height > state.certified_height]
     state.reproposed_top = max([decision.certified_height, *(choice.height for choice in decision.choices)])
+    _forget_beyond_reach(state)
     for choice in choices:
         _install_choice(state, choice.height, choice.digest)
     process_requeue(state)
@@ -223,6 +224,13 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
     for choice in choices:
         process_slot(state, state.slots[choice.height])
     process_execution(state)
+
+
+def _forget_beyond_reach(state: ReplicaState) -> None:
+    """Slots that only the reach of an earlier NEW-VIEW had room for: kept, they would fill the memory of a replica that
+    lags from view to view (M13). They lie above H, so nothing was promised there (D27)."""
+    for height in [height for height in state.slots if not state.is_in_reach(height)]:
+        del state.slots[height]
 
 
 def _install_choice(state: ReplicaState, height: int, digest: bytes) -> None:

@@ -121,11 +121,11 @@ def _check_notes(name: str, state: ReplicaState, peer: int, notes: PeerNotes) ->
 
 
 def _check_slots(name: str, state: ReplicaState) -> None:
-    """Slots lie above h, and within reach of the window or of what a NEW-VIEW decided; votes in them are members'."""
-    low, members = state.certified_height, _members(state)
-    top = max(state.high_watermark, state.reproposed_top, state.executed_height + 1)
-    if state.slots and (min(state.slots) <= low or max(state.slots) > top):
-        raise Violation("bounds", f"{name}: slots {sorted(state.slots)} outside ({low}, {top}]")
+    """Slots lie above h, in the own window or in that of what a NEW-VIEW decided; votes in them are members'."""
+    low, high, top, members = state.certified_height, state.high_watermark, state.reproposed_top, _members(state)
+    window = state.configuration.window
+    if any(not (low < height <= high or max(low, top - window) < height <= top) for height in state.slots):
+        raise Violation("bounds", f"{name}: slots {sorted(state.slots)}; h {low}, H {high}, X up to {top}")
     for slot in state.slots.values():
         if len(slot.prepares) > members or len(slot.commits) > members:
             raise Violation("bounds", f"{name}: more votes than members at height {slot.height}")

@@ -294,10 +294,19 @@ def test_bounds_of_each_collection(name: str) -> None:
 
 
 def test_bounds_of_slots_peers_and_doors() -> None:
-    """A slot below h, a timer beyond its cap, too many early envelopes, and a door that miscounts who waits."""
+    """A slot below h or beyond both windows, a timer beyond its cap, too many early envelopes, a door's wrong count."""
     cluster, _ = run_clients()
     state = cluster.node(0).replica.state
     state.slot(state.certified_height)
+    expect("bounds", lambda: check_turn(cluster, 0))
+    cluster, _ = run_clients()
+    state = cluster.node(0).replica.state
+    above = state.high_watermark + 1
+    state.slot(above)
+    expect("bounds", lambda: check_turn(cluster, 0))
+    state.reproposed_top = above + state.configuration.window - 1
+    check_turn(cluster, 0)
+    state.reproposed_top += 1
     expect("bounds", lambda: check_turn(cluster, 0))
     cluster, _ = run_clients()
     cluster.node(0).replica.state.doublings = TIMER_DOUBLINGS_MAX + 1

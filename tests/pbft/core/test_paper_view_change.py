@@ -224,30 +224,29 @@ def test_m13_votes_of_the_next_view_wait_for_it() -> None:
     assert len(bench.replica.state.peers[3].early) <= 256
 
 
+def _new_view_far_above(view: int, start: int, digest: bytes | None = None) -> NewView:
+    """One that starts from a certified height, with a choice right above it or with none."""
+    entries = () if digest is None else (SlotEntry(height=start + 1, digest=digest, view=0),)
+    change = ViewChange(
+        epoch=0,
+        view=view,
+        certified_height=start,
+        header_hash=make_header_hash(start),
+        certificate=certificate(start),
+        prepared=entries,
+        pre_prepared=entries,
+    )
+    choices = tuple(SlotChoice(height=entry.height, digest=entry.digest) for entry in entries)
+    view_changes = tuple(make_envelope(sender, change) for sender in (0, 1, 3))
+    return NewView(epoch=0, view=view, view_changes=view_changes, choices=choices)
+
+
 def test_d27_choices_above_the_own_window_wait_for_catch_up() -> None:
     """D27, M8: a NEW-VIEW may start above the own h; PREPARE for slots above the own H waits until h has moved, so
     that P and Q never outgrow a window."""
     bench = make_bench(2, window=16, stride=4)
     batch = make_batch(make_request(0))
-    changes = []
-    for sender in (0, 1, 3):
-        entry = SlotEntry(height=20, digest=batch.digest, view=0)
-        changes.append(
-            make_envelope(
-                sender,
-                ViewChange(
-                    epoch=0,
-                    view=1,
-                    certified_height=19,
-                    header_hash=make_header_hash(19),
-                    certificate=certificate(19),
-                    prepared=(entry,),
-                    pre_prepared=(entry,),
-                ),
-            )
-        )
-    choices = (SlotChoice(height=20, digest=batch.digest),)
-    bench.say(1, NewView(epoch=0, view=1, view_changes=tuple(changes), choices=choices))
+    bench.say(1, _new_view_far_above(1, 19, batch.digest))
     assert bench.replica.view == 1 and bench.replica.is_active
     bench.replica.state.missing_bodies.add(batch.digest)
     bench.receive(0, Batches(batches=(batch,)))
@@ -260,6 +259,22 @@ def test_d27_choices_above_the_own_window_wait_for_catch_up() -> None:
             bench.say(sender, Commit(epoch=0, view=0, height=height, digest=lower.digest))
     assert bench.replica.certified_height == 19
     assert [message.height for message in bench.said(Prepare)] == [20]
+
+
+def test_m13_what_an_earlier_new_view_chose_beyond_the_reach_of_this_one_is_forgotten() -> None:
+    """M13, M55: a replica that lags enters views that start ever higher, and one that starts lower again (D29 cut what
+    the earlier one chose). Slots are kept in its own window and in that of the last one, not in those of all."""
+    bench = make_bench(2, window=16, stride=4)
+    digest = make_batch(make_request(0)).digest
+    bench.say(0, Commit(epoch=0, view=0, height=16, digest=digest))
+    for view, start in ((1, 59), (3, 99), (4, 139)):
+        bench.say(bench.configuration.primary(view), _new_view_far_above(view, start, digest))
+        bench.say(0, Commit(epoch=0, view=view, height=start - 1, digest=digest))
+        assert bench.replica.view == view and bench.replica.is_active
+        assert sorted(bench.replica.state.slots) == [16, start - 1, start + 1]
+    bench.say(1, _new_view_far_above(5, 139))
+    assert sorted(bench.replica.state.slots) == [16, 138]
+    assert len(bench.replica.state.slots[16].commits) == 1
 
 
 @pytest.mark.parametrize("offset_ms", [-3_600_000, 3_600_000])
