@@ -108,6 +108,11 @@ class RecentWindows:
         """How many windows are kept; one that is in both generations counts twice."""
         return len(self._young) + len(self._old)
 
+    def get(self, client: bytes) -> NonceWindow | None:
+        """The window of a client, if it is kept."""
+        window = self._young.get(client)
+        return self._old.get(client) if window is None else window
+
     def of(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """The windows of these clients, of all of them."""
         young, old = self._young, self._old

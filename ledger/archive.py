@@ -161,7 +161,10 @@ class Archive:
 
     def nonce_window(self, client: bytes) -> NonceWindow:
         """Which nonces of a client are used, as the state after the head says."""
-        return self.nonce_windows((client,)).get(client, NonceWindow())
+        with self._store.snapshot() as view:
+            values = self._values(view)
+            data = values.get(view, nonce_key(client))
+        return NonceWindow() if data is None else read_record(values.table, parse_nonce_window, data)
 
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """The same for many clients, read in one pass; without those that have used none."""

@@ -336,6 +336,14 @@ class Chain(Archive):
     def _values(self, view: ReadView) -> LateValues:
         return self.state.values
 
+    def nonce_window(self, client: bytes) -> NonceWindow:
+        """See `Archive.nonce_window`; of a client that was active lately without the store."""
+        window = self._windows.get(client)
+        if window is None:
+            window = super().nonce_window(client)
+            self._windows.keep(((client, window),))
+        return window
+
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """See `Archive.nonce_windows`; of clients that were active lately without the store."""
         return self._windows.of(clients)

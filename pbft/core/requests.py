@@ -178,11 +178,13 @@ def process_relay_to_all(state: ReplicaState) -> None:
     """
     due: list[Request] = []
     size = 0
+    timer_ticks = state.timer_ticks
     for pending in state.pending.values():
-        if pending.relayed is not None and pending.source != state.replica_id:
-            continue
-        since = pending.since if pending.relayed is None else pending.relayed
-        if 2 * (state.clock - since) < state.timer_ticks:
+        if 2 * (state.clock - pending.since) < timer_ticks:
+            break  # nor has any behind it waited longer: they came later, or all wait anew since the same tick
+        if pending.relayed is not None and (
+            pending.source != state.replica_id or 2 * (state.clock - pending.relayed) < timer_ticks
+        ):
             continue
         size += pending.request.size_bytes
         if due and (len(due) == RELAYED_REQUESTS_MAX or size > RELAY_BYTES_MAX):
