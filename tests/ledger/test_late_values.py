@@ -44,7 +44,7 @@ class Ledger:
     def write_some(self, count: int = 6, longest: int = 4) -> ValuesStep:
         """A block of changed, new and removed keys."""
         draw = self.numbers
-        keys = {b"%c/%02d" % (draw.choice(b"ab"), draw.randrange(KEYS)) for _ in range(draw.randint(1, count))}
+        keys = sorted({b"%c/%02d" % (draw.choice(b"ab"), draw.randrange(KEYS)) for _ in range(draw.randint(1, count))})
         return self.write(
             {key: None if draw.random() < 0.3 else draw.randbytes(draw.randint(0, longest)) for key in keys}
         )
