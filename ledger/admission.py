@@ -99,8 +99,9 @@ class RecentWindows:
     of a dictionary, would look at the places of all that were forgotten before: 3 us for each new client.
     """
 
-    def __init__(self, read: WindowsOf) -> None:
+    def __init__(self, read: WindowsOf, read_one: Callable[[bytes], NonceWindow]) -> None:
         self._read = read
+        self._read_one = read_one
         self._young: dict[bytes, NonceWindow] = {}
         self._old: dict[bytes, NonceWindow] = {}
 
@@ -108,10 +109,13 @@ class RecentWindows:
         """How many windows are kept; one that is in both generations counts twice."""
         return len(self._young) + len(self._old)
 
-    def get(self, client: bytes) -> NonceWindow | None:
-        """The window of a client, if it is kept."""
-        window = self._young.get(client)
-        return self._old.get(client) if window is None else window
+    def one(self, client: bytes) -> NonceWindow:
+        """The window of this client."""
+        window = self._young.get(client) or self._old.get(client)
+        if window is None:
+            window = self._read_one(client)
+            self.keep(((client, window),))
+        return window
 
     def of(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """The windows of these clients, of all of them."""

@@ -149,5 +149,9 @@ def bind_receipts(count: int, root: bytes) -> bytes:
 def compute_batch_digest(time_ms: int, raws: Sequence[bytes]) -> tuple[bytes, bytes]:
     """(digest, transactions root) of a batch: the digest commits to time, order and signatures (M7, D44)."""
     transactions_root = merkle.root(raws)
-    digest = tagged_hash(Tag.BATCH, time_ms.to_bytes(8, "big"), len(raws).to_bytes(4, "big"), transactions_root)
-    return digest, transactions_root
+    return bind_batch(time_ms, len(raws), transactions_root), transactions_root
+
+
+def bind_batch(time_ms: int, count: int, transactions_root: bytes) -> bytes:
+    """The digest of a batch of so many transactions, whose root is known."""
+    return tagged_hash(Tag.BATCH, time_ms.to_bytes(8, "big"), count.to_bytes(4, "big"), transactions_root)

@@ -6,8 +6,7 @@ from typing import Final
 
 from ledger.admission import NONCES_PREFIX, NonceWindow, Verdict, nonce_key
 from ledger.errors import InvariantViolation
-from ledger.execution import BlockPlan, Call
-from ledger.execution import make_call as call_of_fields
+from ledger.execution import BlockPlan, Call, make_call
 from ledger.late_values import LateValues
 from ledger.payload import read_values
 from ledger.store import ReadView
@@ -36,15 +35,23 @@ class PlannedBlock:
         return self.plan.height
 
 
-def make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
-    """What the worker is asked to run for a transaction, with its private payload if it declares one (D50)."""
+def make_calls(
+    transactions: Sequence[SignedTransaction], verdicts: Sequence[Verdict], payloads: Mapping[bytes, bytes]
+) -> tuple[Call, ...]:
+    """What the worker is asked to run: the transactions that execute, in the batch's order."""
+    judged = zip(transactions, verdicts, strict=True)
+    return tuple([_make_call(signed, payloads) for signed, verdict in judged if verdict.is_executed])
+
+
+def _make_call(signed: SignedTransaction, payloads: Mapping[bytes, bytes]) -> Call:
+    """A transaction's call, with its private payload if it declares one (D50)."""
     transaction = signed.transaction
     payload = payloads.get(signed.tx_id, b"")
     if bool(payload) != bool(transaction.commitments):
         raise InvariantViolation("payload", "a body without its payloads reached execution", tx_id=signed.tx_id)
     method = (transaction.contract, transaction.method)
     arguments, values = signed.encoded_arguments, read_values(payload)
-    return call_of_fields((signed.tx_id, transaction.sender, *method, arguments, transaction.gas_limit, values))
+    return make_call((signed.tx_id, transaction.sender, *method, arguments, transaction.gas_limit, values))
 
 
 def merge_writes(

@@ -26,8 +26,8 @@ from ledger.archive import (
     payload_operations,
     read_record,
 )
-from ledger.block import Block, Header, bind_receipt_groups, compute_batch_digest, compute_receipt_groups
-from ledger.block_parts import PlannedBlock, earliest_due_ms, make_call, merge_writes
+from ledger.block import Block, Header, bind_batch, bind_receipt_groups, compute_receipt_groups
+from ledger.block_parts import PlannedBlock, earliest_due_ms, make_calls, merge_writes
 from ledger.configuration import CONFIGURATION_PREFIX, Configuration, configuration_key
 from ledger.epochs import EpochLink, Epochs
 from ledger.errors import (
@@ -77,7 +77,7 @@ class Chain(Archive):
     def __init__(self, store: Store, genesis: Genesis) -> None:
         super().__init__(store)
         self.genesis = genesis
-        self._windows = RecentWindows(super().nonce_windows)
+        self._windows = RecentWindows(super().nonce_windows, super().nonce_window)
         self.epochs = Epochs(genesis.configuration)
         """Which configuration holds at which height; read it, `commit` extends it."""
         self.next_due_ms: int | None = None
@@ -184,10 +184,12 @@ class Chain(Archive):
         batch_time_ms: int | None,
         transactions: Sequence[SignedTransaction],
         payloads: Mapping[bytes, bytes] = _NO_PAYLOADS,
+        transactions_root: bytes | None = None,
     ) -> PlannedBlock:
         """Judges an ordered batch (`batch_time_ms` None: the null request) and says what the worker has to call.
 
         `payloads` holds the verified private payload of each transaction that declares commitments, by tx id (D50).
+        `transactions_root` is that of exactly these transactions, None where it is to be computed here.
         Raises InvalidBlock with code ``gap`` or ``executed`` for any height but the next one, InvariantViolation
         (payload) where one is missing: no body without it is ever executed.
         """
@@ -201,7 +203,9 @@ class Chain(Archive):
             time_ms, batch_digest, transactions_root = parent.time_ms, NULL_DIGEST, merkle.EMPTY_ROOT
         else:
             time_ms = max(parent.time_ms, batch_time_ms)
-            batch_digest, transactions_root = compute_batch_digest(batch_time_ms, [t.raw for t in transactions])
+            if transactions_root is None:
+                transactions_root = merkle.root([signed.raw for signed in transactions])
+            batch_digest = bind_batch(batch_time_ms, len(transactions), transactions_root)
         verdicts, windows = judge_transactions(transactions, height, time_ms, self.nonce_windows)
         configuration = self.configuration(height)
         parameters = configuration.parameters
@@ -212,11 +216,7 @@ class Chain(Archive):
                 network=self.genesis.network_id,
                 epoch=configuration.epoch,
                 window=parameters.window,
-                calls=tuple(
-                    make_call(signed, payloads)
-                    for signed, verdict in zip(transactions, verdicts, strict=True)
-                    if verdict.is_executed
-                ),
+                calls=make_calls(transactions, verdicts, payloads),
                 transaction_gas_max=parameters.transaction_gas_max,
                 scheduled_gas_max=parameters.scheduled_gas_max,
             ),
@@ -249,8 +249,7 @@ class Chain(Archive):
         if next_due_ms != (None if outcome.next_due is None else outcome.next_due * 1000):
             raise InvariantViolation("next_due", "not the schedule", expected=next_due_ms, got=outcome.next_due)
         self.epochs.compute_decided(planned.height, outcome.writes)
-        verdicts = tuple(zip(planned.transactions, planned.verdicts, strict=True))
-        receipts = compute_receipts(planned.height, verdicts, outcome)
+        receipts = compute_receipts(planned, outcome)
         leaves = tuple(receipt.to_bytes() for receipt in receipts)
         groups = compute_receipt_groups(leaves)
         with self._store.snapshot() as view:
@@ -338,11 +337,7 @@ class Chain(Archive):
 
     def nonce_window(self, client: bytes) -> NonceWindow:
         """See `Archive.nonce_window`; of a client that was active lately without the store."""
-        window = self._windows.get(client)
-        if window is None:
-            window = super().nonce_window(client)
-            self._windows.keep(((client, window),))
-        return window
+        return self._windows.one(client)
 
     def nonce_windows(self, clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
         """See `Archive.nonce_windows`; of clients that were active lately without the store."""

@@ -70,6 +70,8 @@ class Batch:
     time_ms: int  # UTC milliseconds, proposed by the primary
     requests: tuple[Request, ...]
     digest: bytes
+    transactions_root: bytes | None = field(default=None, compare=False)
+    """As it was computed on the way to the digest, for the block's header; None where the digest was read."""
 
     @property
     def is_whole(self) -> bool:

@@ -256,8 +256,8 @@ def compute_ascending(requests: list[Request]) -> tuple[Request, ...]:
 
 def compute_batch(time_ms: int, requests: tuple[Request, ...]) -> Batch:
     """The batch of these requests at a proposed time, with its digest (M7)."""
-    digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
-    return Batch(time_ms=time_ms, requests=requests, digest=digest)
+    digest, root = compute_batch_digest(time_ms, [request.raw for request in requests])
+    return Batch(time_ms=time_ms, requests=requests, digest=digest, transactions_root=root)
 
 
 def validate_batch(state: ReplicaState, batch: Batch, height: int) -> None:

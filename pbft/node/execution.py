@@ -132,7 +132,8 @@ class LedgerExecution:
         requests = () if batch is None else batch.requests
         payloads = {request.tx_id: request.payload for request in requests if request.payload}
         transactions = [request.signed or parse_transaction(request.raw) for request in requests]
-        planned = self._chain.plan(height, None if batch is None else batch.time_ms, transactions, payloads)
+        time_ms, root = (None, None) if batch is None else (batch.time_ms, batch.transactions_root)
+        planned = self._chain.plan(height, time_ms, transactions, payloads, root)
         tell = self._tell if is_journaled else None
         self._worker.run_block(planned.plan, lambda outcome: self._commit(planned, outcome, payloads, tell))
 

@@ -238,8 +238,8 @@ def _body(body: pb.Body, rules: WireRules) -> Batch:
 def _batch(batch: pb.Batch, payloads: Sequence[bytes], rules: WireRules, *, may_lack: bool) -> Batch:
     requests = _requests(batch.requests, payloads, rules, may_lack=may_lack)
     time_ms = _time(batch.time_ms)
-    digest, _ = compute_batch_digest(time_ms, [request.raw for request in requests])
-    return Batch(time_ms=time_ms, requests=requests, digest=digest)
+    digest, root = compute_batch_digest(time_ms, [request.raw for request in requests])
+    return Batch(time_ms=time_ms, requests=requests, digest=digest, transactions_root=root)
 
 
 def _requests(

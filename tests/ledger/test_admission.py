@@ -133,11 +133,16 @@ blocks = st.lists(
 def test_recent_windows_are_those_of_the_store(steps: list[tuple[list[bytes], list[tuple[bytes, int]], bool]]) -> None:
     """Beside a store that is asked each time: whatever is asked and executed, and however little is kept."""
     stored: dict[bytes, NonceWindow] = {}
-    recent = RecentWindows(lambda clients: {client: stored[client] for client in clients if client in stored})
+    recent = RecentWindows(
+        lambda clients: {client: stored[client] for client in clients if client in stored},
+        lambda client: stored.get(client, NonceWindow()),
+    )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(admission, "RECENT_WINDOWS_MAX", 4)
         for asked, block, is_other_head in steps:
-            assert recent.of(asked) == {client: stored.get(client, NonceWindow()) for client in asked}
+            expected = {client: stored.get(client, NonceWindow()) for client in asked}
+            assert {client: recent.one(client) for client in asked[::2]} == {c: expected[c] for c in asked[::2]}
+            assert recent.of(asked) == expected
             changed = [(client, NonceWindow(base)) for client, base in block]
             stored.update(changed)
             if is_other_head:
@@ -150,8 +155,14 @@ def test_recent_windows_are_those_of_the_store(steps: list[tuple[list[bytes], li
 def test_recent_windows_ask_for_what_they_do_not_know_alone() -> None:
     """Once for each client, however often it asks."""
     asked: list[list[bytes]] = []
-    recent = RecentWindows(lambda clients: asked.append(sorted(clients)) or {})  # type: ignore[func-returns-value]
+
+    def read(clients: Collection[bytes]) -> dict[bytes, NonceWindow]:
+        asked.append(sorted(clients))
+        return {}
+
+    recent = RecentWindows(read, lambda client: read([client]).get(client, NonceWindow()))
     recent.keep([(CLIENTS[0], NonceWindow(7))])
     for _ in range(2):
         assert recent.of(CLIENTS[:2]) == {CLIENTS[0]: NonceWindow(7), CLIENTS[1]: NonceWindow()}
-    assert asked == [[CLIENTS[1]]]
+        assert [recent.one(client) for client in CLIENTS[:3]] == [NonceWindow(7), NonceWindow(), NonceWindow()]
+    assert asked == [[CLIENTS[1]], [CLIENTS[2]]]

@@ -177,6 +177,16 @@ def test_only_the_next_height_is_planned() -> None:
         chain.plan(2, None, [sample.transaction(0)])
 
 
+def test_a_root_that_is_known_is_not_computed_again() -> None:
+    """A plan is the same with the root of its transactions and without; one that is given is taken as it is."""
+    chain = sample.new_chain()
+    batch = [sample.transaction(0), sample.transaction(1)]
+    _, root = compute_batch_digest(T + 1, [signed.raw for signed in batch])
+    planned = chain.plan(1, T + 1, batch)
+    assert chain.plan(1, T + 1, batch, transactions_root=root) == planned
+    assert chain.plan(1, T + 1, batch, transactions_root=bytes(32)).transactions_root == bytes(32)
+
+
 def test_commit_is_a_gate_keyed_by_height() -> None:
     """Committing the same block twice gives the stored one; another block at that height is refused (M47)."""
     chain = sample.new_chain()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.block import TIME_MAX_MS
+from ledger.block import TIME_MAX_MS, compute_batch_digest
 from ledger.hashing import NULL_DIGEST
 from ledger.snapshot import CHUNK_BYTES_MAX
 from pbft.core.messages import (
@@ -28,6 +28,7 @@ from pbft.core.messages import (
     Status,
     ViewChange,
 )
+from pbft.core.requests import compute_batch
 from pbft.wire import gridquorum_pb2 as pb
 from pbft.wire.codec import (
     WireError,
@@ -266,6 +267,16 @@ def test_envelopes_nested_without_end_are_refused(network) -> None:
         envelope = replace(envelope, raw=written.SerializeToString(deterministic=True))
     assert refusal(network, envelope) == "kind"
     assert refusal(network, Forward(envelopes=(envelope,))) == "kind"
+
+
+def test_a_batch_comes_with_the_root_of_its_transactions(network) -> None:
+    """It is computed for the digest, and the block's header needs it too."""
+    batch = network.batch(3)
+    (decoded,) = decode_peer(encode_peer(Batches(batches=(batch,))), network.rules).batches
+    computed = compute_batch(batch.time_ms, batch.requests)
+    expected = compute_batch_digest(batch.time_ms, [request.raw for request in batch.requests])
+    assert (decoded.digest, decoded.transactions_root) == expected
+    assert (computed.digest, computed.transactions_root) == expected
 
 
 def test_a_batch_time_that_no_header_can_hold_is_refused(network) -> None:
