@@ -2,13 +2,15 @@
 
 A write is one frame at the end of the file and one flush of the disk, where LMDB needs two, one after the other, and
 touches a page per record. All live records are in memory too; a file that is full is replaced by one with what still
-lives. The file is laid out with zeros beforehand, so that a flush has no file size to record.
+lives. A file is laid out with zeros beforehand, so that a flush has no file size to record; the one that was replaced
+is kept for that, and the next is written over it.
 
 Each frame begins at a block of its own, since a power failure may damage the block that is being written, and carries a
-checksum over its number, its bytes and a salt that nobody outside knows. At the opening frames are read until one does
-not hold. If any holds behind it, the file has decayed, and is refused. If none does, power failed while it was written:
-`write` had not returned, and nothing of it counts. The one thing that looks the same is decay of the very last frame;
-LMDB's pages have the same blind spot, and a replica asks the others for its own last words at its start (M28).
+checksum over its number, its bytes and a salt of its file that nobody outside knows: neither a value that imitates a
+frame is one, nor what an earlier file left there. At the opening frames are read until one does not hold. If any holds
+behind it, the file has decayed, and is refused. If none does, power failed while it was written: `write` had not
+returned, and nothing of it counts. The one thing that looks the same is decay of the very last frame; LMDB's pages have
+the same blind spot, and a replica asks the others for its own last words at its start (M28).
 
 One process opens the directory at a time; whoever opens it sees to that (`pbft.node.data_directory`).
 """
@@ -25,9 +27,11 @@ from ledger.errors import DamagedRecord, EncodingError, StoreError
 from ledger.store import Clear, Delete, MemoryStore, Operation, Put, PutMany, Snapshot, check_key, check_keys
 
 FILE_NAME: Final = "log"
-NEW_NAME: Final = "log.new"  # until it is whole; then it is renamed
+NEW_NAME: Final = "log.new"  # until it is whole; then it is renamed. Before, it is a file that was replaced
+OLD_NAME: Final = "log.old"  # of the file that is being replaced, while the new one takes its name
 FILE_BYTES: Final = 8_388_608  # at least: some thirty full batches between two replacements
 GROWTH: Final = 4  # a new file has room for so many times what lives, so that replacing stays rare
+SPARE_MAX: Final = 2  # times that room: a larger file is not written over, else it would stay as large as it ever was
 BLOCK_BYTES: Final = 4096  # what a disk may write in one piece; no two frames share one
 HEAD_BYTES: Final = 16  # of a frame: length 4, checksum 4, number 8; big-endian
 SALT_BYTES: Final = 16
@@ -51,11 +55,13 @@ class LogStore:
         self._failing: str | None = None
         self._file = -1
         self._end = self._size = self._number = 0
+        self._spare_bytes = 0  # of the file that was replaced; 0 where there is none
         self._salt = b""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_directory(path.parent)  # its own name: a start that was counted must not lose its journal (M28)
-            path.joinpath(NEW_NAME).unlink(missing_ok=True)
+            for name in (NEW_NAME, OLD_NAME):
+                path.joinpath(name).unlink(missing_ok=True)
             if path.joinpath(FILE_NAME).exists():
                 self._read(path.joinpath(FILE_NAME).read_bytes())
             elif any(path.iterdir()):
@@ -147,28 +153,32 @@ class LogStore:
         self._end += -(-len(frame) // BLOCK_BYTES) * BLOCK_BYTES
 
     def _replace(self, body: bytes = b"") -> None:
-        """A new file with what lives, and a write on top of it, takes the place of the old one: whole and durable
+        """Another file with what lives, and a write on top of it, takes the place of the old one: whole and durable
         before it has its name."""
         alive = self._encode([PutMany(name, list(self._memory.scan(name))) for name in self._names])
         self._salt = os.urandom(SALT_BYTES)
-        size = max(self._file_bytes, GROWTH * (len(alive) + len(body) + 4 * BLOCK_BYTES))
-        size = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        head = self._salt + encode([FORMAT, list(self._names), size])
-        new = self._path.joinpath(NEW_NAME)
+        room = max(self._file_bytes, GROWTH * (len(alive) + len(body) + 4 * BLOCK_BYTES))
         self._close_file()
-        self._file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        zeros = bytes(min(size, 1 << 20))
-        for offset in range(0, size, len(zeros)):
-            _write_all(self._file, zeros[: size - offset], offset)
+        self._open_new(-(-room // BLOCK_BYTES) * BLOCK_BYTES)
         self._end = self._number = 0
-        self._size = size
-        self._append(head)
+        self._append(self._salt + encode([FORMAT, list(self._names), self._size]))
         self._append(alive)
         if body:
             self._append(body)
         os.fsync(self._file)
-        new.rename(self._path.joinpath(FILE_NAME))
-        _sync_directory(self._path)
+        self._spare_bytes = _swap(self._path)
+
+    def _open_new(self, size: int) -> None:
+        """The file that was replaced last, if it has the room but not far more; else a new one, laid out with zeros."""
+        spare, self._spare_bytes = self._spare_bytes, 0
+        is_fit = size <= spare <= SPARE_MAX * size
+        flags = os.O_RDWR if is_fit else os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        self._file = os.open(self._path.joinpath(NEW_NAME), flags, 0o600)
+        self._size = spare if is_fit else size
+        if not is_fit:
+            zeros = bytes(min(size, 1 << 20))
+            for offset in range(0, size, len(zeros)):
+                _write_all(self._file, zeros[: size - offset], offset)
 
     # --- reading ---
 
@@ -252,6 +262,24 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
     written = 0
     while written < len(data):
         written += os.pwrite(file, data[written:], offset + written)
+
+
+def _swap(path: Path) -> int:
+    """Gives the new file its name, durably, and the name of a new one to the file that had it. Returns the size of that
+    file, 0 for none. Whatever of it happens before power fails, `FILE_NAME` names one of the two, whole."""
+    current, new, old = path.joinpath(FILE_NAME), path.joinpath(NEW_NAME), path.joinpath(OLD_NAME)
+    spare_bytes = 0
+    if current.exists():
+        try:
+            old.hardlink_to(current)
+            spare_bytes = current.stat().st_size
+        except OSError:
+            pass  # a file system without links: the old file goes, and the next one is laid out again
+    new.rename(current)
+    if spare_bytes:
+        old.rename(new)
+    _sync_directory(path)
+    return spare_bytes
 
 
 def _sync_directory(path: Path) -> None:

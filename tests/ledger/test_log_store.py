@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from ledger.errors import DamagedRecord, StoreError
-from ledger.log_store import BLOCK_BYTES, FILE_NAME, LogStore
+from ledger.log_store import BLOCK_BYTES, FILE_NAME, NEW_NAME, OLD_NAME, LogStore
 from ledger.store import Clear, Delete, Operation, Put
 
 FILE_BYTES = 64 * BLOCK_BYTES
@@ -32,9 +32,14 @@ def contents(store: LogStore) -> dict[str, dict[bytes, bytes]]:
     return {table: dict(store.scan(table)) for table in ("a", "b")}
 
 
-def make(path: Path, writes: list[list[Operation]]) -> tuple[list[bytes], list[dict[str, dict[bytes, bytes]]]]:
-    """The file and the records after each write, the empty store first."""
+def make(
+    path: Path, writes: list[list[Operation]], *, is_worn: bool = False
+) -> tuple[list[bytes], list[dict[str, dict[bytes, bytes]]]]:
+    """The file and the records after each write, the empty store first. `is_worn`: the file has been used before."""
     store = open_store(path)
+    for _ in range(3 * FILE_BYTES // LARGE if is_worn else 0):
+        store.write([Put("a", b"body", os.urandom(LARGE))])
+        store.write([Clear("a")])
     files, records = [(path / FILE_NAME).read_bytes()], [contents(store)]
     for operations in writes:
         store.write(operations)
@@ -55,9 +60,11 @@ def read(path: Path, data: bytes) -> dict[str, dict[bytes, bytes]]:
     return found
 
 
-def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_worn", [False, True])
+def test_what_was_written_is_read_again(tmp_path: Path, is_worn: bool) -> None:
     """After each write, from the bytes that are on the disk when it returns."""
-    files, records = make(tmp_path / "s", WRITES)
+    files, records = make(tmp_path / "s", WRITES, is_worn=is_worn)
+    assert (files[0].count(b"\0") > len(files[0]) // 2) != is_worn
     for number, (data, expected) in enumerate(zip(files, records, strict=True)):
         assert read(tmp_path / str(number), data) == expected
 
@@ -80,11 +87,12 @@ def test_the_names_are_durable_before_anything_is_written(tmp_path: Path, monkey
     store.close()
 
 
-def test_a_torn_write_leaves_what_was_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_worn", [False, True])
+def test_a_torn_write_leaves_what_was_before_it(tmp_path: Path, is_worn: bool) -> None:
     """D12, D34: any part of the blocks of the last frame, the last of them torn. `write` had not returned, so nothing
     of it was promised; and the store goes on from there.
     """
-    files, records = make(tmp_path / "s", WRITES[:2])
+    files, records = make(tmp_path / "s", WRITES[:2], is_worn=is_worn)
     before, after = files[1], files[2]
     starts = range(0, len(after), BLOCK_BYTES)
     blocks = [start for start in starts if before[start:][:BLOCK_BYTES] != after[start:][:BLOCK_BYTES]]
@@ -157,13 +165,55 @@ def test_a_full_file_is_replaced_by_what_lives(tmp_path: Path) -> None:
 
 
 def test_a_replacement_that_power_cut_off_changes_nothing(tmp_path: Path) -> None:
-    """The new file has another name until it is whole and durable."""
+    """The new file has another name until it is whole and durable, and while they swap their names one of the two has
+    the right one. What else lies there is not read, and never written into: it might be the same file."""
     files, records = make(tmp_path / "s", WRITES)
-    (tmp_path / "s" / "log.new").write_bytes(files[0][:100])
+    current, new, old = (tmp_path / "s" / name for name in (FILE_NAME, NEW_NAME, OLD_NAME))
+    for others in ({}, {new: None}, {old: current}, {new: None, old: current}, {new: current}, {old: None}):
+        for name in (new, old):
+            name.unlink(missing_ok=True)
+        current.write_bytes(files[-1])
+        for name, same in others.items():
+            name.write_bytes(files[0][:100]) if same is None else name.hardlink_to(same)
+        for _ in range(2):
+            store = open_store(tmp_path / "s")
+            assert contents(store) == records[-1]
+            store.write([Put("b", b"more", b"1")])
+            store.write([Delete("b", b"more")])
+            store.close()
+        assert not old.exists()
+
+
+def test_a_file_is_written_over_the_one_before_the_last(tmp_path: Path) -> None:
+    """Two files take turns, and nothing is laid out with zeros between; each holds its own frames alone, at each write,
+    although those of its last turn are still there."""
     store = open_store(tmp_path / "s")
-    assert contents(store) == records[-1]
+    writes: dict[int, int] = {}
+    for number in range(200):
+        store.write([Put("a", b"k%d" % (number % 3), number.to_bytes(4, "big") * 500), Delete("b", b"x")])
+        file = (tmp_path / "s" / FILE_NAME).stat().st_ino
+        writes[file] = writes.get(file, 0) + 1
+        if number % 7 == 0:
+            assert read(tmp_path / "read", (tmp_path / "s" / FILE_NAME).read_bytes()) == contents(store)
+    assert len(writes) == 2 and min(writes.values()) > 50
+    store.close()
+
+
+def test_without_links_each_file_is_laid_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have none."""
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    store = open_store(tmp_path / "s")
+    for number in range(150):
+        store.write([Put("a", b"k", number.to_bytes(4, "big") * 500)])
     assert [path.name for path in (tmp_path / "s").iterdir()] == [FILE_NAME]
     store.close()
+    assert read(tmp_path / "s", (tmp_path / "s" / FILE_NAME).read_bytes())["a"] == {
+        b"k": (149).to_bytes(4, "big") * 500
+    }
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "full"), (errno.EIO, "disk")])
