@@ -67,6 +67,8 @@ class LogStore:
             elif any(path.iterdir()):
                 raise StoreError("schema", f"{path} holds the files of another store")
             self._replace()
+            if not self._spare_bytes:  # the first opening: both files take their room at once, not one of them later
+                self._replace()
         except OSError as error:
             self.close()
             raise StoreError("open", f"cannot open {path}: {error}") from None
