@@ -34,7 +34,7 @@ from ledger.receipt_runs import RUNS_TABLE
 from ledger.shapes import expect_array, expect_bytes, expect_int
 from ledger.store import Operation, Put, PutMany, ReadView, Store
 from ledger.transaction import parse_receipt
-from ledger.world_state import STATE_TABLES, StateSnapshot, load_values
+from ledger.world_state import STATE_TABLES, load_values
 
 HEADERS_TABLE: Final = "headers"  # height -> header
 BATCHES_TABLE: Final = "batches"  # height -> [batch time or nil, [raw transactions]]
@@ -178,10 +178,6 @@ class Archive:
     def _values(self, view: ReadView) -> LateValues:
         """The values of the state that a view of now shows."""
         return load_values(view)
-
-    def state_reader(self) -> StateSnapshot:
-        """A consistent view of the state after the head. Close it (it is a context manager)."""
-        return StateSnapshot(self._store.snapshot())
 
     def certificate(self, height: int) -> QuorumCertificate | None:
         """The stored certificate of exactly this height."""

@@ -25,6 +25,11 @@ class NewViewDecision:
     certificate: QuorumCertificate | None  # of `certified_height`; None for the base of the epoch
     choices: tuple[SlotChoice, ...]  # contiguous from certified_height + 1
 
+    @property
+    def top(self) -> int:
+        """The highest height that is decided."""
+        return self.certified_height + len(self.choices)
+
 
 def validate_view_change(configuration: CoreConfiguration, message: ViewChange) -> None:
     """M38: a VIEW-CHANGE that contradicts itself is refused as a whole. InvalidMessage.

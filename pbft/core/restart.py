@@ -104,7 +104,7 @@ def _restore_slots(state: ReplicaState) -> None:
         message = state.new_view.messages[0]
         assert isinstance(message, NewView)
         decision = verify_new_view(state.configuration, message)
-        state.reproposed_top = max([decision.certified_height, *(choice.height for choice in decision.choices)])
+        state.reproposed_top = decision.top
         for choice in decision.choices:
             if choice.height > state.certified_height:
                 slot = state.slot(choice.height)

@@ -213,7 +213,7 @@ def enter_view(state: ReplicaState, envelope: Envelope, message: NewView, decisi
     if decision.certificate is not None:
         process_certificate(state, decision.certificate)
     choices = [choice for choice in decision.choices if choice.height > state.certified_height]
-    state.reproposed_top = max([decision.certified_height, *(choice.height for choice in decision.choices)])
+    state.reproposed_top = decision.top
     _forget_beyond_reach(state)
     for choice in choices:
         _install_choice(state, choice.height, choice.digest)

@@ -87,7 +87,7 @@ def test_a_block() -> None:
     assert chain.find_used(sample.CLIENT.public_key, 70) is None, "a refused transaction uses no nonce"
     assert chain.receipt(bytes(32)) is None
     assert chain.nonce_window(sample.CLIENT.public_key) == NonceWindow(2)
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         assert state.get(nonce_key(sample.CLIENT.public_key)) == NonceWindow(2).to_bytes()
 
 
@@ -192,7 +192,7 @@ def test_commit_is_a_gate_keyed_by_height() -> None:
     chain = sample.new_chain()
     planned = chain.plan(1, T + 1, [sample.transaction(0)])
     other = chain.plan(1, T + 2, [sample.transaction(0)])
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         outcome = sample.run_block(planned.plan, state)
     block = chain.commit(planned, outcome)
     assert chain.commit(planned, outcome) == block
@@ -208,7 +208,7 @@ def test_a_block_is_stored_with_its_sealed_payloads() -> None:
     signed = [sample.transaction(0), sample.transaction(1, commitments=commitments)]
     planned = chain.plan(1, T + 1, signed, {signed[1].tx_id: payload})
     assert [call.private_values for call in planned.plan.calls] == [(), (encode("secret value"),)]
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         outcome = sample.run_block(planned.plan, state)
     chain.commit(planned, outcome, [(signed[1].tx_id, b"sealed")])
     assert [chain.sealed_payload(each.tx_id) for each in signed] == [None, b"sealed"]
@@ -225,7 +225,7 @@ def test_a_body_without_its_payloads_stops_the_replica() -> None:
         with pytest.raises(InvariantViolation, match="payload"):
             chain.plan(1, T + 1, [signed], payloads)
     planned = chain.plan(1, T + 1, [signed], {signed.tx_id: payload})
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         outcome = sample.run_block(planned.plan, state)
     with pytest.raises(InvariantViolation, match="payload"):
         chain.commit(planned, outcome)
@@ -237,7 +237,7 @@ def test_an_outcome_that_does_not_answer_the_plan_stops_the_replica() -> None:
     for wrong in ({"calls": ()}, {"writes": ((b"n/" + bytes(32), b"x"),)}, {"next_due": 5}):
         chain = sample.new_chain()
         planned = chain.plan(1, T + 1, [sample.transaction(0)])
-        with chain.state_reader() as state:
+        with sample.open_state(chain) as state:
             outcome = sample.run_block(planned.plan, state)
         with pytest.raises(InvariantViolation):
             chain.commit(planned, replace(outcome, **wrong))

@@ -41,7 +41,7 @@ def test_round_trips() -> None:
     """What is sent is what arrives."""
     assert parse_block_plan(PLAN.to_bytes()) == PLAN
     assert parse_block_outcome(OUTCOME.to_bytes()) == OUTCOME
-    with CHAIN.state_reader() as state:
+    with sample.open_state(CHAIN) as state:
         ran = sample.run_block(PLAN, state)
     assert parse_block_outcome(ran.to_bytes()) == ran
 

@@ -229,7 +229,7 @@ def test_a_proof_waits_for_a_certificate() -> None:
     with pytest.raises(ProofNotReady):
         chain.state_proof(key)
     draft = chain.draft_state_proof(key)
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         value = state.get(key)
     sample.execute(chain, sample.transaction(5, method="drop"))
     chain.store_certificate(sample.certify(chain.head))

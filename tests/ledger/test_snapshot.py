@@ -81,7 +81,7 @@ def chunks(installer: SnapshotInstaller, pinned: PinnedSnapshot) -> Iterator[tup
 
 def content(chain: Chain) -> dict[bytes, bytes]:
     """The whole state that a reader sees."""
-    with chain.state_reader() as state:
+    with sample.open_state(chain) as state:
         return dict(state.scan(b""))
 
 
@@ -178,7 +178,7 @@ def test_a_reader_sees_one_state_or_the_other() -> None:
     """A snapshot of the store that was taken before the switch shows the old state to its end (the contract worker)."""
     source, laggard = make_source(20), make_laggard()
     before = content(laggard)
-    with laggard.state_reader() as reader:
+    with sample.open_state(laggard) as reader:
         laggard.install(receive(laggard, source.pin()))
         assert dict(reader.scan(b"")) == before
     assert content(laggard) == content(source)

@@ -28,6 +28,7 @@ from ledger.keys import SigningKey
 from ledger.quorum_certificate import QuorumCertificate, vote_bytes
 from ledger.store import MemoryStore, Store
 from ledger.transaction import Event, SignedTransaction, Transaction, sign_transaction
+from ledger.world_state import StateSnapshot
 
 TIME_MS = 1_750_000_000_000
 
@@ -160,9 +161,14 @@ def new_chain(store: Store | None = None, genesis: Genesis = GENESIS) -> Chain:
     return chain
 
 
+def open_state(chain: Chain) -> StateSnapshot:
+    """The state after the head. To be closed (it is a context manager)."""
+    return StateSnapshot(chain._store.snapshot())
+
+
 def execute(chain: Chain, *transactions: SignedTransaction, time_ms: int | None = TIME_MS + 1000) -> Block:
     """Plans, runs and commits the next block; `time_ms` None is the null request."""
     planned = chain.plan(chain.height + 1, time_ms, transactions)
-    with chain.state_reader() as state:
+    with open_state(chain) as state:
         ran = run_block(planned.plan, state)
     return chain.commit(planned, ran)
