@@ -59,16 +59,16 @@ interpreter says where it is:
 
 TAIL: Final = """Row by row, for what was missed:
 
-- **Processor time and throughput of transfers.** The signature can only be saved by signing more at once, as a
-  gateway does with its readings. The rest is many small functions for each transfer at each replica, and no part stands
-  out; compiled, they are still Python's objects, calls and dictionaries. Two fifths of a main process's time are
-  signatures by then. Blocks of 1,000
-  (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's default of
-  at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a trial, for more memory.
-  On a machine with slower cores all of this costs in proportion: a signature 42 us instead of 38, a step of the
-  interpreter a sixth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the commit of the
-  run `transfers` (libsodium compiled too, buckets kept in memory) takes 0.96 of its time in one process there, turn by
-  turn, and 0.985 in a network, which is within the noise of five runs.
+- **Processor time and throughput of transfers.** The signature can only be saved by signing more at once, as a gateway
+  does with its readings. The rest is many small functions for each transfer at each replica, and no part stands out;
+  compiled, they are still Python's objects, calls and dictionaries. Two fifths of a main process's time are signatures
+  by then. Blocks of 1,000 (the run `transfers`) share among more what a block costs and the pages that it touches; with
+  the network's default of at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a
+  trial, for more memory. On a machine with slower cores all of this costs in proportion: a signature 42 us instead of
+  38, a step of the interpreter a sixth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the
+  commit of the run `transfers` (libsodium compiled too, buckets kept in memory, a batch's root computed once, fewer
+  looks at the primary) takes 0.97 of its time there, by pairs of runs of the whole network, whose noise is half of
+  that.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
@@ -85,13 +85,13 @@ written late, a range of them with each block, and the index of receipts in sort
 pages; readings travel and are kept in columns, and a whole interval of a group that simply continues the one before is
 found by comparing lists; a transaction is parsed once at each replica, the receipts of a block are parsed once, and
 plans and outcomes travel to the worker by column; short rows of arguments and of storage are read in one pass, and
-short forms written without the encoder; the journal is one appended file with one flush a write; a proposal on its way
-is not sent again with every STATUS; witnesses are asked for outcomes by id when a request is sent, and the replies of
-a block leave together; what a turn writes leaves when it ends, and clients hear of a block before the ledger's own
-write; votes that come after their quorum are not checked; an idle head is voted on when it stands still; nonce windows
-of active clients are kept in memory, and so are buckets that were written lately; pages of the ledger's file are mapped
-one by one and let go of; a primary that is proven to lie is deposed at once; the modules on the way of every request
-are compiled, and libsodium with them.
+short forms written without the encoder; the journal is an appended file with one flush a write, and two files take
+turns; a proposal on its way is not sent again with every STATUS; witnesses are asked for outcomes by id when a request
+is sent, and the replies of a block leave together; what a turn writes leaves when it ends, and clients hear of a block
+before the ledger's own write; votes that come after their quorum are not checked; an idle head is voted on when it
+stands still; nonce windows of active clients are kept in memory, and so are buckets that were written lately; pages of
+the ledger's file are mapped one by one and let go of; a primary that is proven to lie is deposed at once; the modules
+on the way of every request are compiled, and libsodium with them.
 
 Tried or reckoned, and not kept:
 LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library (other verdicts on crafted signatures);
