@@ -6,11 +6,12 @@ lives. A file is laid out with zeros beforehand, so that a flush has no file siz
 is kept for that, and the next is written over it.
 
 Each frame begins at a block of its own, since a power failure may damage the block that is being written, and carries a
-checksum over its number, its bytes and a salt of its file that nobody outside knows: neither a value that imitates a
-frame is one, nor what an earlier file left there. At the opening frames are read until one does not hold. If any holds
-behind it, the file has decayed, and is refused. If none does, power failed while it was written: `write` had not
-returned, and nothing of it counts. The one thing that looks the same is decay of the very last frame; LMDB's pages have
-the same blind spot, and a replica asks the others for its own last words at its start (M28).
+checksum over its number, its bytes and a salt that nobody outside knows, so that a value that imitates a frame is none.
+Numbers go on from file to file, so that what was there before is older than all that is written over it. At the opening
+frames are read until one does not hold. If any newer one holds behind it, the file has decayed, and is refused. If none
+does, power failed while it was written: `write` had not returned, and nothing of it counts. The one thing that looks
+the same is decay of the very last frame; LMDB's pages have the same blind spot, and a replica asks the others for its
+own last words at its start (M28).
 
 One process opens the directory at a time; whoever opens it sees to that (`pbft.node.data_directory`).
 """
@@ -162,7 +163,7 @@ class LogStore:
         room = max(self._file_bytes, GROWTH * (len(alive) + len(body) + 4 * BLOCK_BYTES))
         self._close_file()
         self._open_new(-(-room // BLOCK_BYTES) * BLOCK_BYTES)
-        self._end = self._number = 0
+        self._end = 0
         self._append(self._salt + encode([FORMAT, list(self._names), self._size]))
         self._append(alive)
         if body:
@@ -187,7 +188,8 @@ class LogStore:
     def _read(self, data: bytes) -> None:
         """Applies every frame that holds. DamagedRecord where one of them cannot have been the last."""
         self._salt = data[HEAD_BYTES : HEAD_BYTES + SALT_BYTES]
-        head = _read_frame(data, 0, self._salt, 0)
+        first = int.from_bytes(data[8:HEAD_BYTES], "big")
+        head = _read_frame(data, 0, self._salt, first)
         if head is None:
             raise DamagedRecord(FILE_NAME, b"head")
         try:
@@ -198,15 +200,16 @@ class LogStore:
             raise StoreError("schema", "another format or other tables", expected=self._names, got=described)
         if described[-1] != len(data):
             raise DamagedRecord(FILE_NAME, b"length")
-        offset, number = _frame_end(0, head), 1
+        offset, number = _frame_end(0, head), first + 1
         while (body := _read_frame(data, offset, self._salt, number)) is not None:
             self._memory.write(list(self._parse(body)))
             offset, number = _frame_end(offset, body), number + 1
-        if number == 1:
+        if number == first + 1:
             raise DamagedRecord(FILE_NAME, b"records")  # written and synced with the head, before the file had a name
         for later in range(offset + BLOCK_BYTES, len(data), BLOCK_BYTES):
             if data[later : later + 4] != bytes(4) and _holds_later(data, later, self._salt, number):
                 raise DamagedRecord(FILE_NAME, number.to_bytes(8, "big"))
+        self._number = number + 1  # one may have been torn, with this number
 
     def _parse(self, body: bytes) -> Iterator[Operation]:
         at = 0
