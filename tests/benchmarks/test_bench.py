@@ -41,6 +41,7 @@ from pbft.cli import app
 from pbft.node.local_cluster import LocalNetworkError
 
 COMMAND_SECONDS_MAX = 120  # on a loaded machine of two cores
+EDGE_BLOCKS_MAX = 4  # that were made while replicas were asked one after the other
 REFUSED = [
     ({"replicas": 3}, "bad_replicas"),
     ({"replicas": -4}, "bad_replicas"),
@@ -298,8 +299,10 @@ def test_a_short_run_of_real_processes_counts_what_it_says(tmp_path: Path) -> No
     )
     assert report["latency_ms"]["p50"] <= report["latency_ms"]["p99"] <= report["latency_ms"]["p999"]
     assert report["cpu_seconds_per_1000_requests"] > 0 and report["memory_mb_max"] > report["private_mb_max"] > 10
-    # Two journal syncs and one of the ledger for each block, at each of four replicas: nothing is batched away.
-    assert report["journal_syncs"] >= report["blocks"] * 4 and report["ledger_syncs"] >= report["blocks"] * 4
+    # Two journal syncs and one of the ledger for each block, at each of four replicas: nothing is batched away. Heights
+    # are asked for before counters, so a few blocks at either edge of the window are in one and not in the other.
+    synced = (report["blocks"] - EDGE_BLOCKS_MAX) * 4
+    assert synced > 0 and report["journal_syncs"] >= synced and report["ledger_syncs"] >= synced
     assert len(report["replicas"]) == 4 and report["verify_us"] > 1 and report["machine"]["cores"] >= 1
     assert report["interpreter_ms"] > 0.1
     assert list(tmp_path.iterdir()) == []

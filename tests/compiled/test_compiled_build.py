@@ -96,8 +96,12 @@ def test_the_program_says_which_build_it_is(python: Path, build: str) -> None:
 def test_the_same_seeds_have_the_same_histories(tmp_path: Path) -> None:
     """Every message, fault, root and receipt of the simulator's networks, as one hash for each seed."""
     reports = [tmp_path / "interpreted", tmp_path / "compiled"]
-    for python, report in zip((Path(sys.executable), COMPILED), reports, strict=True):
+
+    def simulate(python: Path, report: Path) -> None:
         run(python, "-P", "-m", "pbft.cli", "simulate", "--seeds", SEEDS, "--report", report)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(simulate, (Path(sys.executable), COMPILED), reports))
     interpreted, compiled = (read_histories(report) for report in reports)
     assert len(interpreted) == 12
     assert compiled == interpreted

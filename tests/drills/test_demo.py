@@ -176,7 +176,7 @@ def test_a_changed_rule_fails_the_demo_by_name(tmp_path: Path) -> None:
     """One rule of the settlement contract is changed in a copy of the packages: the difference is named."""
     tree = tmp_path / "tree"
     for package in ("ledger", "contracts", "pbft", "meters"):
-        shutil.copytree(REPOSITORY / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / package, tree / package)
     contract = tree / "contracts" / "standard" / "settlement.py"
     source = contract.read_text(encoding="utf-8")
     changed = source.replace("sold = part.sold_wh * tariff.community", "sold = part.sold_wh * tariff.feed_in")
