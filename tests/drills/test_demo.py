@@ -173,20 +173,22 @@ def test_a_short_series_under_the_other_keys(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_changed_rule_fails_the_demo_by_name(tmp_path: Path) -> None:
-    """One rule of the settlement contract is changed in a copy of the packages: the difference is named."""
+    """One rule of the settlement contract is changed in a copy of the packages, so that it still settles, at another fee:
+    the difference is named, and is one of money alone."""
     tree = tmp_path / "tree"
     for package in ("ledger", "contracts", "pbft", "meters"):
         shutil.copytree(REPOSITORY / package, tree / package)
     contract = tree / "contracts" / "standard" / "settlement.py"
     source = contract.read_text(encoding="utf-8")
-    changed = source.replace("sold = part.sold_wh * tariff.community", "sold = part.sold_wh * tariff.feed_in")
+    changed = source.replace("part.bought_wh * tariff.community_grid_fee", "part.bought_wh * tariff.grid_fee")
     assert changed != source
     contract.write_text(changed, encoding="utf-8")
     path = write_csv(small_series(), tmp_path / "series.csv")
     done = run("demo", "--json", "--data", str(path), cwd=tmp_path, python_path=tree)
     assert done.code == 1 and done.out == ""
     assert "figures differ from the reference" in done.err
-    assert "the network says" in done.err and "the reference" in done.err
+    assert "net_nano_eur: the network says" in done.err and "the reference" in done.err
+    assert "_wh" not in done.err
 
 
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
