@@ -173,7 +173,7 @@ def test_a_short_series_under_the_other_keys(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_changed_rule_fails_the_demo_by_name(tmp_path: Path) -> None:
-    """One rule of the settlement contract is changed in a copy of the packages, so that it still settles, at another fee:
+    """One rule of the settlement contract is changed in a copy of the packages, so that it settles, but at another fee:
     the difference is named, and is one of money alone."""
     tree = tmp_path / "tree"
     for package in ("ledger", "contracts", "pbft", "meters"):
