@@ -174,14 +174,14 @@ class LogStore:
     def _open_new(self, size: int) -> None:
         """The file that was replaced last, if it has the room but not far more; else a new one, laid out with zeros."""
         spare, self._spare_bytes = self._spare_bytes, 0
-        is_fit = size <= spare <= SPARE_MAX * size
-        flags = os.O_RDWR if is_fit else os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        self._file = os.open(self._path.joinpath(NEW_NAME), flags, 0o600)
-        self._size = spare if is_fit else size
-        if not is_fit:
-            zeros = bytes(min(size, 1 << 20))
-            for offset in range(0, size, len(zeros)):
-                _write_all(self._file, zeros[: size - offset], offset)
+        new = self._path.joinpath(NEW_NAME)
+        if size <= spare <= SPARE_MAX * size:
+            self._file, self._size = os.open(new, os.O_RDWR), spare
+            return
+        self._file, self._size = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), size
+        zeros = bytes(min(size, 1 << 20))
+        for offset in range(0, size, len(zeros)):
+            _write_all(self._file, zeros[: size - offset], offset)
 
     # --- reading ---
 
