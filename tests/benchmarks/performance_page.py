@@ -67,8 +67,7 @@ TAIL: Final = """Row by row, for what was missed:
   trial, for more memory. On a machine with slower cores all of this costs in proportion: a signature 42 us instead of
   38, a step of the interpreter a sixth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the
   commit of the run `transfers` (libsodium compiled too, buckets kept in memory, a batch's root computed once, fewer
-  looks at the primary) takes 0.97 of its time there, by pairs of runs of the whole network, whose noise is half of
-  that.
+  looks at the primary) is not in that run.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
