@@ -32,7 +32,9 @@ DATA_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 OPEN_FILES_MAX: Final = 32
 STACK_BYTES_MAX: Final = 64 * 1024 * 1024
 """An interpreter nests calls of Python in its heap, but a compiled engine nests them here. The deepest contract takes
-1 MiB (`tests/contracts_corpus/deepest.py`); no contract can take more, so 8 MiB would do, the usual limit of Linux."""
+1 MiB (`tests/contracts_corpus/deepest.py`), and no contract can take more."""
+STACK_BYTES_MIN: Final = 4 * 1024 * 1024
+"""A replica whose helpers would get less does not start: what ends with DEPTH elsewhere could kill its worker."""
 COLLECT_AFTER: Final = 50_000
 """New containers between two looks for cycles, of which blocks leave few; the interpreter's own default is 700. A
 contract can hide any amount of memory behind few containers: the runtime looks too, by what calls took."""
@@ -123,11 +125,20 @@ def read_limits() -> dict[str, Value]:
     return {name: resource.getrlimit(number)[0] for name, number in sorted(_LIMITS.items())}
 
 
+def compute_stack_bytes() -> int:
+    """The limit that the stack of a helper of this process would have: `STACK_BYTES_MAX`, unless it has less itself."""
+    return _lesser(resource.RLIMIT_STACK, STACK_BYTES_MAX)
+
+
 def _limit(which: int, most: int) -> None:
     """Lower a limit, hard and soft; one that is already lower stays."""
-    hard = resource.getrlimit(which)[1]
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    value = _lesser(which, most)
     resource.setrlimit(which, (value, value))
+
+
+def _lesser(which: int, most: int) -> int:
+    hard = resource.getrlimit(which)[1]
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def close_inherited(keep: int) -> None:

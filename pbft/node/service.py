@@ -17,7 +17,6 @@ from twisted.internet import defer, task
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from ledger import ecdsa, keys
 from ledger.block import Block, Header
 from ledger.build import BUILD
 from ledger.chain import LEDGER_TABLES
@@ -34,6 +33,7 @@ from pbft.node.client_door import ClientDoor
 from pbft.node.client_port import ClientPort
 from pbft.node.data_directory import DataDirectory, StartRefused
 from pbft.node.evidence_store import EvidenceStore
+from pbft.node.host_checks import check_host
 from pbft.node.identity import ReplicaIdentity
 from pbft.node.journal import JOURNAL_TABLE, Journal
 from pbft.node.log import Logger
@@ -85,14 +85,8 @@ RECOVERY: Final = (
 
 
 def make_service(config: ServiceConfig, reactor: Any, log: Logger) -> "ReplicaService":
-    """A service that is not started. Raises StartRefused where this interpreter or its libraries cannot be trusted."""
-    if not __debug__:
-        raise StartRefused("optimized", "python -O removes the checks that keep a replica honest: run without -O")
-    try:
-        keys.self_test()
-        ecdsa.self_test()
-    except InvariantViolation as error:
-        raise StartRefused("self_test", f"this machine's libraries differ from the network's: {error}") from error
+    """A service that is not started. Raises StartRefused as `check_host` does."""
+    check_host()
     return ReplicaService(config, reactor, log)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from contracts.helper_process import STACK_BYTES_MIN
 from pbft.cli import app
 from pbft.node.local_network import LocalNetwork, read_network
 
@@ -63,9 +64,9 @@ def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path, passphrase
 
 
 def run(
-    network: LocalNetwork, *more: str, python: tuple[str, ...] = (), **changes: str
+    network: LocalNetwork, *more: str, python: tuple[str, ...] = (), under: tuple[str, ...] = (), **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """`gridquorum run` for replica 0, with changed options; it must end by itself."""
+    """`gridquorum run` for replica 0, with changed options, `under` another command; it must end by itself."""
     replica = network.replica(0)
     options = {
         "--replica": "0",
@@ -73,7 +74,7 @@ def run(
         "--data-dir": str(replica.data_path),
         "--genesis": str(network.genesis_path),
     } | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
-    command = [sys.executable, *python, "-m", "pbft.cli", "run", str(network.network_path)]
+    command = [*under, sys.executable, *python, "-m", "pbft.cli", "run", str(network.network_path)]
     command += [part for option in options.items() for part in option]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
     return subprocess.run(
@@ -137,6 +138,13 @@ def test_an_optimizing_interpreter_is_refused(network: LocalNetwork) -> None:
     """`python -O` removes assertions: the replica does not run without them."""
     done = run(network, python=("-O",))
     assert (done.returncode, "-O" in done.stderr) == (15, True)
+
+
+def test_a_stack_too_small_for_the_deepest_contract_is_refused(network: LocalNetwork) -> None:
+    """Its worker would die where those of others answer DEPTH: with a byte less than the least, it does not start."""
+    limit = STACK_BYTES_MIN - 1
+    done = run(network, under=("prlimit", f"--stack={limit}:{limit}"))
+    assert (done.returncode, f"stack is {limit} bytes" in done.stderr) == (15, True), done.stderr
 
 
 @pytest.mark.parametrize(

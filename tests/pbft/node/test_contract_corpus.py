@@ -17,6 +17,7 @@ from contracts_corpus.sources import BEFORE, FIELDS, contract_of
 from contracts_corpus.stopped import STOPPED
 from twisted.internet import reactor
 
+from contracts.helper_process import STACK_BYTES_MIN
 from ledger.encoding import decode, encode
 from ledger.execution import CallOutcome
 from pbft.node.contract_trial import ContractTrial
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.drill
 
 GAS = 5_000_000  # what the verdicts of STOPPED are for
 NO_ARGUMENTS = encode([])
-STACK_BYTES_USUAL = 8 * 1024 * 1024  # what Linux gives a process that nobody gave another limit
 ONE_CODE_MAX = 15  # sources that share a refusal code: more would say little about the checker
 REFUSED = {name: (contract_of(body, before=BEFORE, fields=FIELDS), code) for name, (body, code) in BODIES.items()}
 REFUSED |= FILES
@@ -85,12 +85,12 @@ async def test_works(trial: ContractTrial, name: str) -> None:
 @pytest.mark.parametrize("method", ["plain", "by_key"])
 @pytest_twisted.ensureDeferred
 async def test_the_deepest_program_leaves_most_of_the_stack(trial: ContractTrial, method: str) -> None:
-    """Compiled, the engine nests on the C stack, and a process that has none left dies: of the stack that a process
-    has unless an operator gives it less, the deepest program takes a third at most."""
+    """Compiled, the engine nests on the C stack, and a process that has none left dies: of the least stack that a
+    worker has, the deepest program takes half at most."""
     assert (await trial.deploy(DEEPEST, NO_ARGUMENTS)).status == "ok"
     outcome = await trial.call(method, NO_ARGUMENTS, gas=GAS, count=1)
     assert (outcome.status, outcome.code) == ("error", "DEPTH")
-    assert 0 < stack_of(trial.pid) < STACK_BYTES_USUAL // 3
+    assert 0 < stack_of(trial.pid) < STACK_BYTES_MIN // 2
 
 
 def stack_of(pid: int | None) -> int:
