@@ -12,13 +12,14 @@ HAS_COMPILER := $(shell command -v gcc >/dev/null && $(PYTHON) -c 'import pathli
 NEED_COMPILER := test -n "$(HAS_COMPILER)" || { echo "make: gcc or Python.h is missing; on Debian: apt-get install gcc python3-dev" >&2; exit 1; }
 SOURCES := $(shell find ledger contracts pbft meters -name '*.py' -o -name '*.contract')
 
-.PHONY: help demo test lint compiled bench costs mutants clean
+.PHONY: help demo test lint compiled bench pairs costs mutants clean
 help:
 	@echo "make demo   four replicas settle a day of household readings"
 	@echo "make test   every test"
 	@echo "make lint   ruff and mypy (strict)"
 	@echo "make compiled  the wheels for validators of this platform, with the hot modules compiled (dist/; needs gcc)"
 	@echo "make bench  a whole network measured in many ways: docs/performance.md (half an hour; ONLY='NAME ...' for some)"
+	@echo "make pairs  this checkout and another in turns, as ratios (WITH=../other; both with make compiled)"
 	@echo "make costs  what a transfer costs a replica, in one process and step by step, and contracts beside plain Python"
 	@echo "make mutants  search a seed that finds each planted defect, and record it (NAME=... for some)"
 	@echo "make clean  remove what make made"
@@ -71,6 +72,9 @@ lint: $(READY)
 
 bench: $(COMPILED)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.performance $(if $(ONLY),--only $(ONLY))
+
+pairs: $(COMPILED)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.pairs $(WITH)
 
 costs: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.replica_cost
