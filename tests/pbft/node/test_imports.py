@@ -34,10 +34,16 @@ SECONDS_MAX = 60  # on a loaded machine
 
 
 def loaded_after(modules: list[str]) -> set[str]:
-    """The modules of a fresh interpreter, isolated as a replica's is, that imported these."""
-    program = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
-    program += "print(sorted(sys.modules))"
-    command = [sys.executable, "-c", program]
+    """The modules that a fresh interpreter, isolated as a replica's is, has after it imported these and had not before:
+    a system's own `sitecustomize` is none of ours."""
+    program = f"""
+import importlib, sys
+before = set(sys.modules)
+for name in {modules!r}:
+    importlib.import_module(name)
+print(sorted(set(sys.modules) - before))
+"""
+    command = [sys.executable, "-I", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=True)
     return set(ast.literal_eval(done.stdout))
 
