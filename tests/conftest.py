@@ -1,5 +1,9 @@
 """Settings of all properties: no example has a deadline, because the machine's neighbours would decide the verdict.
 
+A contract runtime raises the interpreter's recursion limit for good, as it may in a process of its own. C functions
+that walk nested values, `json.loads` for one, are held by that limit alone: at the walker's, hostile nesting would end
+the interpreter. So each module of tests begins with the limit that the first one had.
+
 With the compiled build (`tests/compiled`), what stands in a compiled module cannot be replaced: its functions refer to
 each other and to its constants directly, and no class of a test inherits from its classes. A test that wants to is
 skipped there; with the sources, all of them run.
@@ -17,6 +21,15 @@ from ledger.build import BUILD
 
 settings.register_profile("gridquorum", deadline=None)
 settings.load_profile("gridquorum")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def recursion_limit() -> Iterator[None]:
+    """Puts back what a runtime raised."""
+    before = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(before)
+
 
 _replace: Final = pytest.MonkeyPatch.setattr
 
