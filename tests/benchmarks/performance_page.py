@@ -61,13 +61,13 @@ TAIL: Final = """Row by row, for what was missed:
 
 - **Processor time and throughput of transfers.** The signature can only be saved by signing more at once, as a gateway
   does with its readings. The rest is many small functions for each transfer at each replica, and no part stands out;
-  compiled, they are still Python's objects, calls and dictionaries. Two fifths of a main process's time are signatures
-  by then. Blocks of 1,000 (the run `transfers`) share among more what a block costs and the pages that it touches; with
-  the network's default of at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a
-  trial, for more memory. On a machine with slower cores all of this costs in proportion: a signature 42 us instead of
-  38, a step of the interpreter a sixth more, and 1,000 transfers 0.55 to 0.60 s instead of 0.52. What came after the
-  commit of the run `transfers` (libsodium compiled too, buckets kept in memory, a batch's root computed once, fewer
-  looks at the primary) is not in that run.
+  compiled, they are still Python's objects, calls and dictionaries, and signatures are the largest part. Blocks
+  of 1,000 (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's
+  default of at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a trial, for more
+  memory. On a machine with slower cores all of this costs in proportion: its runs are compared with these by *CPU of
+  the limit*, and two commits on one machine by `make pairs`. What came after the commit of the run `transfers`
+  (libsodium compiled too, buckets kept in memory, a batch's root computed once, fewer looks at the primary) is not in
+  that run.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
