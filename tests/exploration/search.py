@@ -260,6 +260,11 @@ class Search:
         raise TypeError(f"not a message of a search: {envelope}")
 
 
+def explore(traitor: int) -> Report:
+    """The bounds of every test run: both requests, one view change, a traitor that proposes twice for height 1."""
+    return Search(Bounds(traitor=traitor)).run()
+
+
 def main() -> None:
     """Larger bounds than those of `make test`, from the command line."""
     parser = argparse.ArgumentParser(description=Search.__doc__)

@@ -4,27 +4,31 @@ README.md has the numbers, `search` the reductions with their reasons. Larger bo
 """
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
 from exploration.automaton import EXCLUDED, SLOT_EXCLUDED
-from exploration.search import Bounds, Report, Search
+from exploration.search import Report, explore
+from process_runs import ProcessRuns
 
 from pbft.core import new_view, view_change
 from pbft.core.message_log import Slot
 from pbft.core.messages import NewView
 from pbft.core.replica_state import ReplicaState
 
+Explorations = ProcessRuns[tuple[int], Report]
 
-def explore(traitor: int) -> Report:
-    """The bounds of every run: both requests, one view change, a traitor that proposes twice for height 1."""
-    report = Search(Bounds(traitor=traitor)).run()
-    print(report)
-    return report
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Explorations]:
+    with ProcessRuns(explore, [(1,), (0,)]) as runs:  # the longer one first
+        yield runs
 
 
 def require_depth(report: Report, orders: set[str]) -> None:
     """Exhaustive, and deep enough to mean something: on some branch everybody ends with both requests in view 1."""
+    print(report)
     assert report.is_complete
     assert not report.faults, str(report)
     assert report.states > 500_000  # less would mean that the bounds have shrunk
@@ -34,14 +38,14 @@ def require_depth(report: Report, orders: set[str]) -> None:
         assert (order,) * 3 in report.ledgers, f"{order} is everybody's ledger on some branch"
 
 
-def test_every_interleaving_under_an_equivocating_primary() -> None:
-    """M10, M40, M43: view 0 is led by a traitor that proposes two batches for one height, to whom it likes."""
-    require_depth(explore(0), {"AB", "BA"})
-
-
-def test_every_interleaving_under_a_traitor_that_makes_the_new_view() -> None:
+def test_every_interleaving_under_a_traitor_that_makes_the_new_view(runs: Explorations) -> None:
     """M40, M43: a correct primary proposes, and a traitor chooses V, and so what view 1 goes on with."""
-    require_depth(explore(1), {"AB", "-B"})
+    require_depth(*runs.results([(1,)]), {"AB", "-B"})
+
+
+def test_every_interleaving_under_an_equivocating_primary(runs: Explorations) -> None:
+    """M10, M40, M43: view 0 is led by a traitor that proposes two batches for one height, to whom it likes."""
+    require_depth(*runs.results([(0,)]), {"AB", "BA"})
 
 
 def weaken(monkeypatch: pytest.MonkeyPatch, module: object, function: str, true: str, false: str) -> None:

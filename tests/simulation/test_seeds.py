@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from simulation.seed_runs import Job, SeedRuns
+from process_runs import ProcessRuns
 
 from pbft.core.quorum import Quorums
 from pbft.node.driver import Driver
@@ -23,6 +23,10 @@ from pbft.simulation.byzantine import CONFLICTS, KINDS, KINDS_JOIN
 from pbft.simulation.coverage import RULES
 from pbft.simulation.search import DamagedReport, read_report, search, summarise, to_record, write_transcript
 from pbft.simulation.seed import DEFAULT_STEPS, SeedReport, draw_options, run_seed
+
+Job = tuple[int, int]
+"""A seed and its steps."""
+SeedRuns = ProcessRuns[Job, SeedReport]
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = [(seed, DEFAULT_STEPS) for seed in range(200)]
@@ -171,7 +175,7 @@ def read_regressions() -> list[Job]:
 
 @pytest.fixture(scope="module")
 def runs() -> Iterator[SeedRuns]:
-    with SeedRuns([*SEEDS, *read_regressions()]) as runs:
+    with ProcessRuns(run_seed, [*SEEDS, *read_regressions()]) as runs:
         yield runs
 
 
@@ -189,30 +193,30 @@ def expect_no_failure(reports: Sequence[SeedReport]) -> None:
 @pytest.mark.parametrize("first", range(0, len(SEEDS), SEEDS_PER_TEST))
 def test_no_seed_fails(first: int, runs: SeedRuns) -> None:
     """Ten seeds hold every property."""
-    expect_no_failure(runs.reports(SEEDS[first : first + SEEDS_PER_TEST]))
+    expect_no_failure(runs.results(SEEDS[first : first + SEEDS_PER_TEST]))
 
 
 @pytest.mark.parametrize("job", read_regressions(), ids=str)
 def test_a_seed_that_failed_once_fails_no_more(job: Job, runs: SeedRuns) -> None:
     """Every defect that a seed found stays mended."""
-    expect_no_failure(runs.reports([job]))
+    expect_no_failure(runs.results([job]))
 
 
 def test_nearly_every_seed_counts(runs: SeedRuns) -> None:
     """50 requests committed, two kinds of fault, and a view change or a transfer."""
-    assert sum(report.counts for report in runs.reports(SEEDS)) >= COUNTED_MIN * len(SEEDS)
+    assert sum(report.counts for report in runs.results(SEEDS)) >= COUNTED_MIN * len(SEEDS)
 
 
 def test_the_seeds_meet_every_fault(runs: SeedRuns) -> None:
     """Every kind of fault, each in a number of seeds that tells when one is drawn no more."""
-    seeds = Counter(kind for report in runs.reports(SEEDS) for kind, count in report.faults.items() if count)
+    seeds = Counter(kind for report in runs.results(SEEDS) for kind, count in report.faults.items() if count)
     assert {kind: seeds[kind] for kind, least in FAULTS_MIN.items() if seeds[kind] < least} == {}
     assert set(seeds) - set(FAULTS_MIN) == set(), "a fault without a floor"
 
 
 def test_the_seeds_exercise_the_rules(runs: SeedRuns) -> None:
     """Every rule of the table, each in a number of seeds that tells when it is exercised no more."""
-    seeds = Counter(rule for report in runs.reports(SEEDS) for rule in report.rules)
+    seeds = Counter(rule for report in runs.results(SEEDS) for rule in report.rules)
     assert {rule: seeds[rule] for rule, least in RULES_MIN.items() if seeds[rule] < least} == {}
     assert set(RULES_MIN) == set(RULES), "every rule has a floor, if only 0"
 
@@ -220,7 +224,7 @@ def test_the_seeds_exercise_the_rules(runs: SeedRuns) -> None:
 def test_conflicting_words_reach_two_correct_replicas(runs: SeedRuns) -> None:
     """M3, M17, M54: traitors really say two things, and two correct replicas really hold one each."""
     coverage: Counter[str] = Counter()
-    for report in runs.reports(SEEDS):
+    for report in runs.results(SEEDS):
         coverage += report.coverage
     assert all(coverage[f"conflict_delivered:{kind}"] for kind in CONFLICTS), coverage
 
@@ -240,7 +244,7 @@ def test_the_watched_seeds_enter_the_whole_core(runs: SeedRuns) -> None:
     No correct replica that halted starts again in a seed (`test_halts.py`), and no seed brings code, whose check its
     PREPARE would wait for (D53, `test_code_ordering.py`).
     """
-    modules = summarise([to_record(report) for report in runs.reports(SEEDS)])["modules"]
+    modules = summarise([to_record(report) for report in runs.results(SEEDS)])["modules"]
     left_out = {"restart": 1, "ordering": 1}
     for name in ("ordering", "view_change", "new_view", "checkpoints", "state_transfer", "status", "timers", "restart"):
         entered, of = modules[f"pbft/core/{name}.py"].split(" of ")

@@ -5,106 +5,34 @@ killed and started again under load, so that views change and blocks are fetched
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 import pytest
+from process_runs import ProcessRuns
+from simulation.storms import promised, run_storm, run_storms
 
-from ledger.configuration import ProtocolParameters
-from ledger.encoding import Value
-from pbft.simulation.byzantine import CONFLICTS, EFFECTS, KINDS, LYING_DOOR, Traitors, draw_traitors
-from pbft.simulation.checkers import PRIVATE_MARKER
-from pbft.simulation.clients import Clients
-from pbft.simulation.cluster import Cluster
-from pbft.simulation.network import LinkFaults
-from pbft.simulation.outcome import TOTAL_KEY, check_outcome, is_level
+from pbft.simulation.byzantine import CONFLICTS, KINDS, LYING_DOOR, draw_traitors
 
-STORM_MS = 12_000
-REQUESTS = 60
-SEEDS_MAX = 60  # runs until every effect of a kind was seen; most need two or three
-DOWN_MS = (300, 3_500)  # how long a correct replica stays down: up to a window of blocks
-LONG_DOWN_MS = (2_000, 8_000)  # the same, where much is to be fetched
+Storms = ProcessRuns[tuple[str], Counter[str]]
 
 
-def run_storm(
-    seed: int,
-    traitors: tuple[tuple[int, str], ...],
-    replicas: int = 4,
-    *,
-    lying_doors: bool,
-    spares_backups: bool = True,
-) -> Traitors:
-    """Load and restarts beside traitors; then everything must be done, once, and everybody level."""
-    cluster = Cluster(
-        seed=seed,
-        replicas=replicas,
-        protocol=ProtocolParameters(window=16, stride=4),
-        faults=LinkFaults(delay_max_ms=20, loss_permille=20),
-    )
-    cluster.checkers.submitted = set()
-    treason = Traitors(cluster, traitors, Random(seed), lying_doors=lying_doors)
-    clients = Clients(cluster, treason.doors)
-    end_ms = cluster.now_ms + STORM_MS
-    correct = [replica for replica in range(replicas) if replica not in cluster.checkers.faulty]
-
-    def add(client: int) -> None:
-        is_private = cluster.random.random() < 0.5
-        reading: list[Value] = [{"number": 1, "secret": PRIVATE_MARKER}] if is_private else []
-        signed = clients.sign(client, "add_private" if is_private else "add", [TOTAL_KEY, 1], private=reading)
-        assert cluster.checkers.submitted is not None
-        cluster.checkers.submitted.add(signed.raw)
-        clients.submit(signed, first=cluster.random.randrange(replicas))
-
-    def strike() -> None:
-        """Kills a correct primary while something is prepared and not committed, so that a new view has to choose; or a
-        correct backup, so that it has much to fetch."""
-        leading = max(node.replica.view for node in cluster.correct) % replicas
-        victim = leading if leading in correct and spares_backups else cluster.random.choice(correct)
-        is_moment = any(
-            s.is_prepared and not s.is_committed for n in cluster.correct for s in n.replica.state.slots.values()
-        )
-        if cluster.now_ms >= end_ms:
-            return
-        if not is_moment:
-            cluster.at(2, strike)
-            return
-        cluster.kill(victim)
-        down_ms = cluster.random.randint(*(DOWN_MS if spares_backups else LONG_DOWN_MS))
-        cluster.at(down_ms, lambda: cluster.start(victim))
-        cluster.at(down_ms + 500, strike)
-
-    for number in range(REQUESTS):
-        cluster.at(number * STORM_MS // REQUESTS, lambda client=number % 3: add(client))  # type: ignore[misc]
-    cluster.at(1_000, strike)
-    cluster.run(STORM_MS + LONG_DOWN_MS[1])
-    cluster.network.faults = LinkFaults()
-    assert cluster.run(120_000, until=lambda: clients.is_done), cluster.describe()
-    assert cluster.run(120_000, until=lambda: is_level(cluster)), cluster.describe()
-    check_outcome(cluster, clients)
-    for replica, _ in traitors:
-        assert cluster.machines[replica].halted is None, "a traitor whose own guard stops it is no traitor"
-    return treason
+@pytest.fixture(scope="module")
+def storms() -> Iterator[Storms]:
+    with ProcessRuns(run_storms, [(kind,) for kind in sorted(KINDS)]) as runs:
+        yield runs
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_effect_of_a_kind_reaches_correct_replicas(kind: str) -> None:
-    """What `EFFECTS` promises of a kind happens, and the correct replicas execute everything once. One traitor of four,
-    or two of seven that cooperate."""
-    expected = {f"traitor:{kind}:{effect}" for effect in EFFECTS[kind]}
-    seen: Counter[str] = Counter()
-    for seed in range(SEEDS_MAX):
-        first = 1 if kind == "invalid_new_view" else seed % 2  # to lead the view after the first primary is killed
-        replicas, traitors = (7, (first, 3)) if seed % 3 == 2 else (4, (first,))
-        spares = kind not in {"lying_source", "withholding_payloads"}  # these lie to those who fetch blocks
-        drawn = tuple((replica, kind) for replica in traitors)
-        seen += run_storm(seed, drawn, replicas, lying_doors=False, spares_backups=spares).effects
-        if expected <= set(seen):
-            return
-    raise AssertionError(f"never seen: {sorted(expected - set(seen))}; seen: {dict(seen)}")
+def test_every_effect_of_a_kind_reaches_correct_replicas(kind: str, storms: Storms) -> None:
+    """What `EFFECTS` promises of a kind happens, and the correct replicas execute everything once."""
+    (seen,) = storms.results([(kind,)])
+    assert promised(kind) - set(seen) == set(), f"never seen; seen: {dict(seen)}"
 
 
 def test_every_lie_of_a_door_is_told() -> None:
     """A client is told each falsehood by f doors, and believes none: what it holds for true is in every ledger."""
-    expected = {f"traitor:{LYING_DOOR}:{effect}" for effect in EFFECTS[LYING_DOOR]}
+    expected = promised(LYING_DOOR)
     seen: Counter[str] = Counter()
     for seed in range(3):
         seen += run_storm(seed, ((0, "stale_views"), (4, "stale_views")), 7, lying_doors=True).effects
