@@ -64,10 +64,9 @@ TAIL: Final = """Row by row, for what was missed:
   compiled, they are still Python's objects, calls and dictionaries, and signatures are the largest part. Blocks
   of 1,000 (the run `transfers`) share among more what a block costs and the pages that it touches; with the network's
   default of at most 500 (`default settings`) a transfer costs more. Still larger ones saved little in a trial, for more
-  memory. On a machine with slower cores all of this costs in proportion: its runs are compared with these by *CPU of
-  the limit*, and two commits on one machine by `make pairs`. What came after the commit of the run `transfers`
-  (libsodium compiled too, buckets kept in memory, a batch's root computed once, fewer looks at the primary) is not in
-  that run.
+  memory. The processor time is close to what it must be: when neighbours keep a shared machine busy, the same commit
+  takes more than that there, and the hash and the signature of the same run take more too. So runs of other hours and
+  machines are compared by *CPU of the limit*, and two commits on one machine by `make pairs`.
 - **10,000,000 keys.** At 100,000 the keys of a block share pages; at ten million each changed key has a page of its own
   in both tables, whenever it is written, and two more nodes of the tree in the file: that is the factor. The start
   stays short.
