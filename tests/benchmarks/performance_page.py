@@ -96,9 +96,9 @@ LMDB's WRITEMAP (page faults cost what the copies did); another Ed25519 library 
 values inside their bucket (the worker's reads get dearer); huge pages for the interpreter's memory (within the noise);
 pages of the ledger let go of less often, and longer slices of the scheduler (the same); a faster CRC (records are
 short); the keys in a bucket's record in a table of their own (a transfer changes keys, not only values: its nonce is
-new); an account's nonce and balance in one bucket (0.96 of a transfer's processor time, but then whoever chooses
-addresses deepens a branch of the tree for nothing). Known and not done: receipts in groups; a block's plan to the
-worker before it is committed.
+new); an account's nonce and balance in one bucket (a little less for a transfer, but then whoever chooses addresses
+deepens a branch of the tree for nothing). Known and not done: receipts in groups; a block's plan to the worker before
+it is committed.
 
 Runs that the tables do not name are not measured here; `make bench` makes them all.
 
